@@ -1,0 +1,208 @@
+//! Syntax to bound query: names resolved, types known, coercions written out.
+//!
+//! The binder never fails. It reports all it can and stays silent about what merely follows from another error.
+
+pub(crate) mod expressions;
+mod functions;
+pub(crate) mod naming;
+mod signatures;
+pub(crate) mod statements;
+pub(crate) mod tables;
+
+use crate::bound::{Aggregate, Column, ColumnId, Expr, Plan, Query, Render, Subquery};
+use crate::catalog::{Catalog, Feature};
+use crate::diagnostics::{Diagnostic, codes};
+use crate::span::Span;
+use crate::syntax::{self, FunctionDeclaration};
+use crate::types::ScalarType;
+use std::sync::Arc;
+
+pub use signatures::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS};
+
+/// Binds a parsed query: one bound query per tabular statement. With any error diagnostic the queries must not run.
+pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Diagnostic>) {
+    let mut binder = Binder {
+        catalog,
+        diagnostics: Vec::new(),
+        next_column: 0,
+        subqueries: Vec::new(),
+        environment: None,
+        row: RowScope::default(),
+        group: None,
+        render: None,
+        call_depth: 0,
+        aggregates: None,
+        scalar_depth: 0,
+    };
+    let queries = binder.bind_statements(query);
+    binder.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    binder.diagnostics.dedup_by(|a, b| a.span == b.span && a.code == b.code);
+    (queries, binder.diagnostics)
+}
+
+pub(crate) struct Binder<'a> {
+    pub(crate) catalog: &'a dyn Catalog,
+    diagnostics: Vec<Diagnostic>,
+    next_column: u32,
+    pub(crate) subqueries: Vec<Subquery>,
+    environment: Environment,
+    pub(crate) row: RowScope,
+    /// Inside the subquery of `mv-apply`: the columns every operator must keep, and group by.
+    pub(crate) group: Option<GroupContext>,
+    pub(crate) render: Option<Render>,
+    call_depth: usize,
+    /// While a `summarize` expression is bound: the aggregates found in it.
+    pub(crate) aggregates: Option<Vec<(Column, Aggregate)>>,
+    scalar_depth: usize,
+}
+
+/// A tabular value: a plan and the columns it shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Relation {
+    pub(crate) plan: Plan,
+    pub(crate) columns: Vec<Column>,
+}
+
+/// The columns a scalar expression may name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RowScope {
+    pub(crate) columns: Vec<Column>,
+    /// In a join's `on`: the columns of `$left` and `$right`.
+    pub(crate) sides: Option<(Vec<Column>, Vec<Column>)>,
+    /// No row at all: constants only (`let`, `print`).
+    pub(crate) table_name: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct GroupContext {
+    pub(crate) row_id: Column,
+    pub(crate) carried: Vec<Column>,
+}
+
+/// `let` names, innermost first.
+pub(crate) type Environment = Option<Arc<Scope>>;
+
+pub(crate) struct Scope {
+    name: String,
+    binding: Binding,
+    outer: Environment,
+}
+
+impl Drop for Scope {
+    /// Unlinks the chain in a loop: thousands of `let`s must not recurse.
+    fn drop(&mut self) {
+        let mut next = self.outer.take();
+        while let Some(scope) = next {
+            match Arc::try_unwrap(scope) {
+                Ok(mut scope) => next = scope.outer.take(),
+                Err(_) => break,
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum Binding {
+    Scalar(Expr),
+    Tabular(Arc<Plan>, Vec<Column>),
+    Function(Arc<FunctionDeclaration>, Environment),
+    /// Bound with errors that are already reported.
+    Broken,
+}
+
+/// What an expression turned out to be.
+pub(crate) enum Bound {
+    Scalar(Expr),
+    Tabular(Relation),
+    /// A diagnostic has been reported.
+    Broken,
+}
+
+impl Binder<'_> {
+    pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    pub(crate) fn error(&mut self, code: &'static str, message: impl Into<String>, span: Span, label: impl Into<String>) {
+        self.report(Diagnostic::semantic(code, message, span).label(label));
+    }
+
+    /// Refuses valid KQL that Vidette does not run yet.
+    pub(crate) fn refuse(&mut self, what: &str, span: Span) {
+        self.error(codes::NOT_SUPPORTED, format!("{what} is valid KQL that Vidette does not run yet"), span, "not supported yet");
+    }
+
+    /// Refuses an operator that the engine does not run; a checker's catalog runs everything.
+    pub(crate) fn require_operator(&mut self, name: &str, span: Span) -> bool {
+        let runs = self.catalog.runs(Feature::Operator, name);
+        if !runs {
+            self.refuse(&format!("the operator `{name}`"), span);
+        }
+        runs
+    }
+
+    pub(crate) fn column(&mut self, name: impl Into<String>, ty: ScalarType) -> Column {
+        self.next_column += 1;
+        Column { id: ColumnId(self.next_column), name: name.into(), ty }
+    }
+
+    pub(crate) fn define(&mut self, name: &str, binding: Binding) {
+        let outer = self.environment.take();
+        self.environment = Some(Arc::new(Scope { name: name.to_owned(), binding, outer }));
+    }
+
+    pub(crate) fn lookup(&self, name: &str) -> Option<Binding> {
+        let mut scope = &self.environment;
+        while let Some(inner) = scope {
+            if inner.name == name {
+                return Some(inner.binding.clone());
+            }
+            scope = &inner.outer;
+        }
+        None
+    }
+
+    pub(crate) fn names_in_scope(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut scope = &self.environment;
+        while let Some(inner) = scope {
+            names.push(inner.name.clone());
+            scope = &inner.outer;
+        }
+        names
+    }
+
+    /// Runs `bind` with other columns in scope.
+    pub(crate) fn with_row<T>(&mut self, columns: &[Column], bind: impl FnOnce(&mut Self) -> T) -> T {
+        let row = RowScope { columns: columns.to_vec(), sides: None, table_name: self.row.table_name.clone() };
+        let outer = std::mem::replace(&mut self.row, row);
+        let result = bind(self);
+        self.row = outer;
+        result
+    }
+
+    /// A fresh view of a tabular value, so that it can be used more than once in a query.
+    pub(crate) fn reference(&mut self, plan: &Arc<Plan>, columns: &[Column]) -> Relation {
+        let renamed: Vec<(Column, ColumnId)> = columns.iter().map(|old| (self.column(old.name.clone(), old.ty), old.id)).collect();
+        let columns = renamed.iter().map(|(new, _)| new.clone()).collect();
+        Relation { plan: Plan::Reference { plan: plan.clone(), columns: renamed }, columns }
+    }
+
+    /// An empty relation, for what could not be bound.
+    pub(crate) fn nothing(&mut self) -> Relation {
+        Relation { plan: Plan::Values { columns: Vec::new(), rows: Vec::new() }, columns: Vec::new() }
+    }
+
+    /// A projection over `input` that shows `columns`; in a grouped subquery the carried columns stay below.
+    pub(crate) fn project(&mut self, input: Relation, mut columns: Vec<(Column, Expr)>) -> Relation {
+        let shown = columns.iter().map(|(column, _)| column.clone()).collect::<Vec<_>>();
+        if let Some(group) = &self.group {
+            for carried in group.carried.iter().chain([&group.row_id]) {
+                if !columns.iter().any(|(column, _)| column.id == carried.id) {
+                    columns.push((carried.clone(), Expr::column(carried)));
+                }
+            }
+        }
+        Relation { plan: Plan::Project { input: Box::new(input.plan), columns }, columns: shown }
+    }
+}

@@ -1,0 +1,480 @@
+//! Scalar expressions: names, operators, paths and the coercions between types.
+//! Kusto docs: `scalar-operators`, `datatypes-string-operators`, `numerical-operators`, `datetime-timespan-arithmetic`.
+
+use super::{Binder, Binding, Bound, naming};
+use crate::bound::{Column, Expr, ExprKind, Subquery};
+use crate::diagnostics::{Diagnostic, codes, nearest};
+use crate::span::{Span, Spanned};
+use crate::syntax::{self, ExprKind as Syntax};
+use crate::types::{ScalarType, Value};
+
+/// Stands for what could not be bound: dynamic converts to everything, so nothing follows from it.
+pub(crate) fn broken() -> Expr {
+    Expr::literal(Value::Null(ScalarType::Dynamic))
+}
+
+impl Binder<'_> {
+    pub(super) fn in_scalar_context(&self) -> bool {
+        self.scalar_depth > 0
+    }
+
+    /// Binds a scalar expression; after an error it stands for itself as a null of type dynamic.
+    pub(crate) fn scalar(&mut self, expr: &syntax::Expr) -> Expr {
+        self.scalar_depth += 1;
+        let bound = stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || self.scalar_inner(expr));
+        self.scalar_depth -= 1;
+        bound
+    }
+
+    fn scalar_inner(&mut self, expr: &syntax::Expr) -> Expr {
+        match &expr.kind {
+            Syntax::Literal(value) => Expr::literal(value.clone()),
+            Syntax::Name(name) => self.name(name, expr.span),
+            Syntax::And(operands) => self.logical("and", operands),
+            Syntax::Or(operands) => self.logical("or", operands),
+            Syntax::Unary { operator, operand } => self.unary(operator, operand),
+            Syntax::Binary { operator, left, right } => {
+                let (left_span, right_span) = (left.span, right.span);
+                let left = self.scalar(left);
+                let right = self.scalar(right);
+                self.binary(operator, (left, left_span), (right, right_span))
+            }
+            Syntax::Between { operator, value, low, high } => self.between(operator, value, low, high),
+            Syntax::In { operator, value, list } => self.membership(operator, value, list),
+            Syntax::Path { target, member } => self.path(target, member, expr.span),
+            Syntax::Index { target, index } => self.index(target, index),
+            Syntax::Call { name, arguments } => match self.bind_call(name, arguments, expr.span) {
+                Bound::Scalar(value) => value,
+                Bound::Tabular(_) => self.scalar_expected(expr.span),
+                Bound::Broken => broken(),
+            },
+            Syntax::Named { value, .. } => self.scalar(value),
+            Syntax::Pipe { .. } | Syntax::DataTable { .. } | Syntax::ExternalData { .. } => self.scalar_expected(expr.span),
+            Syntax::Star => {
+                self.error(codes::SCALAR_EXPECTED, "scalar value expected", expr.span, "`*` is not a value here");
+                broken()
+            }
+            Syntax::TypeOf(..) => {
+                self.refuse("`typeof` as a value", expr.span);
+                broken()
+            }
+            Syntax::Error => broken(),
+        }
+    }
+
+    fn scalar_expected(&mut self, span: Span) -> Expr {
+        self.error(codes::SCALAR_EXPECTED, "scalar value expected", span, "this is a table");
+        broken()
+    }
+
+    fn name(&mut self, name: &str, span: Span) -> Expr {
+        if let Some(column) = self.row.columns.iter().find(|column| column.name == name) {
+            return Expr::column(column);
+        }
+        match self.lookup(name) {
+            Some(Binding::Scalar(value)) => value,
+            Some(Binding::Tabular(..)) => self.scalar_expected(span),
+            Some(Binding::Broken) => broken(),
+            Some(Binding::Function(function, environment)) => match self.call_user_function(name, &function, &environment, Vec::new(), span) {
+                Bound::Scalar(value) => value,
+                Bound::Tabular(_) => self.scalar_expected(span),
+                Bound::Broken => broken(),
+            },
+            None if self.catalog.table(name).is_some() => self.scalar_expected(span),
+            None => {
+                self.unknown_name(name, span);
+                broken()
+            }
+        }
+    }
+
+    /// `KS142`, with the nearest name as help and fix.
+    pub(crate) fn unknown_name(&mut self, name: &str, span: Span) {
+        let label = match &self.row.table_name {
+            Some(table) => format!("not a column of {table}"),
+            None => "not a known column, variable or function".to_owned(),
+        };
+        let mut candidates: Vec<String> = self.row.columns.iter().map(|column| column.name.clone()).collect();
+        candidates.extend(self.names_in_scope());
+        let mut diagnostic = Diagnostic::semantic(codes::UNKNOWN_NAME, format!("unknown name `{name}`"), span).label(label);
+        if let Some(suggestion) = nearest(name, candidates.iter().map(String::as_str)) {
+            diagnostic = diagnostic.help(format!("a column with a similar name exists: `{suggestion}`")).fix(span, suggestion);
+        }
+        self.report(diagnostic);
+    }
+
+    /// Binds and converts to bool, as `where` and `and` need.
+    pub(crate) fn predicate(&mut self, expr: &syntax::Expr) -> Expr {
+        let bound = self.scalar(expr);
+        match bound.ty {
+            ScalarType::Bool => bound,
+            ScalarType::Dynamic => self.convert(bound, ScalarType::Bool),
+            ScalarType::Int | ScalarType::Long if bound.as_literal().is_some() => self.convert(bound, ScalarType::Bool),
+            ty => {
+                self.error(codes::TYPE_EXPECTED, "the expression must have the type bool", expr.span, format!("this is {ty}"));
+                broken()
+            }
+        }
+    }
+
+    fn logical(&mut self, function: &str, operands: &[syntax::Expr]) -> Expr {
+        let operands = operands.iter().map(|operand| self.predicate(operand)).collect();
+        Expr::call(function, ScalarType::Bool, operands)
+    }
+
+    fn unary(&mut self, operator: &Spanned<String>, operand: &syntax::Expr) -> Expr {
+        let value = self.scalar(operand);
+        if operator.node == "+" {
+            return value;
+        }
+        match value.ty {
+            ScalarType::Dynamic => {
+                let value = self.convert(value, ScalarType::Real);
+                Expr::call("negate", ScalarType::Real, vec![value])
+            }
+            ty if ty.is_number() || ty == ScalarType::TimeSpan => Expr::call("negate", ty, vec![value]),
+            ty => {
+                self.error(codes::OPERATOR_NOT_DEFINED, format!("the operator `-` is not defined for the operand type {ty}"), operator.span, format!("the operand is {ty}"));
+                broken()
+            }
+        }
+    }
+
+    pub(crate) fn binary(&mut self, operator: &Spanned<String>, left: (Expr, Span), right: (Expr, Span)) -> Expr {
+        match operator.node.as_str() {
+            "+" | "-" | "*" | "/" | "%" => self.arithmetic(operator, left.0, right.0),
+            "==" | "!=" => self.equality(&operator.node, left.0, right.0),
+            "<" | "<=" | ">" | ">=" => self.ordering(operator, left.0, right.0),
+            name => {
+                let canonical = match name {
+                    "containscs" => "contains_cs",
+                    "!containscs" | "notcontainscs" => "!contains_cs",
+                    "notcontains" => "!contains",
+                    other => other,
+                };
+                let left = self.text_operand(left);
+                let right = self.text_operand(right);
+                Expr::call(canonical, ScalarType::Bool, vec![left, right])
+            }
+        }
+    }
+
+    /// The operand of a string operator: a string, or a dynamic read as one.
+    fn text_operand(&mut self, (operand, span): (Expr, Span)) -> Expr {
+        match operand.ty {
+            ScalarType::String => operand,
+            ScalarType::Dynamic => self.convert(operand, ScalarType::String),
+            ty => {
+                let message = "the expression must have one of the types string or dynamic";
+                self.report(Diagnostic::semantic(codes::EXPECTED_TYPE_ONE_OF, message, span).label(format!("this is {ty}")).help("convert it with `tostring()`"));
+                broken()
+            }
+        }
+    }
+
+    fn undefined(&mut self, operator: &Spanned<String>, left: ScalarType, right: ScalarType) -> Expr {
+        let message = format!("the operator `{}` is not defined for the operand types {left} and {right}", operator.node);
+        self.error(codes::OPERATOR_NOT_DEFINED, message, operator.span, format!("{left} {} {right}", operator.node));
+        broken()
+    }
+
+    fn arithmetic(&mut self, operator: &Spanned<String>, left: Expr, right: Expr) -> Expr {
+        use ScalarType::{DateTime, Dynamic, Long, Real, TimeSpan};
+        let (mut l, mut r) = (left.ty, right.ty);
+        // A dynamic operand takes the type of the other one.
+        match (l, r) {
+            (Dynamic, Dynamic) => (l, r) = (Real, Real),
+            (Dynamic, other) => l = if other == DateTime && operator.node == "+" { TimeSpan } else { other },
+            (other, Dynamic) => r = if other == DateTime && operator.node == "+" { TimeSpan } else { other },
+            _ => {}
+        }
+        let op = operator.node.as_str();
+        let (l, r, result) = match (op, l, r) {
+            (_, l, r) if l.is_number() && r.is_number() => {
+                let wide = match widest(l, r) {
+                    ScalarType::Int => Long,
+                    other => other,
+                };
+                (wide, wide, wide)
+            }
+            ("+", DateTime, TimeSpan) | ("-", DateTime, TimeSpan) => (l, r, DateTime),
+            ("+", TimeSpan, DateTime) => (l, r, DateTime),
+            ("-", DateTime, DateTime) => (l, r, TimeSpan),
+            ("+" | "-" | "%", TimeSpan, TimeSpan) => (l, r, TimeSpan),
+            ("%", DateTime, TimeSpan) => (l, r, TimeSpan),
+            ("/", TimeSpan, TimeSpan) | ("/", DateTime, TimeSpan) => (l, r, Real),
+            ("*" | "/", TimeSpan, r) if r.is_number() => (l, Real, TimeSpan),
+            ("*", l, TimeSpan) if l.is_number() => (Real, r, TimeSpan),
+            _ => return self.undefined(operator, left.ty, right.ty),
+        };
+        let arguments = vec![self.convert(left, l), self.convert(right, r)];
+        Expr::call(op, result, arguments)
+    }
+
+    fn equality(&mut self, operator: &str, left: Expr, right: Expr) -> Expr {
+        let (left, right) = self.comparable(left, right);
+        Expr::call(operator, ScalarType::Bool, vec![left, right])
+    }
+
+    /// Both operands as one type in which they can be compared.
+    pub(crate) fn comparable(&mut self, left: Expr, right: Expr) -> (Expr, Expr) {
+        use ScalarType::{Bool, Dynamic, Long, String};
+        let common = match (left.ty, right.ty) {
+            (l, r) if l == r => l,
+            (l, r) if l.is_number() && r.is_number() => widest(l, r),
+            (Bool, r) if r.is_number() => Long,
+            (l, Bool) if l.is_number() => Long,
+            (Dynamic, other) | (other, Dynamic) => other,
+            (String, other) | (other, String) => other,
+            _ => String,
+        };
+        (self.convert(left, common), self.convert(right, common))
+    }
+
+    fn ordering(&mut self, operator: &Spanned<String>, left: Expr, right: Expr) -> Expr {
+        use ScalarType::{Bool, DateTime, Dynamic, String, TimeSpan};
+        let defined = match (left.ty, right.ty) {
+            (Dynamic, Dynamic) => true,
+            (Dynamic, String) | (String, Dynamic) => false,
+            (Dynamic, _) | (_, Dynamic) => true,
+            (l, r) if l == r => !matches!(l, String | ScalarType::Guid),
+            (l, r) if (l.is_number() || l == Bool) && (r.is_number() || r == Bool) => true,
+            (String, DateTime | TimeSpan) => left.as_literal().is_some(),
+            (DateTime | TimeSpan, String) => right.as_literal().is_some(),
+            _ => false,
+        };
+        if !defined {
+            return self.undefined(operator, left.ty, right.ty);
+        }
+        let (left, right) =
+            if left.ty == Dynamic && right.ty == Dynamic { (self.convert(left, ScalarType::Real), self.convert(right, ScalarType::Real)) } else { self.comparable(left, right) };
+        Expr::call(&operator.node, ScalarType::Bool, vec![left, right])
+    }
+
+    fn between(&mut self, operator: &Spanned<String>, value: &syntax::Expr, low: &syntax::Expr, high: &syntax::Expr) -> Expr {
+        let value = self.scalar(value);
+        let low = self.scalar(low);
+        let mut high = self.scalar(high);
+        if low.ty == ScalarType::DateTime && high.ty == ScalarType::TimeSpan {
+            high = Expr::call("+", ScalarType::DateTime, vec![low.clone(), high]);
+        }
+        let at = |text: &str| Spanned { node: text.to_owned(), span: operator.span };
+        if operator.node == "between" {
+            let above = self.ordering(&at(">="), value.clone(), low);
+            let below = self.ordering(&at("<="), value, high);
+            Expr::call("and", ScalarType::Bool, vec![above, below])
+        } else {
+            let below = self.ordering(&at("<"), value.clone(), low);
+            let above = self.ordering(&at(">"), value, high);
+            Expr::call("or", ScalarType::Bool, vec![below, above])
+        }
+    }
+
+    /// `in`, `in~`, `has_any`, `has_all`: the list becomes literals of the value's type, or one dynamic array.
+    fn membership(&mut self, operator: &Spanned<String>, value: &syntax::Expr, list: &[syntax::Expr]) -> Expr {
+        let mut value_bound = self.scalar(value);
+        let textual = operator.node.starts_with("has") || operator.node.ends_with('~');
+        if textual || value_bound.ty == ScalarType::Dynamic {
+            value_bound = self.text_operand((value_bound, value.span));
+        }
+        let mut items = Vec::with_capacity(list.len());
+        let mut arrays = false;
+        for item in list {
+            let bound = match self.bind_any_in_list(item) {
+                Bound::Scalar(item) => item,
+                Bound::Tabular(relation) => match relation.columns.first().cloned() {
+                    Some(column) => {
+                        self.subqueries.push(Subquery { plan: relation.plan, column, as_list: true });
+                        Expr { kind: ExprKind::Subquery(self.subqueries.len() - 1), ty: ScalarType::Dynamic }
+                    }
+                    None => broken(),
+                },
+                Bound::Broken => broken(),
+            };
+            arrays |= bound.ty == ScalarType::Dynamic;
+            items.push(bound);
+        }
+        let mut arguments = vec![value_bound];
+        if arrays {
+            let items = items.into_iter().map(|item| self.convert(item, ScalarType::Dynamic)).collect();
+            arguments.push(Expr::call("flatten_list", ScalarType::Dynamic, items));
+            let function = format!("{}_array", operator.node);
+            return Expr::call(&function, ScalarType::Bool, arguments);
+        }
+        for item in items {
+            let (value, item) = (arguments[0].clone(), item);
+            if value.ty.is_number() && item.ty.is_number() && widest(value.ty, item.ty) != value.ty {
+                let wide = widest(value.ty, item.ty);
+                arguments[0] = self.convert(value, wide);
+                arguments.push(self.convert(item, wide));
+            } else {
+                arguments.push(self.convert(item, value.ty));
+            }
+        }
+        Expr::call(&operator.node, ScalarType::Bool, arguments)
+    }
+
+    fn bind_any_in_list(&mut self, item: &syntax::Expr) -> Bound {
+        if let Syntax::Name(name) = &item.kind {
+            let is_column = self.row.columns.iter().any(|column| column.name == *name);
+            if !is_column && self.lookup(name).is_none() && self.catalog.table(name).is_none() {
+                self.unknown_name(name, item.span);
+                return Bound::Broken;
+            }
+        }
+        let depth = std::mem::replace(&mut self.scalar_depth, 0);
+        let table = self.row.table_name.clone();
+        let bound = self.bind_any(item);
+        self.row.table_name = table;
+        self.scalar_depth = depth;
+        bound
+    }
+
+    fn path(&mut self, target: &syntax::Expr, member: &syntax::Expr, span: Span) -> Expr {
+        if let Some(side) = target.name().filter(|name| matches!(*name, "$left" | "$right")) {
+            return self.side_column(side, member);
+        }
+        if let Some(bound) = self.remote_table(target, member) {
+            return match bound {
+                Bound::Scalar(value) => value,
+                Bound::Tabular(_) => self.scalar_expected(span),
+                Bound::Broken => broken(),
+            };
+        }
+        let target = self.scalar(target);
+        let Some(name) = member.name() else {
+            self.error(codes::UNKNOWN_NAME, "a member of a dynamic value is a name", member.span, "not a name");
+            return broken();
+        };
+        if target.ty != ScalarType::Dynamic {
+            let message = format!("unknown name `{name}`");
+            let label = format!("a value of type {} has no members", target.ty);
+            self.report(Diagnostic::semantic(codes::UNKNOWN_NAME, message, member.span).label(label).help("read the text as dynamic with `parse_json()`"));
+            return broken();
+        }
+        extend_path(target, Expr::literal(Value::String(name.to_owned())))
+    }
+
+    fn side_column(&mut self, side: &str, member: &syntax::Expr) -> Expr {
+        let name = member.name().unwrap_or_default();
+        let columns = match &self.row.sides {
+            Some((left, right)) => {
+                if side == "$left" {
+                    left.clone()
+                } else {
+                    right.clone()
+                }
+            }
+            None => Vec::new(),
+        };
+        match columns.iter().find(|column| column.name == name) {
+            Some(column) => Expr::column(column),
+            None => {
+                self.with_row(&columns, |binder| binder.unknown_name(name, member.span));
+                broken()
+            }
+        }
+    }
+
+    fn index(&mut self, target: &syntax::Expr, index: &syntax::Expr) -> Expr {
+        let bound = self.scalar(target);
+        let key = self.scalar(index);
+        if bound.ty != ScalarType::Dynamic {
+            let label = format!("a value of type {} has no elements", bound.ty);
+            self.error("KS147", "the element access operator [] is not allowed in this context", target.span, label);
+            return broken();
+        }
+        let key = match key.ty {
+            ScalarType::String | ScalarType::Long => key,
+            ScalarType::Int => self.convert(key, ScalarType::Long),
+            _ => self.convert(key, ScalarType::String),
+        };
+        extend_path(bound, key)
+    }
+
+    /// The value as another type, by the conversion function of that type.
+    pub(crate) fn convert(&mut self, expr: Expr, ty: ScalarType) -> Expr {
+        if expr.ty == ty {
+            return expr;
+        }
+        if let Some(value) = expr.as_literal().and_then(|value| super::statements::cast_literal(value, ty)) {
+            return Expr::literal(value);
+        }
+        let function = match ty {
+            ScalarType::Bool => "tobool",
+            ScalarType::Int => "toint",
+            ScalarType::Long => "tolong",
+            ScalarType::Real => "toreal",
+            ScalarType::Decimal => "todecimal",
+            ScalarType::DateTime => "todatetime",
+            ScalarType::TimeSpan => "totimespan",
+            ScalarType::Guid => "toguid",
+            ScalarType::String => "tostring",
+            ScalarType::Dynamic => "as_dynamic",
+        };
+        Expr::call(function, ty, vec![expr])
+    }
+
+    /// Binds the named or unnamed expressions of `project`, `extend` and their kind.
+    ///
+    /// The result column's name is explicit, automatic, or `None` for a numbered one.
+    pub(crate) fn named_scalar(&mut self, expr: &syntax::Expr) -> (Option<String>, Expr) {
+        match &expr.kind {
+            Syntax::Named { names, value } => {
+                if names.len() > 1 {
+                    self.error("KS149", "the expression does not have multiple named values", names[0].span.to(names[names.len() - 1].span), "one value, several names");
+                }
+                (names.first().map(|name| name.node.clone()), self.scalar(value))
+            }
+            _ => (naming::automatic_name(expr), self.scalar(expr)),
+        }
+    }
+
+    /// The column an expression names, or a diagnostic.
+    pub(crate) fn column_reference(&mut self, expr: &syntax::Expr) -> Option<Column> {
+        let Some(name) = expr.name() else {
+            self.error(codes::COLUMN_EXPECTED, "column name expected", expr.span, "not a name");
+            return None;
+        };
+        let column = self.row.columns.iter().find(|column| column.name == name).cloned();
+        if column.is_none() {
+            self.unknown_name(name, expr.span);
+        }
+        column
+    }
+}
+
+/// `a.b.c` is one call with all its steps, so that a document is walked once.
+fn extend_path(target: Expr, step: Expr) -> Expr {
+    if let ExprKind::Call { function, arguments, .. } = &target.kind
+        && function == "path"
+    {
+        let mut steps = arguments.as_ref().clone();
+        steps.push(step);
+        return Expr::call("path", ScalarType::Dynamic, steps);
+    }
+    Expr::call("path", ScalarType::Dynamic, vec![target, step])
+}
+
+/// The wider of two number types.
+pub(crate) fn widest(left: ScalarType, right: ScalarType) -> ScalarType {
+    use ScalarType::{Decimal, Int, Long, Real};
+    match (left, right) {
+        (Decimal, _) | (_, Decimal) => Decimal,
+        (Real, _) | (_, Real) => Real,
+        (Long, _) | (_, Long) => Long,
+        _ => Int,
+    }
+}
+
+/// The type `iff`, `case` and `coalesce` give for arguments of these types.
+pub(crate) fn common_type(types: &[ScalarType]) -> ScalarType {
+    let mut types = types.iter().copied();
+    let Some(first) = types.next() else { return ScalarType::Dynamic };
+    types.fold(first, |common, ty| match (common, ty) {
+        (a, b) if a == b => a,
+        (a, b) if a.is_number() && b.is_number() => widest(a, b),
+        (ScalarType::Dynamic, other) | (other, ScalarType::Dynamic) => other,
+        _ => ScalarType::Dynamic,
+    })
+}

@@ -1,0 +1,607 @@
+//! Calls: user-defined functions, forms with rules of their own, and the functions of the language's tables.
+
+use super::expressions::{broken, common_type, widest};
+use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS};
+use super::{Binder, Binding, Bound, Environment, naming};
+use crate::bound::{Aggregate, Expr, ExprKind, Subquery};
+use crate::catalog::Feature;
+use crate::diagnostics::{Diagnostic, codes, nearest};
+use crate::span::{Span, Spanned};
+use crate::syntax::{self, ExprKind as Syntax, FunctionDeclaration, ParameterType};
+use crate::types::{ScalarType, Value};
+use std::sync::Arc;
+
+/// Functions may call functions, but not without end.
+const CALL_DEPTH_LIMIT: usize = 200;
+
+/// Other spellings of a function, mostly deprecated ones.
+pub(crate) fn canonical(name: &str) -> &str {
+    match name {
+        "iif" => "iff",
+        "pack" | "pack_dictionary" => "bag_pack",
+        "parsejson" | "todynamic" | "toobject" => "parse_json",
+        "columnifexists" => "column_ifexists",
+        "arraylength" => "array_length",
+        "replace" => "replace_regex_legacy",
+        "notnull" => "isnotnull",
+        "notempty" => "isnotempty",
+        "todouble" => "toreal",
+        "toboolean" => "tobool",
+        "totime" => "totimespan",
+        "floor" => "bin",
+        "extractjson" => "extract_json",
+        "extractall" => "extract_all",
+        "parseurl" => "parse_url",
+        "parseurlquery" => "parse_urlquery",
+        "array_strcat" => "strcat_array",
+        "array_iif" => "array_iff",
+        "base64_encodestring" => "base64_encode_tostring",
+        "base64_decodestring" => "base64_decode_tostring",
+        "make_string" => "unicode_codepoints_to_string",
+        "to_utf8" => "unicode_codepoints_from_string",
+        "weekofyear" => "week_of_year",
+        "datepart" => "datetime_part",
+        "dynamic_to_json" => "tostring",
+        "array_sum" => "series_sum",
+        "makelist" => "make_list",
+        "makeset" => "make_set",
+        "make_dictionary" => "make_bag",
+        "any" => "take_any",
+        "anyif" => "take_anyif",
+        "argmax" => "arg_max",
+        "argmin" => "arg_min",
+        "merge_tdigest" => "tdigest_merge",
+        "row_rank" => "row_rank_dense",
+        other => other,
+    }
+}
+
+impl Binder<'_> {
+    pub(super) fn bind_call(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr], span: Span) -> Bound {
+        match self.lookup(&name.node) {
+            Some(Binding::Function(function, environment)) => return self.call_user_function(&name.node, &function, &environment, arguments.iter().collect(), span),
+            Some(Binding::Broken) => return Bound::Broken,
+            Some(Binding::Scalar(_) | Binding::Tabular(..)) if !SCALAR_FUNCTIONS.contains_key(name.node.as_str()) => {
+                self.error(codes::UNKNOWN_FUNCTION, format!("`{}` is not a function", name.node), name.span, "a variable");
+                return Bound::Broken;
+            }
+            _ => {}
+        }
+        match name.node.as_str() {
+            "materialize" | "totable" => match arguments.first() {
+                Some(argument) => self.bind_table_argument(argument),
+                None => self.wrong_count(&name.node, "1 argument", name.span),
+            },
+            "toscalar" => self.toscalar(arguments, name.span),
+            "table" => self.table_function(arguments, span),
+            "_GetWatchlist" => self.watchlist(arguments, span),
+            "database" | "cluster" | "workspace" | "app" => {
+                self.error(codes::SCALAR_EXPECTED, format!("`{}(…)` needs a table after it", name.node), span, "name a table: `.Table`");
+                Bound::Broken
+            }
+            function if self.aggregates.is_some() && AGGREGATES.contains_key(function) => self.aggregate_call(name, arguments),
+            function if SCALAR_FUNCTIONS.contains_key(function) => self.built_in(name, arguments, span),
+            function if AGGREGATES.contains_key(function) => {
+                let message = format!("the aggregate function `{function}` is not allowed in this context");
+                self.report(Diagnostic::semantic(codes::AGGREGATE_NOT_ALLOWED, message, name.span).label("an aggregate function").help("use it in `summarize`"));
+                Bound::Broken
+            }
+            function => {
+                self.unknown_function(function, name.span);
+                Bound::Broken
+            }
+        }
+    }
+
+    fn bind_table_argument(&mut self, argument: &syntax::Expr) -> Bound {
+        let depth = std::mem::replace(&mut self.scalar_depth, 0);
+        let aggregates = self.aggregates.take();
+        let group = self.group.take();
+        let bound = self.with_row(&[], |binder| binder.tabular(argument));
+        self.scalar_depth = depth;
+        self.aggregates = aggregates;
+        self.group = group;
+        bound.map_or(Bound::Broken, Bound::Tabular)
+    }
+
+    fn unknown_function(&mut self, name: &str, span: Span) {
+        let local = self.names_in_scope();
+        let known = SCALAR_FUNCTIONS.keys().copied().chain(AGGREGATES.keys().copied()).chain(local.iter().map(String::as_str));
+        let suggestion = nearest(name, known).map(str::to_owned);
+        let mut diagnostic = Diagnostic::semantic(codes::UNKNOWN_FUNCTION, format!("unknown function `{name}`"), span).label("not a known function");
+        if let Some(suggestion) = suggestion {
+            diagnostic = diagnostic.help(format!("a function with a similar name exists: `{suggestion}`")).fix(span, suggestion);
+        }
+        self.report(diagnostic);
+    }
+
+    fn wrong_count(&mut self, name: &str, expected: &str, span: Span) -> Bound {
+        self.error(codes::ARGUMENT_COUNT, format!("the function `{name}` expects {expected}"), span, "wrong number of arguments");
+        Bound::Broken
+    }
+
+    fn toscalar(&mut self, arguments: &[syntax::Expr], span: Span) -> Bound {
+        let [argument] = arguments else { return self.wrong_count("toscalar", "1 argument", span) };
+        let depth = std::mem::replace(&mut self.scalar_depth, 0);
+        let aggregates = self.aggregates.take();
+        let group = self.group.take();
+        let bound = self.with_row(&[], |binder| binder.bind_any(argument));
+        self.scalar_depth = depth;
+        self.aggregates = aggregates;
+        self.group = group;
+        match bound {
+            Bound::Tabular(relation) => {
+                let Some(column) = relation.columns.first().cloned() else { return Bound::Broken };
+                let ty = column.ty;
+                self.subqueries.push(Subquery { plan: relation.plan, column, as_list: false });
+                Bound::Scalar(Expr { kind: ExprKind::Subquery(self.subqueries.len() - 1), ty })
+            }
+            other => other,
+        }
+    }
+
+    /// Binds the body of a user-defined function with its parameters in scope.
+    pub(super) fn call_user_function(&mut self, name: &str, function: &Arc<FunctionDeclaration>, environment: &Environment, arguments: Vec<&syntax::Expr>, span: Span) -> Bound {
+        let leading = Vec::new();
+        self.call_with(name, function, environment, leading, arguments, span)
+    }
+
+    /// As [`Self::call_user_function`], with already bound leading arguments (`invoke`).
+    pub(crate) fn call_with(
+        &mut self,
+        name: &str,
+        function: &Arc<FunctionDeclaration>,
+        environment: &Environment,
+        leading: Vec<Binding>,
+        arguments: Vec<&syntax::Expr>,
+        span: Span,
+    ) -> Bound {
+        let required = function.parameters.iter().filter(|parameter| parameter.default.is_none()).count();
+        let count = leading.len() + arguments.len();
+        if count > function.parameters.len() || count < required {
+            let plural = if required == 1 { "" } else { "s" };
+            return self.wrong_count(name, &format!("{required} argument{plural}"), span);
+        }
+        if self.call_depth >= CALL_DEPTH_LIMIT {
+            self.error(codes::TOO_DEEP, format!("functions call each other more than {CALL_DEPTH_LIMIT} levels deep"), span, "too deep");
+            return Bound::Broken;
+        }
+        let mut bindings: Vec<Option<Binding>> = vec![None; function.parameters.len()];
+        let offset = leading.len();
+        for (slot, binding) in bindings.iter_mut().zip(leading) {
+            *slot = Some(binding);
+        }
+        for (at, argument) in arguments.into_iter().enumerate() {
+            let (position, value) = match &argument.kind {
+                Syntax::Named { names, value } => match function.parameters.iter().position(|parameter| parameter.name.node == names[0].node) {
+                    Some(position) => (position, value.as_ref()),
+                    None => {
+                        self.unknown_name(&names[0].node, names[0].span);
+                        return Bound::Broken;
+                    }
+                },
+                _ => (at + offset, argument),
+            };
+            let binding = self.argument(&function.parameters[position], value);
+            bindings[position] = Some(binding);
+        }
+        let caller = std::mem::replace(&mut self.environment, environment.clone());
+        for (parameter, binding) in function.parameters.iter().zip(bindings) {
+            let binding = match (binding, &parameter.default) {
+                (Some(binding), _) => binding,
+                (None, Some(default)) => {
+                    let value = self.with_row(&[], |binder| binder.scalar(default));
+                    match &parameter.ty {
+                        ParameterType::Scalar(ty) => Binding::Scalar(self.convert(value, *ty)),
+                        _ => Binding::Scalar(value),
+                    }
+                }
+                (None, None) => Binding::Broken,
+            };
+            self.define(&parameter.name.node, binding);
+        }
+        self.call_depth += 1;
+        let depth = std::mem::replace(&mut self.scalar_depth, 0);
+        let aggregates = self.aggregates.take();
+        let result = stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.with_row(&[], |binder| binder.function_body(function)));
+        self.aggregates = aggregates;
+        self.scalar_depth = depth;
+        self.call_depth -= 1;
+        self.environment = caller;
+        result
+    }
+
+    fn function_body(&mut self, function: &FunctionDeclaration) -> Bound {
+        let mut result = Bound::Broken;
+        for statement in &function.body.statements {
+            match statement {
+                syntax::Statement::Expression(expr) => result = self.bind_any(expr),
+                other => self.bind_declaration(other),
+            }
+        }
+        result
+    }
+
+    fn argument(&mut self, parameter: &syntax::Parameter, value: &syntax::Expr) -> Binding {
+        match &parameter.ty {
+            ParameterType::Scalar(ty) => {
+                let value = self.scalar(value);
+                Binding::Scalar(self.convert(value, *ty))
+            }
+            ParameterType::Tabular(..) => match self.bind_table_argument(value) {
+                Bound::Tabular(relation) => Binding::Tabular(Arc::new(relation.plan), relation.columns),
+                _ => Binding::Broken,
+            },
+            ParameterType::Missing => Binding::Broken,
+        }
+    }
+
+    /// A function of the language. The argument count and the result type follow its signature.
+    fn built_in(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr], span: Span) -> Bound {
+        let Some(signature) = SCALAR_FUNCTIONS.get(name.node.as_str()) else { return Bound::Broken };
+        let (least, most) = signature.argument_counts();
+        let has_star = arguments.iter().any(|argument| matches!(argument.kind, Syntax::Star));
+        if !has_star && !(least..=most).contains(&arguments.len()) {
+            if least == most {
+                let plural = if least == 1 { "" } else { "s" };
+                return self.wrong_count(&name.node, &format!("{least} argument{plural}"), name.span);
+            }
+            let range = if most == usize::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
+            self.error(codes::ARGUMENT_COUNT_RANGE, format!("the function `{}` expects {range} arguments", name.node), name.span, "wrong number of arguments");
+            return Bound::Broken;
+        }
+        let function = canonical(&name.node);
+        if !self.catalog.runs(Feature::ScalarFunction, function) {
+            self.refuse(&format!("the function `{}`", name.node), name.span);
+            return Bound::Broken;
+        }
+        if let Some(value) = self.special_form(function, arguments, span) {
+            return Bound::Scalar(value);
+        }
+        let mut bound = Vec::with_capacity(arguments.len());
+        let mut result_type = None;
+        for argument in arguments {
+            match &argument.kind {
+                Syntax::TypeOf(_, ty) => result_type = *ty,
+                Syntax::Star => bound.extend(self.row.columns.clone().iter().map(|column| (Expr::column(column), argument.span))),
+                _ => bound.push((self.scalar(argument), argument.span)),
+            }
+        }
+        let count = arguments.len();
+        let overload = signature
+            .overloads
+            .iter()
+            .find(|overload| overload.accepts(count) && self.suits(overload, &bound))
+            .or_else(|| signature.overloads.iter().find(|overload| overload.accepts(count)));
+        let Some(overload) = overload else { return Bound::Broken };
+        let mut converted = Vec::with_capacity(bound.len());
+        for (index, (argument, at)) in bound.into_iter().enumerate() {
+            let ty = overload.parameter(index, count).map_or("Scalar", |parameter| parameter.ty);
+            converted.push(self.adapt(function, argument, ty, at));
+        }
+        let ty = result_type.unwrap_or_else(|| self.result_type(function, overload, &converted));
+        let call = Expr { kind: ExprKind::Call { function: function.to_owned(), arguments: Arc::new(converted), span }, ty };
+        match result_type {
+            Some(ty) if ty != ScalarType::String => {
+                let text = Expr { ty: if function == "extract_json" { ScalarType::Dynamic } else { ScalarType::String }, ..call };
+                Bound::Scalar(self.convert(text, ty))
+            }
+            _ => Bound::Scalar(call),
+        }
+    }
+
+    /// Whether the arguments' types are the parameters' own, so that overloads can be told apart.
+    fn suits(&self, overload: &Overload, arguments: &[(Expr, Span)]) -> bool {
+        arguments.iter().enumerate().all(|(index, (argument, _))| {
+            let ty = overload.parameter(index, arguments.len()).map_or("Scalar", |parameter| parameter.ty);
+            match ScalarType::from_name(ty) {
+                Some(ty) => ty == argument.ty || argument.ty == ScalarType::Dynamic && ty != ScalarType::Dynamic,
+                None => match ty {
+                    "Number" => argument.ty.is_number(),
+                    "Integer" => argument.ty.is_integer(),
+                    "DynamicArray" | "DynamicBag" => argument.ty == ScalarType::Dynamic,
+                    _ => true,
+                },
+            }
+        })
+    }
+
+    /// The argument as its parameter wants it; `KS141`/`KS107` when it cannot be.
+    fn adapt(&mut self, function: &str, argument: Expr, wanted: &str, span: Span) -> Expr {
+        use ScalarType::{Dynamic, Long, Real, String};
+        let target = match wanted {
+            "string" => Some(String),
+            "StringOrDynamic" | "StringOrArray" => None,
+            "Scalar" if reads_text(function) => return self.convert(argument, String),
+            "Number" | "NumberOrBool" => return if argument.ty == Dynamic { self.convert(argument, Real) } else { argument },
+            "Integer" | "long" => Some(Long),
+            "int" => Some(ScalarType::Int),
+            "DynamicArray" | "DynamicBag" => Some(Dynamic),
+            "Summable" | "Orderable" | "CommonScalar" | "CommonOrderable" | "Scalar" | "NotDynamic" => None,
+            other => ScalarType::from_name(other),
+        };
+        let Some(target) = target else { return argument };
+        let allowed = argument.ty == target
+            || argument.ty == Dynamic
+            || argument.ty.is_number() && target.is_number()
+            || argument.as_literal().is_some_and(|value| matches!(value, Value::Null(_)))
+            || target == String && matches!(argument.ty, ScalarType::Guid)
+            || matches!((argument.ty, target), (String, ScalarType::DateTime | ScalarType::TimeSpan) if argument.as_literal().is_some());
+        if allowed {
+            return self.convert(argument, target);
+        }
+        self.error(codes::TYPE_EXPECTED, format!("the expression must have the type {target}"), span, format!("this is {}", argument.ty));
+        broken()
+    }
+
+    fn result_type(&self, function: &str, overload: &Overload, arguments: &[Expr]) -> ScalarType {
+        let first = arguments.first().map_or(ScalarType::Dynamic, |argument| argument.ty);
+        match overload.returns {
+            "Parameter0" => first,
+            "Parameter1" => arguments.get(1).map_or(ScalarType::Dynamic, |argument| argument.ty),
+            "Parameter0Promoted" => {
+                if first == ScalarType::Int {
+                    ScalarType::Long
+                } else {
+                    first
+                }
+            }
+            "Widest" => match arguments.iter().map(|argument| argument.ty).reduce(widest) {
+                Some(ScalarType::Int) => ScalarType::Long,
+                Some(ty) => ty,
+                None => first,
+            },
+            "Common" | "CommonNonDynamic" => common_type(&arguments.iter().map(|argument| argument.ty).collect::<Vec<_>>()),
+            "ParameterNLiteral" => ScalarType::String,
+            "Custom" if function == "bin_auto" => first,
+            other => ScalarType::from_name(other).unwrap_or(ScalarType::Dynamic),
+        }
+    }
+
+    /// Forms whose arguments or type follow rules that no signature states.
+    fn special_form(&mut self, function: &str, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
+        let argument = |at: usize| arguments.get(at);
+        Some(match function {
+            "iff" => {
+                let condition = self.predicate(argument(0)?);
+                let values = vec![self.scalar(argument(1)?), self.scalar(argument(2)?)];
+                let ty = common_type(&[values[0].ty, values[1].ty]);
+                let mut all = vec![condition];
+                all.extend(values.into_iter().map(|value| self.convert(value, ty)));
+                Expr::call("iff", ty, all)
+            }
+            "case" => {
+                let mut all: Vec<Expr> = Vec::new();
+                let last = arguments.len() - 1;
+                for (at, argument) in arguments.iter().enumerate() {
+                    let condition = at % 2 == 0 && at != last;
+                    all.push(if condition { self.predicate(argument) } else { self.scalar(argument) });
+                }
+                let is_value = |at: usize| at % 2 == 1 || at == last;
+                let types: Vec<ScalarType> = all.iter().enumerate().filter(|(at, _)| is_value(*at)).map(|(_, value)| value.ty).collect();
+                let ty = common_type(&types);
+                let all = all.into_iter().enumerate().map(|(at, value)| if is_value(at) { self.convert(value, ty) } else { value }).collect();
+                Expr::call("case", ty, all)
+            }
+            "coalesce" | "max_of" | "min_of" => {
+                let values: Vec<Expr> = arguments.iter().map(|argument| self.scalar(argument)).collect();
+                let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+                let values = values.into_iter().map(|value| self.convert(value, ty)).collect();
+                Expr::call(function, ty, values)
+            }
+            "not" => {
+                let operand = self.predicate(argument(0)?);
+                Expr::call("not", ScalarType::Bool, vec![operand])
+            }
+            "bag_pack" => {
+                let mut all = Vec::new();
+                for (at, argument) in arguments.iter().enumerate() {
+                    let value = self.scalar(argument);
+                    all.push(self.convert(value, if at % 2 == 0 { ScalarType::String } else { ScalarType::Dynamic }));
+                }
+                Expr::call("bag_pack", ScalarType::Dynamic, all)
+            }
+            "bag_pack_columns" => {
+                let mut all = Vec::new();
+                for argument in arguments {
+                    let name = naming::automatic_name(argument).unwrap_or_default();
+                    let value = self.scalar(argument);
+                    all.push(Expr::literal(Value::String(name)));
+                    all.push(self.convert(value, ScalarType::Dynamic));
+                }
+                Expr::call("bag_pack", ScalarType::Dynamic, all)
+            }
+            "pack_all" => {
+                let ignore_empty = match argument(0) {
+                    Some(argument) => self.scalar(argument).as_literal() == Some(&Value::Bool(true)),
+                    None => false,
+                };
+                let mut all = Vec::new();
+                for column in self.row.columns.clone() {
+                    all.push(Expr::literal(Value::String(column.name.clone())));
+                    all.push(self.convert(Expr::column(&column), ScalarType::Dynamic));
+                }
+                Expr::call(if ignore_empty { "bag_pack_nonempty" } else { "bag_pack" }, ScalarType::Dynamic, all)
+            }
+            "pack_array" => {
+                let mut all = Vec::new();
+                for argument in arguments {
+                    if matches!(argument.kind, Syntax::Star) {
+                        all.extend(self.row.columns.clone().iter().map(Expr::column));
+                    } else {
+                        all.push(self.scalar(argument));
+                    }
+                }
+                let all = all.into_iter().map(|value| self.convert(value, ScalarType::Dynamic)).collect();
+                Expr::call("pack_array", ScalarType::Dynamic, all)
+            }
+            "column_ifexists" => {
+                let name = self.scalar(argument(0)?);
+                let fallback = self.scalar(argument(1)?);
+                let Some(Value::String(name)) = name.as_literal() else {
+                    self.error(codes::INVALID_USE, "`column_ifexists` expects a column name as a string literal", argument(0)?.span, "not a literal");
+                    return Some(broken());
+                };
+                match self.row.columns.iter().find(|column| column.name == *name) {
+                    Some(column) => Expr::column(column),
+                    None => fallback,
+                }
+            }
+            "parse_json" => {
+                let value = self.scalar(argument(0)?);
+                match value.ty {
+                    ScalarType::String | ScalarType::Dynamic => Expr::call("parse_json", ScalarType::Dynamic, vec![value]),
+                    _ => self.convert(value, ScalarType::Dynamic),
+                }
+            }
+            "ingestion_time" => {
+                let time = ["TimeGenerated", "Timestamp"].iter().find_map(|name| self.row.columns.iter().find(|column| column.name == *name));
+                time.map_or_else(|| Expr::literal(Value::Null(ScalarType::DateTime)), Expr::column)
+            }
+            "bin" if arguments.len() == 1 => {
+                let value = self.scalar(argument(0)?);
+                let ty = value.ty;
+                let one = Expr::literal(if ty == ScalarType::Real { Value::Real(1.0) } else { Value::Long(1) });
+                Expr { kind: ExprKind::Call { function: "bin".to_owned(), arguments: Arc::new(vec![value, one]), span }, ty }
+            }
+            "bin" => {
+                let value = self.scalar(argument(0)?);
+                let mut size = self.scalar(argument(1)?);
+                let value = if value.ty == ScalarType::Dynamic { self.convert(value, ScalarType::Real) } else { value };
+                if matches!(value.ty, ScalarType::DateTime | ScalarType::TimeSpan) {
+                    size = match size.ty {
+                        ScalarType::TimeSpan | ScalarType::DateTime => size,
+                        // A plain number counts days.
+                        _ => {
+                            let number = self.convert(size, ScalarType::Real);
+                            Expr::call("*", ScalarType::TimeSpan, vec![number, Expr::literal(Value::TimeSpan(crate::time::TICKS_PER_DAY))])
+                        }
+                    };
+                    let ty = value.ty;
+                    return Some(Expr::call("bin", ty, vec![value, size]));
+                }
+                let ty = match widest(value.ty, size.ty) {
+                    ScalarType::Int => ScalarType::Long,
+                    ty => ty,
+                };
+                let (value, size) = (self.convert(value, ty), self.convert(size, ty));
+                Expr::call("bin", ty, vec![value, size])
+            }
+            _ => return None,
+        })
+    }
+
+    /// An aggregate inside `summarize`: collected, and replaced by the column that will hold it.
+    fn aggregate_call(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Bound {
+        let collected = self.aggregates.take();
+        let aggregate = self.aggregate(name, arguments);
+        self.aggregates = collected;
+        match aggregate {
+            Some(aggregate) => {
+                let column = self.column(naming::aggregate_name(&name.node, arguments), aggregate.ty);
+                let value = Expr::column(&column);
+                if let Some(collected) = &mut self.aggregates {
+                    collected.push((column, aggregate));
+                }
+                Bound::Scalar(value)
+            }
+            None => Bound::Broken,
+        }
+    }
+
+    /// Binds one aggregation function with one result.
+    pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
+        let signature = AGGREGATES.get(name.node.as_str())?;
+        let (least, most) = signature.argument_counts();
+        if !(least..=most).contains(&arguments.len()) && !arguments.iter().any(|argument| matches!(argument.kind, Syntax::Star)) {
+            let plural = if least == 1 { "" } else { "s" };
+            self.wrong_count(&name.node, &format!("{least} argument{plural}"), name.span);
+            return None;
+        }
+        let function = canonical(&name.node);
+        if !self.catalog.runs(Feature::Aggregate, function) {
+            self.refuse(&format!("the aggregate function `{}`", name.node), name.span);
+            return None;
+        }
+        let predicate_at = match function {
+            "countif" => Some(0),
+            "count" if !arguments.is_empty() => Some(0),
+            "covarianceif" | "covariancepif" => Some(2),
+            name if name.ends_with("if") => Some(1),
+            _ => None,
+        };
+        let mut bound = Vec::new();
+        let mut filter = None;
+        for (at, argument) in arguments.iter().enumerate() {
+            if Some(at) == predicate_at {
+                filter = Some(self.predicate(argument));
+            } else {
+                bound.push(self.scalar(argument));
+            }
+        }
+        let base = match function {
+            "countif" => "count",
+            "take_anyif" => "take_any",
+            "make_set_if" => "make_set",
+            "make_list_if" => "make_list",
+            "make_bag_if" => "make_bag",
+            "hll_if" => "hll",
+            name => name.strip_suffix("if").unwrap_or(name),
+        };
+        let first = bound.first().map_or(ScalarType::Long, |argument| argument.ty);
+        let numeric = matches!(base, "sum" | "avg" | "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep");
+        if numeric {
+            for argument in &mut bound {
+                if argument.ty == ScalarType::Dynamic {
+                    *argument = self.convert(argument.clone(), ScalarType::Real);
+                } else if !argument.ty.is_summable() {
+                    self.error(codes::TYPE_EXPECTED, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
+                    return None;
+                }
+            }
+        }
+        let first_converted = bound.first().map_or(first, |argument| argument.ty);
+        let ty = match base {
+            "count" | "cnt" | "dcount" | "count_distinct" => ScalarType::Long,
+            "sum" => {
+                if first_converted == ScalarType::Int {
+                    ScalarType::Long
+                } else {
+                    first_converted
+                }
+            }
+            "avg" => match first_converted {
+                ScalarType::Int | ScalarType::Long => ScalarType::Real,
+                ty => ty,
+            },
+            "min" | "max" | "take_any" | "passthrough" | "binary_all_and" | "binary_all_or" | "binary_all_xor" | "percentile" => first_converted,
+            "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep" => ScalarType::Real,
+            _ => ScalarType::Dynamic,
+        };
+        Some(Aggregate { function: base.to_owned(), arguments: bound, filter, ty, span: name.span })
+    }
+}
+
+/// Functions that turn every argument of their `Scalar` parameters into text.
+fn reads_text(function: &str) -> bool {
+    matches!(
+        function,
+        "strcat"
+            | "strcat_delim"
+            | "strcat_array"
+            | "strcmp"
+            | "strrep"
+            | "toupper"
+            | "tolower"
+            | "substring"
+            | "indexof"
+            | "indexof_regex"
+            | "reverse"
+            | "split"
+            | "parse_command_line"
+            | "regex_quote"
+            | "unicode_codepoints_from_string"
+            | "isascii"
+            | "isutf8"
+    )
+}

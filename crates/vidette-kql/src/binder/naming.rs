@@ -1,0 +1,105 @@
+//! The names of result columns that were not written: `count_`, `dcount_DeviceId`, `Column1`, `DeviceName1`.
+
+use super::signatures::{AGGREGATES, Naming, SCALAR_FUNCTIONS, Signature};
+use crate::syntax::{Expr, ExprKind};
+use crate::types::Value;
+use std::collections::HashSet;
+
+/// The name an expression gives its column, or `None` when it gets a numbered one.
+pub(crate) fn automatic_name(expr: &Expr) -> Option<String> {
+    match &expr.kind {
+        ExprKind::Name(name) => Some(name.clone()),
+        ExprKind::Named { names, .. } => names.first().map(|name| name.node.clone()),
+        ExprKind::Path { target, member } => {
+            let member = automatic_name(member)?;
+            match &target.kind {
+                ExprKind::Name(name) if !name.starts_with('$') => Some(format!("{name}_{member}")),
+                ExprKind::Call { .. } => Some(automatic_name(target).map_or_else(|| member.clone(), |target| format!("{target}_{member}"))),
+                _ => Some(member),
+            }
+        }
+        ExprKind::Index { target, index } => {
+            let index = match &index.kind {
+                ExprKind::Literal(Value::String(text)) => text.clone(),
+                ExprKind::Literal(Value::Long(number)) => number.to_string(),
+                _ => return None,
+            };
+            match &target.kind {
+                ExprKind::Name(_) | ExprKind::Call { .. } => automatic_name(target).map(|target| format!("{target}_{index}")),
+                _ => Some(index),
+            }
+        }
+        ExprKind::Call { name, arguments } => match SCALAR_FUNCTIONS.get(name.node.as_str()) {
+            Some(signature) => call_name(&name.node, signature, arguments),
+            None if AGGREGATES.contains_key(name.node.as_str()) => Some(aggregate_name(&name.node, arguments)),
+            None => None,
+        },
+        _ => None,
+    }
+}
+
+fn call_name(name: &str, signature: &Signature, arguments: &[Expr]) -> Option<String> {
+    let first = || arguments.first().and_then(automatic_name);
+    match signature.naming {
+        Naming::None => None,
+        Naming::FirstArgument => first(),
+        Naming::FirstArgumentValueIfColumn => match arguments.first().map(|argument| &argument.kind) {
+            Some(ExprKind::Literal(Value::String(text))) => Some(text.clone()),
+            _ => None,
+        },
+        Naming::OnlyArgument if arguments.len() == 1 => first(),
+        Naming::OnlyArgument => None,
+        Naming::NameAndFirstArgument => first().map(|argument| format!("{name}_{argument}")),
+        Naming::PrefixAndFirstArgument(prefix) => first().map(|argument| format!("{prefix}_{argument}")),
+        Naming::PrefixOnly(prefix) => Some(prefix.to_owned()),
+    }
+}
+
+/// `count_`, `dcount_X`, `list_` when the argument has no name.
+pub(crate) fn aggregate_name(function: &str, arguments: &[Expr]) -> String {
+    let argument = arguments.first().and_then(automatic_name).unwrap_or_default();
+    let naming = AGGREGATES.get(function).map_or(Naming::None, |signature| signature.naming);
+    match naming {
+        Naming::PrefixAndFirstArgument(prefix) => format!("{prefix}_{argument}"),
+        Naming::NameAndFirstArgument => format!("{function}_{argument}"),
+        _ if argument.is_empty() => format!("{function}_"),
+        _ => argument,
+    }
+}
+
+/// Gives out column names without repeating one.
+#[derive(Default)]
+pub(crate) struct Names {
+    used: HashSet<String>,
+    numbered: usize,
+}
+
+impl Names {
+    pub(crate) fn with(names: impl IntoIterator<Item = String>) -> Names {
+        Names { used: names.into_iter().collect(), numbered: 0 }
+    }
+
+    /// Takes `name`; `false` when it is taken already.
+    pub(crate) fn take(&mut self, name: &str) -> bool {
+        self.used.insert(name.to_owned())
+    }
+
+    /// `name`, or `name1`, `name2` …
+    pub(crate) fn unique(&mut self, name: &str) -> String {
+        if self.take(name) {
+            return name.to_owned();
+        }
+        (1..).map(|n| format!("{name}{n}")).find(|candidate| self.used.insert(candidate.clone())).unwrap_or_default()
+    }
+
+    /// `Column1`, `Column2` …
+    pub(crate) fn numbered(&mut self) -> String {
+        loop {
+            self.numbered += 1;
+            let name = format!("Column{}", self.numbered);
+            if self.take(&name) {
+                return name;
+            }
+        }
+    }
+}

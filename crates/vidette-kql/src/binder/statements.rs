@@ -1,0 +1,314 @@
+//! Statements and tabular expressions.
+
+use super::{Binder, Binding, Bound, Relation};
+use crate::bound::{Column, Expr, Plan, Query};
+use crate::diagnostics::{Diagnostic, codes, nearest};
+use crate::span::Span;
+use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement};
+use crate::types::{ScalarType, Value};
+use std::sync::Arc;
+
+impl Binder<'_> {
+    pub(super) fn bind_statements(&mut self, query: &syntax::Query) -> Vec<Query> {
+        let mut results = Vec::new();
+        for statement in &query.statements {
+            if let Statement::Expression(expr) = statement {
+                self.render = None;
+                let relation = match self.bind_any(expr) {
+                    Bound::Tabular(relation) => relation,
+                    Bound::Scalar(value) => self.one_value(value),
+                    Bound::Broken => self.nothing(),
+                };
+                results.push(Query { plan: relation.plan, columns: relation.columns, render: self.render.take(), subqueries: Vec::new() });
+            } else {
+                self.bind_declaration(statement);
+            }
+        }
+        // Every result carries all subqueries: an unused one is dropped when the plan is lowered.
+        for result in &mut results {
+            result.subqueries = self.subqueries.clone();
+        }
+        results
+    }
+
+    fn one_value(&mut self, value: Expr) -> Relation {
+        let column = self.column("print_0", value.ty);
+        let input = Relation { plan: one_row(), columns: Vec::new() };
+        self.project(input, vec![(column, value)])
+    }
+
+    pub(super) fn bind_declaration(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Let { name, value } => {
+                let binding = match value {
+                    LetValue::Function(function) => Binding::Function(Arc::new(function.clone()), self.environment.clone()),
+                    LetValue::Expr(expr) => match self.bind_any(expr) {
+                        Bound::Scalar(value) => Binding::Scalar(value),
+                        Bound::Tabular(relation) => Binding::Tabular(Arc::new(relation.plan), relation.columns),
+                        Bound::Broken => Binding::Broken,
+                    },
+                };
+                self.define(&name.node, binding);
+            }
+            Statement::DeclareQueryParameters(parameters) => {
+                for parameter in parameters {
+                    let binding = self.query_parameter(parameter);
+                    self.define(&parameter.name.node, binding);
+                }
+            }
+            Statement::Set { .. } => {}
+            Statement::Alias { name, .. } => self.define(&format!("database {}", name.node), Binding::Broken),
+            Statement::Restrict { span, .. } => self.refuse("`restrict access`", *span),
+            Statement::DeclarePattern { span } => self.refuse("`declare pattern`", *span),
+            Statement::DeclareEntityGroup { span, .. } => self.refuse("`declare entity_group`", *span),
+            Statement::Expression(_) => {}
+        }
+    }
+
+    fn query_parameter(&mut self, parameter: &Parameter) -> Binding {
+        match (&parameter.ty, &parameter.default) {
+            (ParameterType::Scalar(ty), Some(default)) => {
+                let value = self.scalar(default);
+                Binding::Scalar(self.convert(value, *ty))
+            }
+            (ParameterType::Scalar(ty), None) => {
+                let message = format!("the query parameter `{}` has no value", parameter.name.node);
+                self.error(codes::INVALID_USE, message, parameter.name.span, format!("give a default: `{}: {ty} = …`", parameter.name.node));
+                Binding::Broken
+            }
+            _ => Binding::Broken,
+        }
+    }
+
+    /// Binds an expression that may be a value or a table.
+    pub(crate) fn bind_any(&mut self, expr: &syntax::Expr) -> Bound {
+        match &expr.kind {
+            ExprKind::Pipe { source, operators } => {
+                let mut relation = match source {
+                    Some(source) => match self.tabular(source) {
+                        Some(relation) => relation,
+                        None => return Bound::Broken,
+                    },
+                    None => Relation { plan: one_row(), columns: Vec::new() },
+                };
+                let first = usize::from(source.is_none());
+                for (at, operator) in operators.iter().enumerate() {
+                    if at >= first && operator.must_be_first() {
+                        let span = operator.span();
+                        self.error(codes::CANNOT_BE_FIRST, format!("the operator `{}` can only begin a query", operator.name()), span, "not after `|`");
+                        return Bound::Broken;
+                    }
+                    if !self.require_operator(operator.name(), operator.span()) {
+                        return Bound::Broken;
+                    }
+                    match operator.bind(self, relation) {
+                        Some(next) => relation = next,
+                        None => return Bound::Broken,
+                    }
+                }
+                Bound::Tabular(relation)
+            }
+            ExprKind::Name(name) => self.bind_name(name, expr.span),
+            ExprKind::DataTable { columns, values } => self.datatable(columns, values, expr.span),
+            ExprKind::ExternalData { columns, .. } => {
+                if self.require_operator("externaldata", expr.span) {
+                    let columns = self.declare(columns);
+                    return Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns });
+                }
+                Bound::Broken
+            }
+            ExprKind::Call { name, arguments } => self.bind_call(name, arguments, expr.span),
+            ExprKind::Path { target, member } => match self.remote_table(target, member) {
+                Some(bound) => bound,
+                None => self.bind_scalar(expr),
+            },
+            ExprKind::Error => Bound::Broken,
+            _ => self.bind_scalar(expr),
+        }
+    }
+
+    fn bind_scalar(&mut self, expr: &syntax::Expr) -> Bound {
+        let reported = self.diagnostics.len();
+        let value = self.scalar(expr);
+        if self.diagnostics.len() > reported { Bound::Broken } else { Bound::Scalar(value) }
+    }
+
+    /// Binds an expression that must be tabular.
+    pub(crate) fn tabular(&mut self, expr: &syntax::Expr) -> Option<Relation> {
+        if let ExprKind::Name(name) = &expr.kind {
+            return self.table_by_name(name, expr.span);
+        }
+        match self.bind_any(expr) {
+            Bound::Tabular(relation) => Some(relation),
+            Bound::Scalar(_) => {
+                self.error(codes::SCALAR_EXPECTED, "tabular value expected", expr.span, "this is a scalar value");
+                None
+            }
+            Bound::Broken => None,
+        }
+    }
+
+    fn bind_name(&mut self, name: &str, span: Span) -> Bound {
+        if let Some(column) = self.row.columns.iter().find(|column| column.name == name) {
+            return Bound::Scalar(Expr::column(column));
+        }
+        match self.lookup(name) {
+            Some(Binding::Scalar(value)) => Bound::Scalar(value),
+            Some(Binding::Tabular(plan, columns)) => Bound::Tabular(self.reference(&plan, &columns)),
+            Some(Binding::Function(function, environment)) => self.call_user_function(name, &function, &environment, Vec::new(), span),
+            Some(Binding::Broken) => Bound::Broken,
+            None => match self.named_table(name) {
+                Some(relation) => Bound::Tabular(relation),
+                None if self.row.columns.is_empty() && self.row.sides.is_none() && !self.in_scalar_context() => {
+                    self.unknown_table(name, span);
+                    Bound::Broken
+                }
+                None => {
+                    self.unknown_name(name, span);
+                    Bound::Broken
+                }
+            },
+        }
+    }
+
+    fn table_by_name(&mut self, name: &str, span: Span) -> Option<Relation> {
+        match self.lookup(name) {
+            Some(Binding::Tabular(plan, columns)) => return Some(self.reference(&plan, &columns)),
+            Some(Binding::Function(function, environment)) => {
+                return match self.call_user_function(name, &function, &environment, Vec::new(), span) {
+                    Bound::Tabular(relation) => Some(relation),
+                    _ => None,
+                };
+            }
+            Some(Binding::Broken) => return None,
+            Some(Binding::Scalar(_)) => {
+                self.error(codes::SCALAR_EXPECTED, "tabular value expected", span, "this is a scalar value");
+                return None;
+            }
+            None => {}
+        }
+        let table = self.named_table(name);
+        if table.is_none() {
+            self.unknown_table(name, span);
+        }
+        table
+    }
+
+    pub(crate) fn named_table(&mut self, name: &str) -> Option<Relation> {
+        let schema = self.catalog.table(name)?;
+        let columns: Vec<Column> = schema.into_iter().map(|(name, ty)| self.column(name, ty)).collect();
+        self.row.table_name = Some(name.to_owned());
+        Some(Relation { plan: Plan::Table { name: name.to_owned(), columns: columns.clone() }, columns })
+    }
+
+    pub(crate) fn unknown_table(&mut self, name: &str, span: Span) {
+        let mut candidates = self.catalog.table_names();
+        candidates.extend(self.names_in_scope());
+        let suggestion = nearest(name, candidates.iter().map(String::as_str)).map(str::to_owned);
+        let mut diagnostic = Diagnostic::semantic(codes::UNKNOWN_TABLE, format!("unknown table `{name}`"), span).label("not a known table, tabular variable or function");
+        if let Some(suggestion) = suggestion {
+            diagnostic = diagnostic.help(format!("a table with a similar name exists: `{suggestion}`")).fix(span, suggestion);
+        }
+        self.report(diagnostic);
+    }
+
+    pub(crate) fn declare(&mut self, columns: &[ColumnDeclaration]) -> Vec<Column> {
+        columns.iter().map(|column| self.column(column.name.node.clone(), column.ty)).collect()
+    }
+
+    fn datatable(&mut self, declared: &[ColumnDeclaration], values: &[syntax::Expr], span: Span) -> Bound {
+        let columns = self.declare(declared);
+        if columns.is_empty() || !values.len().is_multiple_of(columns.len()) {
+            let label = format!("{} values for {} columns", values.len(), columns.len());
+            self.error(codes::INVALID_USE, "the number of values is not a multiple of the number of columns", span, label);
+            return Bound::Broken;
+        }
+        let mut rows = Vec::with_capacity(values.len() / columns.len());
+        let mut row = Vec::with_capacity(columns.len());
+        for (at, value) in values.iter().enumerate() {
+            let ty = columns[at % columns.len()].ty;
+            row.push(self.constant_cell(value, ty));
+            if row.len() == columns.len() {
+                rows.push(std::mem::take(&mut row));
+            }
+        }
+        Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows }, columns })
+    }
+
+    /// A cell of `datatable`: a literal, converted to the column's type as Kusto does.
+    fn constant_cell(&mut self, expr: &syntax::Expr, ty: ScalarType) -> Value {
+        let span = expr.span;
+        if matches!(&expr.kind, ExprKind::Name(name) if name == "null") {
+            return Value::Null(ty);
+        }
+        let bound = self.with_row(&[], |binder| binder.scalar(expr));
+        let Some(value) = fold(&bound) else {
+            self.error(codes::INVALID_USE, "a cell of `datatable` must be a constant", span, "not a constant");
+            return Value::Null(ty);
+        };
+        match cast_literal(&value, ty) {
+            Some(value) => value,
+            None => {
+                let label = format!("a {} in a column of type {ty}", value.scalar_type());
+                self.error(codes::TYPE_EXPECTED, format!("the expression must have the type {ty}"), span, label);
+                Value::Null(ty)
+            }
+        }
+    }
+}
+
+/// A relation of one row without columns.
+pub(crate) fn one_row() -> Plan {
+    Plan::Values { columns: Vec::new(), rows: vec![Vec::new()] }
+}
+
+/// The literal an expression is, through sign and conversion calls that the binder put there.
+pub(crate) fn fold(expr: &Expr) -> Option<Value> {
+    match &expr.kind {
+        crate::bound::ExprKind::Literal(value) => Some(value.clone()),
+        crate::bound::ExprKind::Call { function, arguments, .. } => match (function.as_str(), arguments.as_slice()) {
+            ("negate", [operand]) => match fold(operand)? {
+                Value::Int(n) => Some(Value::Int(-n)),
+                Value::Long(n) => Some(Value::Long(-n)),
+                Value::Real(n) => Some(Value::Real(-n)),
+                Value::TimeSpan(n) => Some(Value::TimeSpan(-n)),
+                _ => None,
+            },
+            ("tolong" | "toreal" | "toint" | "todatetime" | "totimespan" | "tobool" | "todynamic" | "parse_json", [operand]) => cast_literal(&fold(operand)?, expr.ty),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A literal as another type, where Kusto converts literals silently.
+pub(crate) fn cast_literal(value: &Value, ty: ScalarType) -> Option<Value> {
+    if value.scalar_type() == ty {
+        return Some(value.clone());
+    }
+    Some(match (value, ty) {
+        (Value::Null(_), ScalarType::String) => Value::String(String::new()),
+        (Value::Null(_), ty) => Value::Null(ty),
+        (Value::Int(n), ScalarType::Long) => Value::Long(i64::from(*n)),
+        (Value::Int(n), ScalarType::Real) => Value::Real(f64::from(*n)),
+        (Value::Long(n), ScalarType::Int) => i32::try_from(*n).map_or(Value::Null(ty), Value::Int),
+        (Value::Long(n), ScalarType::Real) => Value::Real(*n as f64),
+        (Value::Long(n), ScalarType::Decimal) => Value::Decimal(n.to_string()),
+        (Value::Long(n), ScalarType::Bool) => Value::Bool(*n != 0),
+        (Value::Real(n), ScalarType::Decimal) => Value::Decimal(n.to_string()),
+        (Value::Real(n), ScalarType::Long) => Value::Long(*n as i64),
+        (Value::Real(n), ScalarType::Int) => Value::Int(*n as i32),
+        (Value::String(text), ScalarType::Dynamic) => {
+            let mut json = String::new();
+            crate::literals::write_json_string(text, &mut json);
+            Value::Dynamic(json)
+        }
+        (Value::String(text), ty) => crate::literals::typed(ty, text).unwrap_or(Value::Null(ty)),
+        (other, ScalarType::Dynamic) => {
+            let mut json = String::new();
+            crate::literals::write_json(other, &mut json);
+            Value::Dynamic(json)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,103 @@
+//! Tables reached through functions: `table()`, `database()`, `workspace()`, watchlists, and wildcards.
+
+use super::{Binder, Bound, Relation};
+use crate::bound::{Column, Plan};
+use crate::catalog::Feature;
+use crate::diagnostics::codes;
+use crate::span::Span;
+use crate::syntax::{self, ExprKind};
+use crate::types::{ScalarType, Value};
+
+/// Functions that stand for another place; Vidette has one workspace, so they resolve to it.
+const SCOPES: &[&str] = &["cluster", "database", "workspace", "app", "resource"];
+
+impl Binder<'_> {
+    /// `database("x").T`, `workspace("w").T`, `cluster("c").database("d").T`; `None` when it is something else.
+    pub(super) fn remote_table(&mut self, target: &syntax::Expr, member: &syntax::Expr) -> Option<Bound> {
+        if !is_scope(target) {
+            return None;
+        }
+        Some(match &member.kind {
+            ExprKind::Name(name) => match self.named_table(name) {
+                Some(relation) => Bound::Tabular(relation),
+                None => {
+                    self.unknown_table(name, member.span);
+                    Bound::Broken
+                }
+            },
+            ExprKind::Call { name, arguments } if name.node == "table" => self.table_function(arguments, member.span),
+            _ => self.bind_any(member),
+        })
+    }
+
+    /// `table("name")`
+    pub(super) fn table_function(&mut self, arguments: &[syntax::Expr], span: Span) -> Bound {
+        let Some(argument) = arguments.first() else {
+            self.error(codes::ARGUMENT_COUNT, "the function `table` expects 1 argument", span, "no table is named");
+            return Bound::Broken;
+        };
+        let bound = self.scalar(argument);
+        match bound.as_literal() {
+            Some(Value::String(name)) => match self.named_table(&name.clone()) {
+                Some(relation) => Bound::Tabular(relation),
+                None => {
+                    self.unknown_table(&name.clone(), argument.span);
+                    Bound::Broken
+                }
+            },
+            _ => {
+                self.refuse("`table` of a computed name", argument.span);
+                Bound::Broken
+            }
+        }
+    }
+
+    /// `_GetWatchlist("alias")`: every column is a string; `SearchKey` and the keeper's columns come first.
+    pub(super) fn watchlist(&mut self, arguments: &[syntax::Expr], span: Span) -> Bound {
+        let alias = arguments.first().map(|argument| self.scalar(argument));
+        let Some(Value::String(alias)) = alias.as_ref().and_then(|alias| alias.as_literal()) else {
+            self.error(codes::INVALID_USE, "`_GetWatchlist` expects the alias of a watchlist", span, "not a string literal");
+            return Bound::Broken;
+        };
+        let Some(watchlist) = self.catalog.watchlist(alias) else {
+            if self.catalog.runs(Feature::Plugin, "every watchlist") {
+                return Bound::Broken;
+            }
+            let message = format!("unknown watchlist `{alias}`");
+            self.error(codes::UNKNOWN_TABLE, message, span, "no CSV file of that name was given");
+            return Bound::Broken;
+        };
+        let columns: Vec<Column> = watchlist.columns.iter().map(|name| self.column(name.clone(), ScalarType::String)).collect();
+        let rows = watchlist.rows.into_iter().map(|row| row.into_iter().map(Value::String).collect()).collect();
+        Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows }, columns })
+    }
+
+    /// The tables a name with `*` stands for.
+    pub(crate) fn wildcard_tables(&self, pattern: &str) -> Vec<String> {
+        self.catalog.table_names().into_iter().filter(|name| wildcard_matches(pattern, name)).collect()
+    }
+}
+
+fn is_scope(expr: &syntax::Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Call { name, .. } => SCOPES.contains(&name.node.as_str()),
+        ExprKind::Path { target, member } => is_scope(target) && is_scope(member),
+        _ => false,
+    }
+}
+
+/// Whether `name` matches a pattern in which `*` stands for any text.
+pub(crate) fn wildcard_matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or("");
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,204 @@
+//! The bound query: every name is a column id, every type known, every coercion written out.
+//!
+//! Scalar operators are calls too: `a + b` is `Call("+")`. Nothing a user wrote can make lowering fail.
+
+use crate::span::Span;
+use crate::types::{ScalarType, Value};
+use std::sync::Arc;
+
+/// Identifies a column within one bound query; two columns of the same name have different ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ColumnId(pub u32);
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub id: ColumnId,
+    pub name: String,
+    pub ty: ScalarType,
+}
+
+#[derive(Clone, Debug)]
+pub struct Expr {
+    pub kind: ExprKind,
+    pub ty: ScalarType,
+}
+
+#[derive(Clone, Debug)]
+pub enum ExprKind {
+    Literal(Value),
+    Column(ColumnId),
+    /// A scalar function or operator by Kusto's name; the argument types choose the implementation.
+    Call {
+        function: String,
+        arguments: Arc<Vec<Expr>>,
+        span: Span,
+    },
+    /// The value of a scalar subquery (`toscalar`, or the list of `in (T)`), by index into `Query::subqueries`.
+    Subquery(usize),
+}
+
+impl Expr {
+    pub fn literal(value: Value) -> Expr {
+        Expr { ty: value.scalar_type(), kind: ExprKind::Literal(value) }
+    }
+
+    pub fn column(column: &Column) -> Expr {
+        Expr { kind: ExprKind::Column(column.id), ty: column.ty }
+    }
+
+    pub fn call(function: &str, ty: ScalarType, arguments: Vec<Expr>) -> Expr {
+        Expr { kind: ExprKind::Call { function: function.to_owned(), arguments: Arc::new(arguments), span: Span::default() }, ty }
+    }
+
+    pub fn as_literal(&self) -> Option<&Value> {
+        match &self.kind {
+            ExprKind::Literal(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// An aggregation function with its arguments; `filter` is the predicate of the `…if` forms.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    pub function: String,
+    pub arguments: Vec<Expr>,
+    pub filter: Option<Expr>,
+    pub ty: ScalarType,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub struct SortKey {
+    pub expr: Expr,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    Inner,
+    InnerUnique,
+    LeftOuter,
+    RightOuter,
+    FullOuter,
+    LeftSemi,
+    RightSemi,
+    LeftAnti,
+    RightAnti,
+}
+
+/// A column that `mv-expand` turns into rows.
+#[derive(Clone, Debug)]
+pub struct Expansion {
+    /// A dynamic array or bag.
+    pub source: Expr,
+    /// The element, as the type it was asked for.
+    pub element: Column,
+}
+
+/// Relational operators. `input` comes first; columns are what the operator shows, in order.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    Table {
+        name: String,
+        columns: Vec<Column>,
+    },
+    Values {
+        columns: Vec<Column>,
+        rows: Vec<Vec<Value>>,
+    },
+    Range {
+        column: Column,
+        start: Expr,
+        end: Expr,
+        step: Expr,
+    },
+    Filter {
+        input: Box<Plan>,
+        predicate: Expr,
+    },
+    /// All columns of the result, computed from the input's.
+    Project {
+        input: Box<Plan>,
+        columns: Vec<(Column, Expr)>,
+    },
+    /// Without `by`, one row always.
+    Aggregate {
+        input: Box<Plan>,
+        by: Vec<(Column, Expr)>,
+        aggregates: Vec<(Column, Aggregate)>,
+    },
+    Sort {
+        input: Box<Plan>,
+        keys: Vec<SortKey>,
+    },
+    Take {
+        input: Box<Plan>,
+        count: u64,
+    },
+    /// Rows numbered and kept up to `count` per distinct tuple of `partition` (for subqueries of `mv-apply`).
+    TakePerGroup {
+        input: Box<Plan>,
+        partition: Vec<ColumnId>,
+        count: u64,
+    },
+    /// Equality of the key pairs; a null key matches nothing. Columns of both sides stay, except in semi and anti joins.
+    Join {
+        kind: JoinKind,
+        left: Box<Plan>,
+        right: Box<Plan>,
+        keys: Vec<(Expr, Expr)>,
+        left_columns: Vec<Column>,
+        right_columns: Vec<Column>,
+    },
+    /// Each input with, for every result column, the expression over that input.
+    Union {
+        inputs: Vec<(Plan, Vec<Expr>)>,
+        columns: Vec<Column>,
+    },
+    MvExpand {
+        input: Box<Plan>,
+        expansions: Vec<Expansion>,
+        index: Option<Column>,
+        limit: Option<u64>,
+        keep: Vec<Column>,
+        bag_as_array: bool,
+    },
+    /// Numbers the rows, so that a subquery can be grouped by the row it came from.
+    RowId {
+        input: Box<Plan>,
+        column: Column,
+    },
+    /// A tabular value used by name: the columns are new, so that it may be used twice.
+    Reference {
+        plan: Arc<Plan>,
+        columns: Vec<(Column, ColumnId)>,
+    },
+}
+
+/// How a client should draw the result. Kusto docs: `render-operator`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Render {
+    pub visualization: String,
+    pub properties: Vec<(String, String)>,
+}
+
+/// A scalar subquery, evaluated once before the query that uses it.
+#[derive(Clone, Debug)]
+pub struct Subquery {
+    pub plan: Plan,
+    pub column: Column,
+    /// The value is the array of the whole first column rather than its first row.
+    pub as_list: bool,
+}
+
+/// One tabular result of a query text.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub plan: Plan,
+    pub columns: Vec<Column>,
+    pub render: Option<Render>,
+    /// In dependency order: a subquery refers only to earlier ones.
+    pub subqueries: Vec<Subquery>,
+}

@@ -1,0 +1,62 @@
+//! KQL's front end: text to tokens, syntax and a bound query, with Kusto's types, names and diagnostics.
+//!
+//! It knows nothing of files, DataFusion, async code or the clock, so it also serves editors and checkers.
+//!
+//! ```
+//! use vidette_kql::{Catalog, Feature, ScalarType, compile};
+//!
+//! struct Tables;
+//! impl Catalog for Tables {
+//!     fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
+//!         (name == "T").then(|| vec![("x".to_owned(), ScalarType::Long)])
+//!     }
+//!     fn table_names(&self) -> Vec<String> {
+//!         vec!["T".to_owned()]
+//!     }
+//!     fn runs(&self, _: Feature, _: &str) -> bool {
+//!         true
+//!     }
+//! }
+//!
+//! let (queries, diagnostics) = compile("T | summarize count() by x", &Tables);
+//! assert!(diagnostics.is_empty());
+//! let columns: Vec<_> = queries[0].columns.iter().map(|column| column.name.as_str()).collect();
+//! assert_eq!(columns, ["x", "count_"]);
+//! ```
+//!
+//! In reading order: [`span`], [`types`], `lexer`, [`syntax`], `parser`, `operators`, [`catalog`], [`bound`],
+//! `binder`, [`diagnostics`]; [`time`] and [`literals`] read and write values.
+
+mod binder;
+pub mod bound;
+pub mod catalog;
+pub mod diagnostics;
+mod lexer;
+pub mod literals;
+mod operators;
+mod parser;
+pub mod span;
+pub mod syntax;
+pub mod time;
+pub mod types;
+
+pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind};
+pub use catalog::{Catalog, Feature, Watchlist};
+pub use diagnostics::{Diagnostic, Severity, render};
+pub use lexer::lex;
+pub use parser::parse;
+pub use span::Span;
+pub use types::{ScalarType, Value};
+
+/// Parses and binds a query text: one bound query per tabular statement, and all diagnostics of both stages.
+///
+/// With a syntax error nothing is bound. With any error the queries must not run.
+pub fn compile(source: &str, catalog: &dyn Catalog) -> (Vec<bound::Query>, Vec<Diagnostic>) {
+    let (syntax, diagnostics) = parse(source);
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return (Vec::new(), diagnostics);
+    }
+    let (queries, found) = bind(&syntax, catalog);
+    let diagnostics = diagnostics.into_iter().chain(found).collect();
+    (queries, diagnostics)
+}

@@ -1,0 +1,249 @@
+//! The tabular operators: for each its node, how it parses and how it binds.
+
+mod count;
+mod distinct;
+mod extend;
+mod getschema;
+mod invoke;
+mod join;
+mod mv_expand;
+mod parse;
+mod print;
+mod project;
+mod range;
+mod refused;
+mod render;
+mod serialize;
+mod sort;
+mod summarize;
+mod take;
+mod union;
+mod where_;
+
+use crate::binder::{Binder, Relation};
+use crate::diagnostics::codes;
+use crate::lexer::Token;
+use crate::parser::Parser;
+use crate::span::Span;
+
+macro_rules! operators {
+    ($($variant:ident($node:ty)),* $(,)?) => {
+        /// A tabular operator as it was written.
+        #[derive(Clone, Debug)]
+        pub enum Operator { $($variant($node)),* }
+
+        impl Operator {
+            pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+                match self { $(Operator::$variant(node) => node.bind(binder, input)),* }
+            }
+
+            pub(crate) fn span(&self) -> Span {
+                match self { $(Operator::$variant(node) => node.span),* }
+            }
+
+            /// Kusto's name of the operator, without synonyms.
+            pub fn name(&self) -> &str {
+                match self { $(Operator::$variant(node) => node.name()),* }
+            }
+        }
+    };
+}
+
+operators! {
+    Count(count::Count),
+    Distinct(distinct::Distinct),
+    Extend(extend::Extend),
+    GetSchema(getschema::GetSchema),
+    Invoke(invoke::Invoke),
+    Join(join::Join),
+    MvApply(mv_expand::MvApply),
+    MvExpand(mv_expand::MvExpand),
+    Parse(parse::Parse),
+    Print(print::Print),
+    Project(project::Project),
+    ProjectAway(project::ProjectAway),
+    ProjectRename(project::ProjectRename),
+    ProjectReorder(project::ProjectReorder),
+    Range(range::Range),
+    Refused(refused::Refused),
+    Render(render::Render),
+    Serialize(serialize::Serialize),
+    Sort(sort::Sort),
+    Summarize(summarize::Summarize),
+    Take(take::Take),
+    Top(sort::Top),
+    Union(union::Union),
+    Where(where_::Where),
+}
+
+impl Operator {
+    /// Operators that make their rows themselves.
+    pub(crate) fn must_be_first(&self) -> bool {
+        matches!(self, Operator::Print(_) | Operator::Range(_))
+    }
+}
+
+/// Operator names with a hyphen, which the lexer sees as several tokens.
+const HYPHENATED: &[&str] = &[
+    "project-away",
+    "project-keep",
+    "project-rename",
+    "project-reorder",
+    "project-by-names",
+    "mv-expand",
+    "mv-apply",
+    "make-series",
+    "make-graph",
+    "parse-where",
+    "parse-kv",
+    "top-nested",
+    "top-hitters",
+    "sample-distinct",
+    "graph-match",
+    "graph-shortest-paths",
+    "graph-to-table",
+    "graph-mark-components",
+    "graph-where-nodes",
+    "graph-where-edges",
+    "assert-schema",
+    "execute-and-cache",
+    "macro-expand",
+    "project-smart",
+];
+
+impl Parser<'_> {
+    /// The operator's name here, and how many tokens it takes.
+    fn operator_name(&self) -> Option<(&'static str, usize)> {
+        if self.peek() != Token::Name {
+            return None;
+        }
+        let start = self.span().start as usize;
+        let rest = &self.source[start..];
+        for name in HYPHENATED {
+            let follows = rest.as_bytes().get(name.len()).copied().unwrap_or(b' ');
+            if rest.starts_with(name) && !follows.is_ascii_alphanumeric() && follows != b'_' && follows != b'-' {
+                return Some((name, name.split('-').count() * 2 - 1));
+            }
+        }
+        let word = self.text();
+        PLAIN.iter().find(|name| **name == word).map(|name| (*name, 1))
+    }
+
+    /// An operator at the start of a query, which has no input: `print`, `range`, `union`, `search`, `find`, `evaluate`.
+    pub(crate) fn leading_operator(&mut self) -> Option<Operator> {
+        let (name, _) = self.operator_name()?;
+        let next = self.peek_at(1);
+        let operand = !matches!(
+            next,
+            Token::Comma
+                | Token::CloseParen
+                | Token::CloseBracket
+                | Token::CloseBrace
+                | Token::Pipe
+                | Token::Dot
+                | Token::Assign
+                | Token::Equal
+                | Token::NotEqual
+                | Token::Semicolon
+        );
+        let leads = match name {
+            "print" => operand && next != Token::End,
+            "range" => next == Token::Name || next == Token::OpenBracket,
+            "union" | "find" | "search" => operand && next != Token::End,
+            "evaluate" => next == Token::Name,
+            "macro-expand" | "execute-and-cache" => true,
+            _ => false,
+        };
+        if !leads {
+            return None;
+        }
+        self.leading = true;
+        let operator = self.operator();
+        self.leading = false;
+        operator
+    }
+
+    /// The operator after a `|`; the name has not been consumed.
+    pub(crate) fn operator(&mut self) -> Option<Operator> {
+        let Some((name, tokens)) = self.operator_name() else {
+            self.error_here(codes::OPERATOR_EXPECTED, "query operator expected");
+            return None;
+        };
+        let start = self.span();
+        let mut end = start;
+        for _ in 0..tokens {
+            end = self.bump().span;
+        }
+        let span = start.to(end);
+        Some(match name {
+            "where" | "filter" => Operator::Where(where_::Where::parse(self, span)),
+            "extend" => Operator::Extend(extend::Extend::parse(self, span)),
+            "project" => Operator::Project(project::Project::parse(self, span)),
+            "project-away" => Operator::ProjectAway(project::ProjectAway::parse(self, span, false)),
+            "project-keep" => Operator::ProjectAway(project::ProjectAway::parse(self, span, true)),
+            "project-rename" => Operator::ProjectRename(project::ProjectRename::parse(self, span)),
+            "project-reorder" => Operator::ProjectReorder(project::ProjectReorder::parse(self, span)),
+            "distinct" => Operator::Distinct(distinct::Distinct::parse(self, span)),
+            "count" => Operator::Count(count::Count::parse(self, span)),
+            "take" | "limit" => Operator::Take(take::Take::parse(self, span)),
+            "sort" | "order" => Operator::Sort(sort::Sort::parse(self, span)),
+            "top" => Operator::Top(sort::Top::parse(self, span)),
+            "summarize" => Operator::Summarize(summarize::Summarize::parse(self, span)),
+            "join" => Operator::Join(join::Join::parse(self, span, false)),
+            "lookup" => Operator::Join(join::Join::parse(self, span, true)),
+            "union" => Operator::Union(union::Union::parse(self, span)),
+            "mv-expand" | "mvexpand" => Operator::MvExpand(mv_expand::MvExpand::parse(self, span)),
+            "mv-apply" | "mvapply" => Operator::MvApply(mv_expand::MvApply::parse(self, span)),
+            "parse" => Operator::Parse(parse::Parse::parse(self, span, false)),
+            "parse-where" => Operator::Parse(parse::Parse::parse(self, span, true)),
+            "print" => Operator::Print(print::Print::parse(self, span)),
+            "range" => Operator::Range(range::Range::parse(self, span)),
+            "render" => Operator::Render(render::Render::parse(self, span)),
+            "serialize" => Operator::Serialize(serialize::Serialize::parse(self, span)),
+            "as" | "consume" => Operator::Serialize(serialize::Serialize::parse_passing(self, span, name)),
+            "getschema" => Operator::GetSchema(getschema::GetSchema { span }),
+            "invoke" => Operator::Invoke(invoke::Invoke::parse(self, span)),
+            other => Operator::Refused(refused::Refused::parse(self, span, other)),
+        })
+    }
+}
+
+/// Operator names of one word.
+const PLAIN: &[&str] = &[
+    "where",
+    "filter",
+    "extend",
+    "project",
+    "distinct",
+    "count",
+    "take",
+    "limit",
+    "sort",
+    "order",
+    "top",
+    "summarize",
+    "join",
+    "lookup",
+    "union",
+    "mvexpand",
+    "mvapply",
+    "parse",
+    "print",
+    "range",
+    "render",
+    "serialize",
+    "as",
+    "consume",
+    "getschema",
+    "invoke",
+    "search",
+    "find",
+    "evaluate",
+    "fork",
+    "facet",
+    "partition",
+    "reduce",
+    "sample",
+    "scan",
+    "__partitionby",
+];

@@ -1,0 +1,37 @@
+//! `distinct`: one row per distinct tuple. Kusto docs: `distinct-operator`.
+
+use super::summarize::bind_keys;
+use crate::binder::{Binder, Relation};
+use crate::bound::{Expr as Bound, Plan};
+use crate::parser::Parser;
+use crate::span::Span;
+use crate::syntax::{Expr, ExprKind};
+
+#[derive(Clone, Debug)]
+pub struct Distinct {
+    pub columns: Vec<Expr>,
+    pub span: Span,
+}
+
+impl Distinct {
+    pub(crate) fn name(&self) -> &'static str {
+        "distinct"
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> Distinct {
+        parser.operator_parameters();
+        Distinct { columns: parser.comma_list(|parser| parser.named_expression()), span }
+    }
+
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        let by = match self.columns.as_slice() {
+            [Expr { kind: ExprKind::Star, .. }] => {
+                let columns = input.columns.clone();
+                columns.iter().map(|column| (binder.column(column.name.clone(), column.ty), Bound::column(column))).collect()
+            }
+            columns => bind_keys(binder, &input, columns).0,
+        };
+        let columns = by.iter().map(|(column, _)| column.clone()).collect();
+        Some(Relation { plan: Plan::Aggregate { input: Box::new(input.plan), by, aggregates: Vec::new() }, columns })
+    }
+}

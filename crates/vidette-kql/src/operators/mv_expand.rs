@@ -1,0 +1,200 @@
+//! `mv-expand` and `mv-apply`: elements of dynamic arrays and bags as rows.
+//! Kusto docs: `mv-expand-operator`, `mv-apply-operator`.
+
+use super::Operator;
+use super::take::row_count;
+use crate::binder::naming::automatic_name;
+use crate::binder::{Binder, GroupContext, Relation};
+use crate::bound::{Column, Expansion, Expr as Bound, Plan};
+use crate::diagnostics::codes;
+use crate::lexer::Token;
+use crate::parser::Parser;
+use crate::span::Span;
+use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
+use crate::types::ScalarType;
+
+/// `name = expr to typeof(type)`
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub expr: Expr,
+    pub ty: Option<ScalarType>,
+}
+
+#[derive(Clone, Debug)]
+pub struct MvExpand {
+    pub parameters: Vec<OperatorParameter>,
+    pub items: Vec<Item>,
+    pub limit: Option<Expr>,
+    pub span: Span,
+}
+
+impl MvExpand {
+    pub(crate) fn name(&self) -> &'static str {
+        "mv-expand"
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> MvExpand {
+        let parameters = parser.operator_parameters();
+        let items = parser.comma_list(parse_item);
+        let limit = parser.eat_word("limit").then(|| parser.expression());
+        MvExpand { parameters, items, limit, span }
+    }
+
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        expand(binder, input, &self.parameters, &self.items, self.limit.as_ref())
+    }
+}
+
+fn parse_item(parser: &mut Parser) -> Item {
+    let expr = parser.named_expression();
+    let mut ty = None;
+    if parser.eat_word("to") {
+        parser.expect_word("typeof");
+        parser.expect(Token::OpenParen, "(");
+        ty = Some(parser.scalar_type());
+        parser.expect(Token::CloseParen, ")");
+    }
+    Item { expr, ty }
+}
+
+fn expand(binder: &mut Binder, input: Relation, parameters: &[OperatorParameter], items: &[Item], limit: Option<&Expr>) -> Option<Relation> {
+    let limit = match limit {
+        Some(limit) => Some(row_count(binder, limit)?),
+        None => None,
+    };
+    let mut columns = input.columns.clone();
+    let mut expansions = Vec::with_capacity(items.len());
+    for item in items {
+        let (name, value) = match &item.expr.kind {
+            ExprKind::Named { names, value } => (Some(names[0].node.clone()), value.as_ref()),
+            _ => (automatic_name(&item.expr), &item.expr),
+        };
+        let source = binder.with_row(&input.columns, |binder| binder.scalar(value));
+        if source.ty != ScalarType::Dynamic {
+            binder.error(codes::TYPE_EXPECTED, "the expression must have the type dynamic", value.span, format!("this is {}", source.ty));
+            return None;
+        }
+        let ty = item.ty.unwrap_or(ScalarType::Dynamic);
+        let name = name.unwrap_or_else(|| format!("Column{}", expansions.len() + 1));
+        let element = binder.column(name.clone(), ty);
+        match columns.iter_mut().find(|column| column.name == name) {
+            Some(slot) => *slot = element.clone(),
+            None => columns.push(element.clone()),
+        }
+        expansions.push(Expansion { source, element });
+    }
+    let index = parameter(parameters, "with_itemindex").and_then(Expr::name).map(|name| binder.column(name, ScalarType::Long));
+    let bag_as_array = ["kind", "bagexpansion"].iter().any(|name| parameter(parameters, name).and_then(Expr::name) == Some("array"));
+    let mut keep: Vec<Column> = input.columns;
+    if let Some(group) = &binder.group {
+        for carried in group.carried.iter().chain([&group.row_id]) {
+            if !keep.iter().any(|column| column.id == carried.id) {
+                keep.push(carried.clone());
+            }
+        }
+    }
+    columns.extend(index.clone());
+    let plan = Plan::MvExpand { input: Box::new(input.plan), expansions, index, limit, keep, bag_as_array };
+    let shown = columns.into_iter().map(|column| (column.clone(), Bound::column(&column))).collect();
+    Some(binder.project(Relation { plan, columns: Vec::new() }, shown))
+}
+
+#[derive(Clone, Debug)]
+pub struct MvApply {
+    pub parameters: Vec<OperatorParameter>,
+    pub items: Vec<Item>,
+    pub limit: Option<Expr>,
+    pub operators: Vec<Operator>,
+    pub span: Span,
+}
+
+impl MvApply {
+    pub(crate) fn name(&self) -> &'static str {
+        "mv-apply"
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> MvApply {
+        let parameters = parser.operator_parameters();
+        let items = parser.comma_list(parse_item);
+        let limit = parser.eat_word("limit").then(|| parser.expression());
+        parser.expect_word("on");
+        parser.expect(Token::OpenParen, "(");
+        let mut operators = Vec::new();
+        loop {
+            match parser.operator() {
+                Some(operator) => operators.push(operator),
+                None => parser.recover(),
+            }
+            if !parser.eat(Token::Pipe) {
+                break;
+            }
+        }
+        parser.expect(Token::CloseParen, ")");
+        MvApply { parameters, items, limit, operators, span }
+    }
+
+    /// The subquery runs once over all rows, grouped by the row each element came from.
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        if binder.group.is_some() {
+            binder.refuse("`mv-apply` inside `mv-apply`", self.span);
+            return None;
+        }
+        for operator in &self.operators {
+            let grouped = matches!(
+                operator.name(),
+                "where"
+                    | "extend"
+                    | "project"
+                    | "project-away"
+                    | "project-keep"
+                    | "project-rename"
+                    | "project-reorder"
+                    | "summarize"
+                    | "count"
+                    | "take"
+                    | "top"
+                    | "sort"
+                    | "mv-expand"
+                    | "serialize"
+            );
+            if !grouped {
+                binder.refuse(&format!("`{}` inside `mv-apply`", operator.name()), operator.span());
+                return None;
+            }
+        }
+        let row_id = binder.column("$row", ScalarType::Long);
+        let expanded: Vec<String> = self.items.iter().filter_map(|item| automatic_name(&item.expr)).collect();
+        let outer: Vec<Column> = input.columns.iter().filter(|column| !expanded.contains(&column.name)).cloned().collect();
+        let mut numbered = Relation { plan: Plan::RowId { input: Box::new(input.plan), column: row_id.clone() }, columns: input.columns.clone() };
+        // Outer columns are carried below every operator of the subquery, under ids of their own.
+        let carried: Vec<Column> = outer.iter().map(|column| binder.column(column.name.clone(), column.ty)).collect();
+        let mut copies: Vec<(Column, Bound)> = numbered.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+        copies.extend(carried.iter().zip(&outer).map(|(copy, column)| (copy.clone(), Bound::column(column))));
+        copies.push((row_id.clone(), Bound::column(&row_id)));
+        numbered.plan = Plan::Project { input: Box::new(numbered.plan), columns: copies };
+        binder.group = Some(GroupContext { row_id, carried: carried.clone() });
+        let mut relation = expand(binder, numbered, &self.parameters, &self.items, self.limit.as_ref());
+        for operator in &self.operators {
+            relation = match relation {
+                Some(input) if binder.require_operator(operator.name(), operator.span()) => operator.bind(binder, input),
+                _ => None,
+            };
+        }
+        binder.group = None;
+        let relation = relation?;
+        // Outer columns that the subquery kept are shown once, in their first place.
+        let mut shown: Vec<(Column, Bound)> = Vec::new();
+        for (copy, column) in carried.iter().zip(&outer) {
+            match relation.columns.iter().find(|inner| inner.name == column.name) {
+                Some(inner) => shown.push((inner.clone(), Bound::column(inner))),
+                None => shown.push((copy.clone(), Bound::column(copy))),
+            }
+        }
+        for inner in &relation.columns {
+            if !shown.iter().any(|(column, _)| column.name == inner.name) {
+                shown.push((inner.clone(), Bound::column(inner)));
+            }
+        }
+        Some(binder.project(relation, shown))
+    }
+}

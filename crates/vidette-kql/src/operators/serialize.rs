@@ -1,0 +1,55 @@
+//! `serialize`, `as`, `consume`: rows pass in their order. Kusto docs: `serialize-operator`, `as-operator`,
+//! `consume-operator`.
+
+use super::extend::extend;
+use crate::binder::{Binder, Binding, Relation};
+use crate::bound::Plan;
+use crate::lexer::Token;
+use crate::parser::Parser;
+use crate::span::Span;
+use crate::syntax::{Expr, Name};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct Serialize {
+    pub columns: Vec<Expr>,
+    /// `as name`
+    pub alias: Option<Name>,
+    pub consume: bool,
+    pub span: Span,
+}
+
+impl Serialize {
+    pub(crate) fn name(&self) -> &'static str {
+        match (&self.alias, self.consume) {
+            (Some(_), _) => "as",
+            (None, true) => "consume",
+            (None, false) => "serialize",
+        }
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> Serialize {
+        let ends = matches!(parser.peek(), Token::Pipe | Token::End | Token::Semicolon | Token::CloseParen | Token::CloseBrace);
+        let columns = if ends { Vec::new() } else { parser.comma_list(|parser| parser.named_expression()) };
+        Serialize { columns, alias: None, consume: false, span }
+    }
+
+    pub(crate) fn parse_passing(parser: &mut Parser, span: Span, name: &str) -> Serialize {
+        parser.operator_parameters();
+        let alias = (name == "as").then(|| parser.declared_name());
+        Serialize { columns: Vec::new(), alias, consume: name == "consume", span }
+    }
+
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        if self.consume {
+            return Some(Relation { plan: Plan::Take { input: Box::new(input.plan), count: 0 }, columns: Vec::new() });
+        }
+        if let Some(alias) = &self.alias {
+            let plan = Arc::new(input.plan);
+            let relation = binder.reference(&plan, &input.columns);
+            binder.define(&alias.node, Binding::Tabular(plan, input.columns));
+            return Some(relation);
+        }
+        Some(extend(binder, input, &self.columns))
+    }
+}

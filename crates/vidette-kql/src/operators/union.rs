@@ -1,0 +1,147 @@
+//! `union`: rows of several tables. Columns of one name and type are one column. Kusto docs: `union-operator`.
+
+use crate::binder::naming::Names;
+use crate::binder::{Binder, Relation};
+use crate::bound::{Column, Expr as Bound, Plan};
+use crate::diagnostics::codes;
+use crate::lexer::Token;
+use crate::parser::Parser;
+use crate::span::Span;
+use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
+use crate::types::{ScalarType, Value};
+
+#[derive(Clone, Debug)]
+pub struct Union {
+    pub parameters: Vec<OperatorParameter>,
+    pub tables: Vec<Expr>,
+    pub leading: bool,
+    pub span: Span,
+}
+
+impl Union {
+    pub(crate) fn name(&self) -> &'static str {
+        "union"
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> Union {
+        let leading = std::mem::take(&mut parser.leading);
+        let parameters = parser.operator_parameters();
+        let tables = parser.comma_list(|parser| parser.table_expression());
+        Union { parameters, tables, leading, span }
+    }
+
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        let fuzzy = matches!(parameter(&self.parameters, "isfuzzy").map(|value| &value.kind), Some(ExprKind::Name(word)) if word == "true");
+        let mut inputs: Vec<(String, Relation)> = Vec::new();
+        if !self.leading {
+            let name = binder.row.table_name.clone().unwrap_or_else(|| "union_arg0".to_owned());
+            inputs.push((name, input));
+        }
+        for table in &self.tables {
+            self.member(binder, table, fuzzy, &mut inputs)?;
+        }
+        if inputs.is_empty() {
+            let empty = binder.nothing();
+            return Some(empty);
+        }
+        let inner = parameter(&self.parameters, "kind").and_then(Expr::name) == Some("inner");
+        let source = parameter(&self.parameters, "withsource").or_else(|| parameter(&self.parameters, "with_source")).and_then(Expr::name);
+        Some(combine(binder, inputs, inner, source))
+    }
+
+    fn member(&self, binder: &mut Binder, table: &Expr, fuzzy: bool, inputs: &mut Vec<(String, Relation)>) -> Option<()> {
+        if let Some(pattern) = table.name().filter(|name| name.contains('*')) {
+            let names = binder.wildcard_tables(pattern);
+            if names.is_empty() && !fuzzy {
+                binder.unknown_table(pattern, table.span);
+                return None;
+            }
+            for name in names {
+                if let Some(relation) = binder.named_table(&name) {
+                    inputs.push((name, relation));
+                }
+            }
+            return Some(());
+        }
+        if fuzzy
+            && let Some(name) = table.name()
+            && binder.lookup(name).is_none()
+            && binder.catalog.table(name).is_none()
+        {
+            return Some(());
+        }
+        let outer = binder.row.table_name.take();
+        let group = binder.group.take();
+        let relation = binder.with_row(&[], |binder| {
+            let relation = binder.tabular(table);
+            (relation, binder.row.table_name.clone())
+        });
+        binder.group = group;
+        binder.row.table_name = outer;
+        let (relation, table_name) = relation;
+        let name = table.name().map(str::to_owned).or(table_name).unwrap_or_else(|| format!("union_arg{}", inputs.len()));
+        inputs.push((name, relation?));
+        Some(())
+    }
+}
+
+/// Unites relations by column name and type; a name with several types becomes one column per type, `name_type`.
+pub(crate) fn combine(binder: &mut Binder, inputs: Vec<(String, Relation)>, inner: bool, source: Option<&str>) -> Relation {
+    let mut found: Vec<(String, ScalarType)> = Vec::new();
+    for (_, relation) in &inputs {
+        for column in &relation.columns {
+            if !found.iter().any(|(name, ty)| *name == column.name && *ty == column.ty) {
+                found.push((column.name.clone(), column.ty));
+            }
+        }
+    }
+    if inner {
+        found.retain(|(name, ty)| inputs.iter().all(|(_, relation)| relation.columns.iter().any(|column| column.name == *name && column.ty == *ty)));
+    }
+    let mut names = Names::default();
+    let mut columns: Vec<(Column, Option<(String, ScalarType)>)> = Vec::new();
+    if let Some(source) = source {
+        names.take(source);
+        columns.push((binder.column(source, ScalarType::String), None));
+    }
+    for (name, ty) in &found {
+        let several = found.iter().filter(|(other, _)| other == name).count() > 1;
+        let shown = names.unique(&if several { format!("{name}_{ty}") } else { name.clone() });
+        columns.push((binder.column(shown, *ty), Some((name.clone(), *ty))));
+    }
+    let inputs = inputs
+        .into_iter()
+        .map(|(table, relation)| {
+            let values = columns
+                .iter()
+                .map(|(column, origin)| match origin {
+                    None => Bound::literal(Value::String(table.clone())),
+                    Some((name, ty)) => match relation.columns.iter().find(|column| column.name == *name && column.ty == *ty) {
+                        Some(column) => Bound::column(column),
+                        None if column.ty == ScalarType::String => Bound::literal(Value::String(String::new())),
+                        None => Bound::literal(Value::Null(column.ty)),
+                    },
+                })
+                .collect();
+            (relation.plan, values)
+        })
+        .collect();
+    let columns: Vec<Column> = columns.into_iter().map(|(column, _)| column).collect();
+    Relation { plan: Plan::Union { inputs, columns: columns.clone() }, columns }
+}
+
+impl Parser<'_> {
+    /// A table of `union`, `find` or `search in`: a name, a wildcard, a call, or a query in parentheses.
+    pub(crate) fn table_expression(&mut self) -> Expr {
+        let starts_wild = self.peek() == Token::Star || self.peek() == Token::Name && self.peek_at(1) == Token::Star && self.lexeme(0).span.end == self.lexeme(1).span.start;
+        if starts_wild {
+            let name = self.name_pattern();
+            return Expr::new(ExprKind::Name(name.node), name.span);
+        }
+        if matches!(self.peek(), Token::Name | Token::OpenParen | Token::OpenBracket | Token::Typed(_) | Token::String) {
+            return self.unary();
+        }
+        self.error_here(codes::MISSING_EXPRESSION, "missing expression");
+        Expr::new(ExprKind::Error, self.span())
+    }
+}

@@ -1,0 +1,162 @@
+//! The syntax tree: what was written, with spans, names still text. Syntax may be incomplete.
+
+use crate::operators::Operator;
+use crate::span::{Span, Spanned};
+use crate::types::{ScalarType, Value};
+
+pub type Name = Spanned<String>;
+
+/// All statements of a query text, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    pub statements: Vec<Statement>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Statement {
+    Let { name: Name, value: LetValue },
+    Expression(Expr),
+    Set { name: Name, value: Option<Expr> },
+    DeclareQueryParameters(Vec<Parameter>),
+    Alias { name: Name, value: Expr },
+    Restrict { entities: Vec<Expr>, span: Span },
+    DeclarePattern { span: Span },
+    DeclareEntityGroup { name: Name, span: Span },
+}
+
+#[derive(Clone, Debug)]
+pub enum LetValue {
+    Expr(Expr),
+    Function(FunctionDeclaration),
+}
+
+/// `(x: long, T: (Host: string, *)) { … }`
+#[derive(Clone, Debug)]
+pub struct FunctionDeclaration {
+    pub parameters: Vec<Parameter>,
+    pub body: Query,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    pub name: Name,
+    pub ty: ParameterType,
+    pub default: Option<Expr>,
+}
+
+#[derive(Clone, Debug)]
+pub enum ParameterType {
+    Scalar(ScalarType),
+    /// Columns, and whether more are allowed (`*`).
+    Tabular(Vec<ColumnDeclaration>, bool),
+    /// No type was written.
+    Missing,
+}
+
+#[derive(Clone, Debug)]
+pub struct ColumnDeclaration {
+    pub name: Name,
+    pub ty: ScalarType,
+}
+
+#[derive(Clone, Debug)]
+pub struct Expr {
+    pub kind: ExprKind,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub enum ExprKind {
+    Literal(Value),
+    Name(String),
+    /// `*`
+    Star,
+    /// `a.b`; the member may be a call (`database("x").Table`, `cluster("c").database("d")`).
+    Path {
+        target: Box<Expr>,
+        member: Box<Expr>,
+    },
+    /// `a[b]`
+    Index {
+        target: Box<Expr>,
+        index: Box<Expr>,
+    },
+    Call {
+        name: Name,
+        arguments: Vec<Expr>,
+    },
+    /// `name = value` where an argument or a column may be named; several names for multi-value functions.
+    Named {
+        names: Vec<Name>,
+        value: Box<Expr>,
+    },
+    Unary {
+        operator: Name,
+        operand: Box<Expr>,
+    },
+    /// Arithmetic, comparison and string operators; the operator is spelled as in Kusto.
+    Binary {
+        operator: Name,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    And(Vec<Expr>),
+    Or(Vec<Expr>),
+    /// `value between (low .. high)`
+    Between {
+        operator: Name,
+        value: Box<Expr>,
+        low: Box<Expr>,
+        high: Box<Expr>,
+    },
+    /// `value in (…)`, `in~`, `has_any`, `has_all` and the negated forms.
+    In {
+        operator: Name,
+        value: Box<Expr>,
+        list: Vec<Expr>,
+    },
+    /// `typeof(long)`, `typeof(a: long, b: string)`
+    TypeOf(Vec<ColumnDeclaration>, Option<ScalarType>),
+    /// A source followed by operators; without a source the first operator makes its own rows.
+    Pipe {
+        source: Option<Box<Expr>>,
+        operators: Vec<Operator>,
+    },
+    DataTable {
+        columns: Vec<ColumnDeclaration>,
+        values: Vec<Expr>,
+    },
+    ExternalData {
+        columns: Vec<ColumnDeclaration>,
+        locations: Vec<Expr>,
+        properties: Vec<Expr>,
+    },
+    /// Something that did not parse; a diagnostic says what.
+    Error,
+}
+
+impl Expr {
+    pub fn new(kind: ExprKind, span: Span) -> Expr {
+        Expr { kind, span }
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        match &self.kind {
+            ExprKind::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// A parameter of an operator: `kind=inner`, `hint.strategy=shuffle`, `withsource=T`.
+#[derive(Clone, Debug)]
+pub struct OperatorParameter {
+    pub name: Name,
+    pub value: Expr,
+}
+
+/// The value of the parameter `name` when it is a word or a name.
+pub fn parameter<'a>(parameters: &'a [OperatorParameter], name: &str) -> Option<&'a Expr> {
+    parameters.iter().find(|parameter| parameter.name.node == name).map(|parameter| &parameter.value)
+}

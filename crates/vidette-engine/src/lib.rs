@@ -1,1 +1,32 @@
+//! Runs bound KQL queries on Apache DataFusion.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), vidette_engine::Error> {
+//! use vidette_engine::{Clock, Workspace};
+//!
+//! let workspace = Workspace::default();
+//! let result = workspace.query("print x = strlen('abc')", Clock::now()).await?;
+//! assert_eq!(result.tables[0].rows()[0][0], serde_json::json!(3));
+//! # Ok(()) }
+//! ```
+//!
+//! In reading order: [`Workspace`] (tables by name), `lower` and `operators` (bound query to `LogicalPlan`),
+//! `functions` and `aggregates` (the language's library), `run` (execution), [`ResultTable`] (rows out).
 
+mod aggregates;
+mod arrow_types;
+mod cells;
+mod functions;
+mod json;
+mod lower;
+mod operators;
+mod result;
+mod run;
+mod table;
+mod workspace;
+
+pub use arrow_types::arrow_type;
+pub use result::{QueryResult, ResultTable};
+pub use run::{Clock, Error};
+pub use table::Table;
+pub use workspace::{Checker, Workspace};

@@ -202,3 +202,88 @@ pub struct Query {
     /// In dependency order: a subquery refers only to earlier ones.
     pub subqueries: Vec<Subquery>,
 }
+
+impl Plan {
+    /// Calls `visit` on every expression of this plan and the plans below it.
+    pub fn visit_expressions(&self, visit: &mut dyn FnMut(&Expr)) {
+        match self {
+            Plan::Table { .. } | Plan::Values { .. } => {}
+            Plan::Range { start, end, step, .. } => [start, end, step].into_iter().for_each(visit),
+            Plan::Filter { input, predicate } => {
+                visit(predicate);
+                input.visit_expressions(visit);
+            }
+            Plan::Project { input, columns } => {
+                columns.iter().for_each(|(_, expr)| visit(expr));
+                input.visit_expressions(visit);
+            }
+            Plan::Aggregate { input, by, aggregates } => {
+                by.iter().for_each(|(_, expr)| visit(expr));
+                for (_, aggregate) in aggregates {
+                    aggregate.arguments.iter().chain(&aggregate.filter).for_each(&mut *visit);
+                }
+                input.visit_expressions(visit);
+            }
+            Plan::Sort { input, keys } => {
+                keys.iter().for_each(|key| visit(&key.expr));
+                input.visit_expressions(visit);
+            }
+            Plan::Take { input, .. } | Plan::TakePerGroup { input, .. } | Plan::RowId { input, .. } => input.visit_expressions(visit),
+            Plan::Join { left, right, keys, .. } => {
+                for (left, right) in keys {
+                    visit(left);
+                    visit(right);
+                }
+                left.visit_expressions(visit);
+                right.visit_expressions(visit);
+            }
+            Plan::Union { inputs, .. } => {
+                for (input, exprs) in inputs {
+                    exprs.iter().for_each(&mut *visit);
+                    input.visit_expressions(visit);
+                }
+            }
+            Plan::MvExpand { input, expansions, .. } => {
+                expansions.iter().for_each(|expansion| visit(&expansion.source));
+                input.visit_expressions(visit);
+            }
+            Plan::Reference { plan, .. } => plan.visit_expressions(visit),
+        }
+    }
+
+    /// The names of the tables this plan reads.
+    pub fn tables(&self, names: &mut Vec<String>) {
+        match self {
+            Plan::Table { name, .. } => {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            Plan::Values { .. } | Plan::Range { .. } => {}
+            Plan::Filter { input, .. }
+            | Plan::Project { input, .. }
+            | Plan::Aggregate { input, .. }
+            | Plan::Sort { input, .. }
+            | Plan::Take { input, .. }
+            | Plan::TakePerGroup { input, .. }
+            | Plan::RowId { input, .. }
+            | Plan::MvExpand { input, .. } => input.tables(names),
+            Plan::Join { left, right, .. } => {
+                left.tables(names);
+                right.tables(names);
+            }
+            Plan::Union { inputs, .. } => inputs.iter().for_each(|(input, _)| input.tables(names)),
+            Plan::Reference { plan, .. } => plan.tables(names),
+        }
+    }
+}
+
+impl Expr {
+    /// Calls `visit` on this expression and every one inside it.
+    pub fn visit(&self, visit: &mut dyn FnMut(&Expr)) {
+        visit(self);
+        if let ExprKind::Call { arguments, .. } = &self.kind {
+            arguments.iter().for_each(|argument| argument.visit(visit));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The scalar functions and operators that run, by the families of the Kusto docs page `scalar-functions`.
+//!
+//! A row is the registration: a name of the language and how it runs. Signatures are the language's own
+//! (`vidette_kql::SCALAR_FUNCTIONS`); by the time a row is asked, every argument has the type it wants.
+
+mod binary;
+mod conditional;
+mod conversion;
+mod datetime;
+mod dynamic;
+mod hash;
+mod ip;
+mod mathematical;
+mod operators;
+mod parsing;
+mod string;
+mod terms;
+pub(crate) mod udf;
+
+pub(crate) use conversion::display;
+
+use crate::cells::{Cell, Out};
+use arrow::array::ArrayRef;
+use datafusion::common::Result;
+use datafusion::logical_expr::Expr;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use vidette_kql::ScalarType;
+
+/// How a function runs.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// As stock expressions, which the optimizer sees into.
+    Stock(fn(&[ScalarType], Vec<Expr>) -> Expr),
+    /// A kernel that takes one row's values.
+    Rows(fn(&[Cell]) -> Out),
+    /// A kernel that takes whole columns.
+    Batch(fn(&[udf::Argument], usize) -> Result<ArrayRef>),
+}
+
+pub struct ScalarFunction {
+    pub name: &'static str,
+    pub body: Body,
+}
+
+const fn stock(name: &'static str, body: fn(&[ScalarType], Vec<Expr>) -> Expr) -> ScalarFunction {
+    ScalarFunction { name, body: Body::Stock(body) }
+}
+
+const fn rows(name: &'static str, body: fn(&[Cell]) -> Out) -> ScalarFunction {
+    ScalarFunction { name, body: Body::Rows(body) }
+}
+
+const fn batch(name: &'static str, body: fn(&[udf::Argument], usize) -> Result<ArrayRef>) -> ScalarFunction {
+    ScalarFunction { name, body: Body::Batch(body) }
+}
+
+/// Every family, in the order of the docs page.
+const FAMILIES: &[&[ScalarFunction]] = &[
+    operators::FUNCTIONS,
+    terms::FUNCTIONS,
+    binary::FUNCTIONS,
+    conversion::FUNCTIONS,
+    datetime::FUNCTIONS,
+    dynamic::FUNCTIONS,
+    conditional::FUNCTIONS,
+    mathematical::FUNCTIONS,
+    hash::FUNCTIONS,
+    string::FUNCTIONS,
+    parsing::FUNCTIONS,
+    ip::FUNCTIONS,
+];
+
+/// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.
+pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum"];
+
+/// Functions that the binder rewrites away.
+const BOUND_AWAY: &[&str] = &["column_ifexists", "pack_all", "bag_pack_columns", "ingestion_time", "now", "ago"];
+
+static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarFunction>> =
+    LazyLock::new(|| FAMILIES.iter().flat_map(|family| family.iter()).map(|function| (function.name, function)).collect());
+
+pub(crate) fn find(name: &str) -> Option<&'static ScalarFunction> {
+    BY_NAME.get(name).copied()
+}
+
+/// Whether a function of the language runs.
+pub fn runs(name: &str) -> bool {
+    BY_NAME.contains_key(name) || WINDOW_FUNCTIONS.contains(&name) || BOUND_AWAY.contains(&name)
+}

@@ -1,0 +1,155 @@
+//! Conversion functions. Kusto docs: `scalar-functions`, "Conversion functions".
+
+use super::{ScalarFunction, rows};
+use crate::cells::{Cell, Out};
+use crate::json;
+use serde_json::Value;
+use vidette_kql::literals::{format_real, guid, long, write_json_string};
+use vidette_kql::time::{MAX_TICKS, TICKS_PER_DAY, format_datetime, format_timespan, parse_datetime, parse_timespan};
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("tostring", |a| Out::Text(display(a[0]))),
+    rows("tobool", |a| {
+        let text = match a[0] {
+            Cell::Bool(b) => return Out::Bool(b),
+            Cell::Null => return Out::Null,
+            Cell::Long(n) => return Out::Bool(n != 0),
+            Cell::Real(n) => return Out::Bool(n != 0.0),
+            other => display(other).to_ascii_lowercase(),
+        };
+        match text.trim() {
+            "true" => Out::Bool(true),
+            "false" => Out::Bool(false),
+            number => Out::from(number.parse::<i64>().ok().map(|n| n != 0)),
+        }
+    }),
+    rows("toint", |a| Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok()))),
+    rows("tolong", |a| Out::from(to_long(a[0]))),
+    rows("toreal", |a| Out::from(to_real(a[0]))),
+    rows("todatetime", |a| match a[0] {
+        Cell::DateTime(ticks) => Out::Long(ticks),
+        Cell::Long(ticks) => Out::from(Some(ticks).filter(|ticks| (0..=MAX_TICKS).contains(ticks))),
+        Cell::Null => Out::Null,
+        other => Out::from(parse_datetime(&display(other))),
+    }),
+    rows("totimespan", |a| match a[0] {
+        Cell::TimeSpan(ticks) => Out::Long(ticks),
+        Cell::Long(days) => Out::from(days.checked_mul(TICKS_PER_DAY)),
+        Cell::Null => Out::Null,
+        other => Out::from(parse_timespan(&display(other))),
+    }),
+    rows("toguid", |a| Out::from(guid(&display(a[0])))),
+    rows("as_dynamic", |a| match a[0] {
+        Cell::Null => Out::Null,
+        Cell::Json(json) => Out::Text(json.to_owned()),
+        other => Out::Text(to_json(other)),
+    }),
+    rows("gettype", |a| {
+        let name = match a[0] {
+            Cell::Null => "null",
+            Cell::Bool(_) => "bool",
+            Cell::Long(_) => "long",
+            Cell::Real(_) => "real",
+            Cell::DateTime(_) => "datetime",
+            Cell::TimeSpan(_) => "timespan",
+            Cell::Guid(_) => "guid",
+            Cell::Text(_) => "string",
+            Cell::Json(json) => match json::parse(json) {
+                Some(Value::Array(_)) => "array",
+                Some(Value::Object(_)) => "dictionary",
+                Some(Value::String(_)) => "string",
+                Some(Value::Bool(_)) => "bool",
+                Some(Value::Number(number)) => {
+                    if json::is_integer(&Value::Number(number)) {
+                        "long"
+                    } else {
+                        "double"
+                    }
+                }
+                Some(Value::Null) | None => "null",
+            },
+        };
+        Out::Text(name.to_owned())
+    }),
+    rows("tohex", |a| match a[0].long() {
+        Some(value) => {
+            let width = a.get(1).and_then(|cell| cell.long()).unwrap_or(0).max(0) as usize;
+            Out::Text(format!("{value:0width$x}"))
+        }
+        None => Out::Text(String::new()),
+    }),
+];
+
+/// A value as `tostring` shows it; null is the empty string.
+pub(crate) fn display(cell: Cell) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Bool(b) => b.to_string(),
+        Cell::Long(n) => n.to_string(),
+        Cell::Real(n) => format_real(n),
+        Cell::DateTime(ticks) => format_datetime(ticks),
+        Cell::TimeSpan(ticks) => format_timespan(ticks),
+        Cell::Guid(text) | Cell::Text(text) => text.to_owned(),
+        Cell::Json(json) => json::to_text(json),
+    }
+}
+
+/// A value as JSON, for a bag or an array.
+pub(crate) fn to_json(cell: Cell) -> String {
+    match cell {
+        Cell::Null => "null".to_owned(),
+        Cell::Bool(_) | Cell::Long(_) => display(cell),
+        Cell::Real(n) if n.is_finite() => format_real(n),
+        Cell::Json(json) => json.to_owned(),
+        other => {
+            let mut json = String::new();
+            write_json_string(&display(other), &mut json);
+            json
+        }
+    }
+}
+
+pub(crate) fn to_long(cell: Cell) -> Option<i64> {
+    match cell {
+        Cell::Null => None,
+        Cell::Long(n) | Cell::DateTime(n) | Cell::TimeSpan(n) => Some(n),
+        Cell::Real(n) => (n.is_finite() && n.abs() < 9.3e18).then_some(n as i64),
+        Cell::Bool(b) => Some(i64::from(b)),
+        other => {
+            let text = display(other);
+            let text = text.trim();
+            let (negative, digits) = match text.strip_prefix('-') {
+                Some(rest) => (true, rest),
+                None => (false, text.strip_prefix('+').unwrap_or(text)),
+            };
+            if let Some(value) = long(digits).filter(|_| digits.starts_with(|c: char| c.is_ascii_digit())) {
+                return Some(if negative { value.wrapping_neg() } else { value });
+            }
+            if let Cell::Json("true" | "false") = other {
+                return Some(i64::from(text == "true"));
+            }
+            text.parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n as i64)
+        }
+    }
+}
+
+pub(crate) fn to_real(cell: Cell) -> Option<f64> {
+    match cell {
+        Cell::Null => None,
+        Cell::Text(_) | Cell::Guid(_) | Cell::Json(_) => {
+            let text = display(cell);
+            let text = text.trim();
+            match text {
+                "NaN" | "nan" => Some(f64::NAN),
+                "Infinity" => Some(f64::INFINITY),
+                "-Infinity" => Some(f64::NEG_INFINITY),
+                "true" => Some(1.0),
+                "false" => Some(0.0),
+                _ if text.starts_with("0x") => long(text).map(|n| n as f64),
+                _ if text.ends_with(|c: char| c.is_ascii_digit() || c == '.') => text.parse().ok(),
+                _ => None,
+            }
+        }
+        other => other.real(),
+    }
+}

@@ -1,0 +1,275 @@
+//! Datetime and timespan functions. Kusto docs: `scalar-functions`, "DateTime/timespan functions".
+
+use super::operators::{to_long, to_real};
+use super::{ScalarFunction, rows, stock};
+use crate::cells::{Cell, Out};
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::prelude::floor;
+use vidette_kql::ScalarType;
+use vidette_kql::time::{
+    MAX_TICKS, TICKS_PER_DAY, TICKS_PER_HOUR, TICKS_PER_MICROSECOND, TICKS_PER_MILLISECOND, TICKS_PER_MINUTE, TICKS_PER_SECOND, UNIX_EPOCH_TICKS, civil_from_days,
+    days_from_civil, days_in_month, ticks_from_civil,
+};
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    stock("bin", |types, mut a| {
+        let size = a.pop().unwrap_or_else(|| lit(1i64));
+        let value = a.pop().unwrap_or_else(|| lit(1i64));
+        match (types[0], &size) {
+            (ScalarType::Real | ScalarType::Decimal, _) => floor(value / size.clone()) * size,
+            (_, Expr::Literal(datafusion::common::ScalarValue::Int64(Some(n)), _)) if *n > 0 => {
+                value.clone() - ((value % size.clone() + size.clone()) % size)
+            }
+            _ => super::udf::call("bin_checked", types, types[0], vec![value, size]),
+        }
+    }),
+    rows("bin_checked", |a| match (a[0].long(), a[1].long()) {
+        (Some(value), Some(size)) if size > 0 => Out::Long(value.div_euclid(size) * size),
+        _ => Out::Null,
+    }),
+    rows("bin_at", |a| match (a[0], a[1], a[2]) {
+        (Cell::Real(_), ..) | (_, Cell::Real(_), _) | (.., Cell::Real(_)) if !matches!(a[0], Cell::TimeSpan(_) | Cell::DateTime(_)) => {
+            match (a[0].real(), a[1].real(), a[2].real()) {
+                (Some(value), Some(size), Some(at)) if size > 0.0 => Out::Real(((value - at) / size).floor() * size + at),
+                _ => Out::Null,
+            }
+        }
+        _ => match (a[0].long(), a[1].long(), a[2].long()) {
+            (Some(value), Some(size), Some(at)) if size > 0 => Out::Long((value - at).div_euclid(size) * size + at),
+            _ => Out::Null,
+        },
+    }),
+    rows("startofday", |a| start(a, |days, offset| Some(days + offset))),
+    rows("startofweek", |a| start(a, |days, offset| Some(days - (days + 1).rem_euclid(7) + 7 * offset))),
+    rows("startofmonth", |a| start(a, month_start)),
+    rows("startofyear", |a| start(a, year_start)),
+    rows("endofday", |a| end(a, |days, offset| Some(days + offset + 1))),
+    rows("endofweek", |a| end(a, |days, offset| Some(days - (days + 1).rem_euclid(7) + 7 * (offset + 1)))),
+    rows("endofmonth", |a| end(a, |days, offset| month_start(days, offset + 1))),
+    rows("endofyear", |a| end(a, |days, offset| year_start(days, offset + 1))),
+    rows("dayofweek", |a| Out::from(a[0].long().map(|ticks| (ticks.div_euclid(TICKS_PER_DAY) + 1).rem_euclid(7) * TICKS_PER_DAY))),
+    rows("dayofmonth", |a| part_of(a[0], "day")),
+    rows("dayofyear", |a| part_of(a[0], "dayofyear")),
+    rows("hourofday", |a| part_of(a[0], "hour")),
+    rows("monthofyear", |a| part_of(a[0], "month")),
+    rows("getmonth", |a| part_of(a[0], "month")),
+    rows("getyear", |a| part_of(a[0], "year")),
+    rows("week_of_year", |a| part_of(a[0], "week_of_year")),
+    rows("datetime_part", |a| part_of(a[1], &a[0].text().to_ascii_lowercase())),
+    rows("datetime_add", |a| match (a[1].long(), a[2].long()) {
+        (Some(amount), Some(ticks)) => Out::from(add(&a[0].text().to_ascii_lowercase(), amount, ticks)),
+        _ => Out::Null,
+    }),
+    rows("datetime_diff", |a| match (a[1].long(), a[2].long()) {
+        (Some(later), Some(earlier)) => Out::from(difference(&a[0].text().to_ascii_lowercase(), later, earlier)),
+        _ => Out::Null,
+    }),
+    rows("make_datetime", |a| {
+        if let [only] = a {
+            return match *only {
+                Cell::DateTime(ticks) => Out::Long(ticks),
+                other => Out::from(vidette_kql::time::parse_datetime(&super::conversion::display(other))),
+            };
+        }
+        let number = |at: usize| a.get(at).map_or(Some(0), |cell| cell.long());
+        let second = a.get(5).map_or(Some(0.0), |cell| cell.real());
+        let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = (number(0), number(1), number(2), number(3), number(4), second) else { return Out::Null };
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..60.0).contains(&second) {
+            return Out::Null;
+        }
+        let time = hour * TICKS_PER_HOUR + minute * TICKS_PER_MINUTE + (second * TICKS_PER_SECOND as f64).round() as i64;
+        Out::from(ticks_from_civil(year, month as u32, day as u32, time))
+    }),
+    rows("make_timespan", |a| {
+        if let [only] = a {
+            return match *only {
+                Cell::TimeSpan(ticks) => Out::Long(ticks),
+                other => Out::from(vidette_kql::time::parse_timespan(&super::conversion::display(other))),
+            };
+        }
+        let n: Vec<i64> = a.iter().filter_map(|cell| cell.long()).collect();
+        let (days, hours, minutes, seconds) = match n[..] {
+            [hours, minutes] => (0, hours, minutes, 0),
+            [hours, minutes, seconds] => (0, hours, minutes, seconds),
+            [days, hours, minutes, seconds] => (days, hours, minutes, seconds),
+            _ => return Out::Null,
+        };
+        if !(0..24).contains(&hours) || !(0..60).contains(&minutes) || !(0..60).contains(&seconds) {
+            return Out::Null;
+        }
+        Out::Long(days * TICKS_PER_DAY + hours * TICKS_PER_HOUR + minutes * TICKS_PER_MINUTE + seconds * TICKS_PER_SECOND)
+    }),
+    stock("unixtime_seconds_todatetime", |types, a| from_unix(types[0], a, TICKS_PER_SECOND)),
+    stock("unixtime_milliseconds_todatetime", |types, a| from_unix(types[0], a, TICKS_PER_MILLISECOND)),
+    stock("unixtime_microseconds_todatetime", |types, a| from_unix(types[0], a, TICKS_PER_MICROSECOND)),
+    rows("unixtime_nanoseconds_todatetime", |a| Out::from(a[0].long().map(|n| n.div_euclid(100) + UNIX_EPOCH_TICKS))),
+    rows("format_datetime", |a| match a[0].long() {
+        Some(ticks) => Out::from(format_pattern(a[1].text(), ticks, true)),
+        None => Out::Text(String::new()),
+    }),
+    rows("format_timespan", |a| match a[0].long() {
+        Some(ticks) => Out::from(format_pattern(a[1].text(), ticks, false)),
+        None => Out::Text(String::new()),
+    }),
+];
+
+fn from_unix(ty: ScalarType, mut a: Vec<Expr>, unit: i64) -> Expr {
+    let value = a.remove(0);
+    match ty {
+        ScalarType::Int | ScalarType::Long => to_long(value) * lit(unit) + lit(UNIX_EPOCH_TICKS),
+        _ => to_long(to_real(value) * lit(unit as f64)) + lit(UNIX_EPOCH_TICKS),
+    }
+}
+
+fn in_range(ticks: i64) -> Option<i64> {
+    (0..=MAX_TICKS).contains(&ticks).then_some(ticks)
+}
+
+fn start(cells: &[Cell], day: fn(i64, i64) -> Option<i64>) -> Out {
+    let offset = cells.get(1).map_or(Some(0), |cell| cell.long());
+    match (cells[0].long(), offset) {
+        (Some(ticks), Some(offset)) => Out::from(day(ticks.div_euclid(TICKS_PER_DAY), offset).and_then(|days| in_range(days * TICKS_PER_DAY))),
+        _ => Out::Null,
+    }
+}
+
+/// The last tick before the day that `day` gives.
+fn end(cells: &[Cell], day: fn(i64, i64) -> Option<i64>) -> Out {
+    let offset = cells.get(1).map_or(Some(0), |cell| cell.long());
+    match (cells[0].long(), offset) {
+        (Some(ticks), Some(offset)) => Out::from(day(ticks.div_euclid(TICKS_PER_DAY), offset).and_then(|days| in_range(days * TICKS_PER_DAY - 1))),
+        _ => Out::Null,
+    }
+}
+
+fn month_start(days: i64, offset: i64) -> Option<i64> {
+    let (year, month, _) = civil_from_days(days);
+    let index = year * 12 + i64::from(month) - 1 + offset;
+    Some(days_from_civil(index.div_euclid(12), index.rem_euclid(12) as u32 + 1, 1))
+}
+
+fn year_start(days: i64, offset: i64) -> Option<i64> {
+    Some(days_from_civil(civil_from_days(days).0 + offset, 1, 1))
+}
+
+fn part_of(cell: Cell, part: &str) -> Out {
+    Out::from(cell.long().and_then(|ticks| datetime_part(part, ticks)))
+}
+
+fn datetime_part(part: &str, ticks: i64) -> Option<i64> {
+    let days = ticks.div_euclid(TICKS_PER_DAY);
+    let (year, month, day) = civil_from_days(days);
+    let time = ticks.rem_euclid(TICKS_PER_DAY);
+    Some(match part {
+        "year" => year,
+        "quarter" => i64::from(month - 1) / 3 + 1,
+        "month" => i64::from(month),
+        "week_of_year" | "weekofyear" => iso_week(days),
+        "day" => i64::from(day),
+        "dayofyear" | "day_of_year" => days - days_from_civil(year, 1, 1) + 1,
+        "hour" => time / TICKS_PER_HOUR,
+        "minute" => time / TICKS_PER_MINUTE % 60,
+        "second" => time / TICKS_PER_SECOND % 60,
+        "millisecond" => time / TICKS_PER_MILLISECOND % 1000,
+        "microsecond" => time / TICKS_PER_MICROSECOND % 1_000_000,
+        "nanosecond" => time % TICKS_PER_SECOND * 100,
+        _ => return None,
+    })
+}
+
+/// The ISO 8601 week: the one that holds the year's first Thursday is week 1.
+fn iso_week(days: i64) -> i64 {
+    // Day 0 is a Monday.
+    let thursday = days - days.rem_euclid(7) + 3;
+    let year = civil_from_days(thursday).0;
+    (thursday - days_from_civil(year, 1, 1)) / 7 + 1
+}
+
+fn add(part: &str, amount: i64, ticks: i64) -> Option<i64> {
+    let months = match part {
+        "year" => Some(amount.checked_mul(12)?),
+        "quarter" => Some(amount.checked_mul(3)?),
+        "month" => Some(amount),
+        _ => None,
+    };
+    if let Some(months) = months {
+        let (year, month, day) = civil_from_days(ticks.div_euclid(TICKS_PER_DAY));
+        let index = year * 12 + i64::from(month) - 1 + months;
+        let (year, month) = (index.div_euclid(12), index.rem_euclid(12) as u32 + 1);
+        return ticks_from_civil(year, month, day.min(days_in_month(year, month)), ticks.rem_euclid(TICKS_PER_DAY));
+    }
+    let step = match part {
+        "week" => amount.checked_mul(7 * TICKS_PER_DAY)?,
+        "nanosecond" => amount / 100,
+        other => amount.checked_mul(unit(other)?)?,
+    };
+    in_range(ticks.checked_add(step)?)
+}
+
+fn unit(part: &str) -> Option<i64> {
+    Some(match part {
+        "day" => TICKS_PER_DAY,
+        "hour" => TICKS_PER_HOUR,
+        "minute" => TICKS_PER_MINUTE,
+        "second" => TICKS_PER_SECOND,
+        "millisecond" => TICKS_PER_MILLISECOND,
+        "microsecond" => TICKS_PER_MICROSECOND,
+        _ => return None,
+    })
+}
+
+/// Whole boundaries crossed between the two. Kusto docs: `datetime-diff-function`.
+fn difference(part: &str, later: i64, earlier: i64) -> Option<i64> {
+    let months = |ticks: i64| {
+        let (year, month, _) = civil_from_days(ticks.div_euclid(TICKS_PER_DAY));
+        year * 12 + i64::from(month) - 1
+    };
+    Some(match part {
+        "year" => months(later).div_euclid(12) - months(earlier).div_euclid(12),
+        "quarter" => months(later).div_euclid(3) - months(earlier).div_euclid(3),
+        "month" => months(later) - months(earlier),
+        // Weeks begin on Sunday; day 0 is a Monday.
+        "week" => (later.div_euclid(TICKS_PER_DAY) + 1).div_euclid(7) - (earlier.div_euclid(TICKS_PER_DAY) + 1).div_euclid(7),
+        "nanosecond" => (later - earlier).checked_mul(100)?,
+        other => later.div_euclid(unit(other)?) - earlier.div_euclid(unit(other)?),
+    })
+}
+
+/// .NET-like patterns: `yyyy-MM-dd HH:mm:ss.fff`. `None` for a character the docs do not list.
+fn format_pattern(pattern: &str, ticks: i64, is_datetime: bool) -> Option<String> {
+    let magnitude = ticks.abs();
+    let days = magnitude.div_euclid(TICKS_PER_DAY);
+    let time = magnitude.rem_euclid(TICKS_PER_DAY);
+    let (year, month, day) = if is_datetime { civil_from_days(days) } else { (0, 0, 0) };
+    let (hour, minute, second, fraction) = (time / TICKS_PER_HOUR, time / TICKS_PER_MINUTE % 60, time / TICKS_PER_SECOND % 60, time % TICKS_PER_SECOND);
+    let mut out = String::new();
+    if !is_datetime && ticks < 0 {
+        out.push('-');
+    }
+    let letters: Vec<char> = pattern.chars().collect();
+    let mut at = 0;
+    while at < letters.len() {
+        let letter = letters[at];
+        let run = letters[at..].iter().take_while(|c| **c == letter).count();
+        at += run;
+        let padded = |value: i64, width: usize| format!("{value:0width$}");
+        match letter {
+            'y' if is_datetime && run >= 3 => out.push_str(&padded(year, 4)),
+            'y' if is_datetime => out.push_str(&padded(year % 100, 2)),
+            'M' if is_datetime => out.push_str(&padded(i64::from(month), run.min(2))),
+            'd' if is_datetime => out.push_str(&padded(i64::from(day), run.min(2))),
+            'd' => out.push_str(&padded(days, run)),
+            'H' => out.push_str(&padded(hour, run.min(2))),
+            'h' if is_datetime => out.push_str(&padded(if hour % 12 == 0 { 12 } else { hour % 12 }, run.min(2))),
+            'h' => out.push_str(&padded(hour, run.min(2))),
+            'm' => out.push_str(&padded(minute, run.min(2))),
+            's' => out.push_str(&padded(second, run.min(2))),
+            'f' if run <= 7 => out.push_str(&padded(fraction, 7)[..run]),
+            'F' if run <= 7 => out.push_str(padded(fraction, 7)[..run].trim_end_matches('0')),
+            't' if is_datetime => out.push_str(if hour < 12 { "AM" } else { "PM" }),
+            ' ' | '/' | '-' | ':' | ',' | '.' | '_' | '[' | ']' | 'T' | 'Z' => (0..run).for_each(|_| out.push(letter)),
+            _ => return None,
+        }
+    }
+    Some(out)
+}

@@ -1,0 +1,448 @@
+//! Dynamic values: paths, arrays, bags and sets. Kusto docs: `scalar-functions`, "Dynamic/array functions".
+
+use super::conversion::to_json;
+use super::udf::Argument;
+use super::{ScalarFunction, batch, rows};
+use crate::cells::{Cell, Out};
+use crate::json;
+use arrow::array::{ArrayRef, StringViewBuilder};
+use datafusion::common::Result;
+use serde_json::{Map, Value};
+use sonic_rs::{JsonValueTrait, PointerNode};
+use std::sync::Arc;
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    batch("path", path),
+    rows("parse_json", |a| match a[0] {
+        Cell::Json(text) if text.starts_with('"') => Out::from(json::from_text(&json::to_text(text))),
+        Cell::Json(text) => Out::Text(text.to_owned()),
+        other => Out::from(json::from_text(other.text())),
+    }),
+    rows("text_list", |a| Out::Text(list(a.iter().map(|cell| to_json(*cell))))),
+    rows("flatten_list", |a| {
+        let mut items = Vec::new();
+        for cell in a {
+            match cell.json().and_then(json::parse) {
+                Some(Value::Array(inner)) => items.extend(inner),
+                Some(other) => items.push(other),
+                None => {}
+            }
+        }
+        Out::Text(json::write(&Value::Array(items)))
+    }),
+    rows("pack_array", |a| Out::Text(list(a.iter().map(|cell| to_json(*cell))))),
+    rows("bag_pack", |a| Out::Text(bag(a, false))),
+    rows("bag_pack_nonempty", |a| Out::Text(bag(a, true))),
+    rows("array_length", |a| Out::from(items(a[0]).map(|items| items.len() as i64))),
+    rows("array_concat", |a| {
+        let all: Vec<Value> = a.iter().filter_map(|cell| items(*cell)).flatten().collect();
+        Out::Text(json::write(&Value::Array(all)))
+    }),
+    rows("array_reverse", |a| array(a, |mut items, _| {
+        items.reverse();
+        items
+    })),
+    rows("array_slice", |a| array(a, |items, rest| {
+        let count = items.len() as i64;
+        let place = |cell: &Cell, default: i64| {
+            let at = cell.long().unwrap_or(default);
+            if at < 0 { count + at } else { at }
+        };
+        let (start, end) = (place(&rest[0], 0).max(0), place(&rest[1], -1).min(count - 1));
+        if start > end { Vec::new() } else { items[start as usize..=end as usize].to_vec() }
+    })),
+    rows("array_split", array_split),
+    rows("array_rotate_left", |a| array(a, |items, rest| rotate(items, rest[0].long().unwrap_or(0)))),
+    rows("array_rotate_right", |a| array(a, |items, rest| rotate(items, -rest[0].long().unwrap_or(0)))),
+    rows("array_shift_left", |a| array(a, |items, rest| shift(items, rest[0].long().unwrap_or(0), rest.get(1)))),
+    rows("array_shift_right", |a| array(a, |items, rest| shift(items, -rest[0].long().unwrap_or(0), rest.get(1)))),
+    rows("array_index_of", |a| {
+        let Some(items) = items(a[0]) else { return Out::Null };
+        let wanted = value(a[1]);
+        let count = items.len() as i64;
+        let argument = |at: usize, default: i64| a.get(at).and_then(|cell| cell.long()).unwrap_or(default);
+        let start = argument(2, 0);
+        let start = if start < 0 { (count + start).max(0) } else { start };
+        let length = argument(3, -1);
+        let end = if length < 0 { count } else { (start + length).min(count) };
+        let occurrence = argument(4, 1).max(1) as usize;
+        let found = (start..end).filter(|at| same(&items[*at as usize], &wanted)).nth(occurrence - 1);
+        Out::Long(found.unwrap_or(-1))
+    }),
+    rows("array_sort_asc", |a| sort(a, false)),
+    rows("array_sort_desc", |a| sort(a, true)),
+    rows("array_iff", |a| {
+        let Some(conditions) = items(a[0]) else { return Out::Null };
+        let (then, otherwise) = (value(a[1]), value(a[2]));
+        let pick = |value: &Value, at: usize| match value {
+            Value::Array(items) => items.get(at).cloned().unwrap_or(Value::Null),
+            other => other.clone(),
+        };
+        let picked = conditions.iter().enumerate().map(|(at, condition)| match condition {
+            Value::Bool(true) => pick(&then, at),
+            Value::Bool(false) => pick(&otherwise, at),
+            Value::Number(number) => if number.as_f64() != Some(0.0) { pick(&then, at) } else { pick(&otherwise, at) },
+            _ => Value::Null,
+        });
+        Out::Text(json::write(&Value::Array(picked.collect())))
+    }),
+    rows("range", range),
+    rows("repeat", |a| {
+        let count = a[1].long().unwrap_or(0).clamp(0, 1_048_576) as usize;
+        Out::Text(list(std::iter::repeat_n(to_json(a[0]), count)))
+    }),
+    rows("zip", |a| {
+        let arrays: Vec<Vec<Value>> = a.iter().map(|cell| items(*cell).unwrap_or_default()).collect();
+        let longest = arrays.iter().map(Vec::len).max().unwrap_or(0);
+        let tuples = (0..longest).map(|at| Value::Array(arrays.iter().map(|array| array.get(at).cloned().unwrap_or(Value::Null)).collect()));
+        Out::Text(json::write(&Value::Array(tuples.collect())))
+    }),
+    rows("set_union", |a| set(a, |sets, all| all.iter().filter(|item| sets.iter().any(|set| contains(set, item))).cloned().collect())),
+    rows("set_intersect", |a| set(a, |sets, all| all.iter().filter(|item| sets.iter().all(|set| contains(set, item))).cloned().collect())),
+    rows("set_difference", |a| set(a, |sets, all| all.iter().filter(|item| contains(&sets[0], item) && !sets[1..].iter().any(|set| contains(set, item))).cloned().collect())),
+    rows("set_has_element", |a| Out::from(items(a[0]).map(|items| contains(&items, &value(a[1]))))),
+    rows("set_equals", |a| match (items(a[0]), items(a[1])) {
+        (Some(left), Some(right)) => Out::Bool(left.iter().all(|item| contains(&right, item)) && right.iter().all(|item| contains(&left, item))),
+        _ => Out::Bool(false),
+    }),
+    rows("jaccard_index", |a| {
+        let (Some(left), Some(right)) = (items(a[0]), items(a[1])) else { return Out::Null };
+        let (left, right) = (distinct(left), distinct(right));
+        let common = left.iter().filter(|item| contains(&right, item)).count();
+        let all = left.len() + right.len() - common;
+        Out::Text(json::write(&json::from_f64(common as f64 / all as f64)))
+    }),
+    rows("bag_keys", |a| Out::from(a[0].json().and_then(json::object).map(|bag| json::write(&Value::Array(bag.keys().cloned().map(Value::String).collect()))))),
+    rows("bag_merge", |a| {
+        let mut merged = Map::new();
+        for bag in a.iter().filter_map(|cell| cell.json().and_then(json::object)) {
+            for (key, value) in bag {
+                merged.entry(key).or_insert(value);
+            }
+        }
+        Out::Text(json::write(&Value::Object(merged)))
+    }),
+    rows("bag_remove_keys", |a| {
+        let (Some(mut bag), Some(keys)) = (a[0].json().and_then(json::parse), a[1].json().map(json::strings)) else { return Out::Null };
+        for key in keys {
+            remove(&mut bag, &key);
+        }
+        Out::Text(json::write(&bag))
+    }),
+    rows("bag_has_key", |a| Out::from(a[0].json().and_then(json::object).map(|bag| follow(&Value::Object(bag), a[1].text()).is_some()))),
+    rows("bag_set_key", |a| {
+        let Some(mut bag) = a[0].json().and_then(json::object) else { return Out::Null };
+        bag.insert(a[1].text().to_owned(), value(a[2]));
+        Out::Text(json::write(&Value::Object(bag)))
+    }),
+    rows("bag_zip", |a| {
+        let (Some(keys), Some(values)) = (items(a[0]), items(a[1])) else { return Out::Null };
+        let mut bag = Map::new();
+        for (at, key) in keys.iter().enumerate() {
+            if let Value::String(key) = key {
+                bag.insert(key.clone(), values.get(at).cloned().unwrap_or(Value::Null));
+            }
+        }
+        Out::Text(json::write(&Value::Object(bag)))
+    }),
+    rows("treepath", |a| {
+        let Some(document) = a[0].json().and_then(json::parse) else { return Out::Null };
+        let mut paths = Vec::new();
+        tree_paths(&document, String::new(), &mut paths);
+        Out::Text(json::write(&Value::Array(paths.into_iter().map(Value::String).collect())))
+    }),
+    rows("series_sum", |a| Out::from(a[0].json().and_then(json::numbers).map(|numbers| numbers.into_iter().flatten().sum::<f64>()))),
+    // Kernels of aggregates and of `mv-expand`.
+    rows("make_bag", |a| {
+        let mut merged = Map::new();
+        for bag in items(a[0]).unwrap_or_default() {
+            if let Value::Object(bag) = bag {
+                for (key, value) in bag {
+                    merged.entry(key).or_insert(value);
+                }
+            }
+        }
+        Out::Text(json::write(&Value::Object(merged)))
+    }),
+];
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    let mut out = String::from("[");
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str(&item);
+    }
+    out.push(']');
+    out
+}
+
+fn bag(cells: &[Cell], skip_empty: bool) -> String {
+    let mut out = String::from("{");
+    let mut seen: Vec<String> = Vec::new();
+    for pair in cells.chunks_exact(2) {
+        let (key, json) = (super::conversion::display(pair[0]), to_json(pair[1]));
+        let empty = matches!(json.as_str(), "null" | "\"\"" | "[]" | "{}");
+        if skip_empty && empty || seen.contains(&key) {
+            continue;
+        }
+        if !seen.is_empty() {
+            out.push(',');
+        }
+        out.push_str(&json::quote(&key));
+        out.push(':');
+        out.push_str(&json);
+        seen.push(key);
+    }
+    out.push('}');
+    out
+}
+
+fn value(cell: Cell) -> Value {
+    json::parse(&to_json(cell)).unwrap_or(Value::Null)
+}
+
+fn items(cell: Cell) -> Option<Vec<Value>> {
+    json::array(cell.json()?)
+}
+
+fn array(cells: &[Cell], change: fn(Vec<Value>, &[Cell]) -> Vec<Value>) -> Out {
+    match items(cells[0]) {
+        Some(items) => Out::Text(json::write(&Value::Array(change(items, &cells[1..])))),
+        None => Out::Null,
+    }
+}
+
+fn rotate(mut items: Vec<Value>, left: i64) -> Vec<Value> {
+    if !items.is_empty() {
+        let by = left.rem_euclid(items.len() as i64) as usize;
+        items.rotate_left(by);
+    }
+    items
+}
+
+fn shift(items: Vec<Value>, left: i64, default: Option<&Cell>) -> Vec<Value> {
+    let default = default.map_or(Value::Null, |cell| value(*cell));
+    let count = items.len() as i64;
+    (0..count).map(|at| usize::try_from(at + left).ok().and_then(|at| items.get(at)).cloned().unwrap_or_else(|| default.clone())).collect()
+}
+
+fn array_split(a: &[Cell]) -> Out {
+    let Some(all) = items(a[0]) else { return Out::Null };
+    let count = all.len() as i64;
+    let indices: Vec<i64> = match a[1].json().and_then(json::array) {
+        Some(indices) => indices.iter().filter_map(Value::as_i64).collect(),
+        None => a[1].long().into_iter().collect(),
+    };
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for index in indices {
+        let at = if index < 0 { (count + index).max(0) } else { index.min(count) }.max(start);
+        parts.push(Value::Array(all[start as usize..at as usize].to_vec()));
+        start = at;
+    }
+    parts.push(Value::Array(all[start as usize..].to_vec()));
+    Out::Text(json::write(&Value::Array(parts)))
+}
+
+/// Equal as Kusto compares elements: numbers by value.
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        _ => left == right,
+    }
+}
+
+fn contains(set: &[Value], item: &Value) -> bool {
+    set.iter().any(|other| same(other, item))
+}
+
+fn distinct(items: Vec<Value>) -> Vec<Value> {
+    let mut seen: Vec<Value> = Vec::new();
+    for item in items {
+        if !contains(&seen, &item) {
+            seen.push(item);
+        }
+    }
+    seen
+}
+
+fn set(cells: &[Cell], choose: fn(&[Vec<Value>], &[Value]) -> Vec<Value>) -> Out {
+    let Some(sets) = cells.iter().map(|cell| items(*cell)).collect::<Option<Vec<_>>>() else { return Out::Null };
+    let all = distinct(sets.iter().flatten().cloned().collect());
+    Out::Text(json::write(&Value::Array(choose(&sets, &all))))
+}
+
+/// Sorts the first array; further ones of the same length follow its order. Nulls go last unless asked otherwise.
+fn sort(cells: &[Cell], descending: bool) -> Out {
+    let nulls_last = cells.iter().rev().find_map(|cell| if let Cell::Bool(last) = cell { Some(*last) } else { None }).unwrap_or(true);
+    let arrays: Vec<Option<Vec<Value>>> = cells.iter().filter(|cell| !matches!(cell, Cell::Bool(_))).map(|cell| items(*cell)).collect();
+    let Some(Some(keys)) = arrays.first() else { return Out::Null };
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by(|a, b| {
+        let (a, b) = (&keys[*a], &keys[*b]);
+        match (a.is_null(), b.is_null()) {
+            (true, true) => std::cmp::Ordering::Equal,
+            (true, false) => if nulls_last { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less },
+            (false, true) => if nulls_last { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater },
+            (false, false) => {
+                let ordering = compare(a, b);
+                if descending { ordering.reverse() } else { ordering }
+            }
+        }
+    });
+    let sorted: Vec<Value> = arrays
+        .iter()
+        .map(|array| match array {
+            Some(items) if items.len() == keys.len() => Value::Array(order.iter().map(|at| items[*at].clone()).collect()),
+            _ => Value::Null,
+        })
+        .collect();
+    Out::Text(json::write(&match <[Value; 1]>::try_from(sorted) {
+        Ok([only]) => only,
+        Err(several) => Value::Array(several),
+    }))
+}
+
+fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => json::value_text(a).cmp(&json::value_text(b)),
+    }
+}
+
+/// `range(start, stop, step)` as an array, at most 1,048,576 elements.
+fn range(a: &[Cell]) -> Out {
+    const MOST: usize = 1_048_576;
+    if a.iter().any(|cell| matches!(cell, Cell::Real(_))) {
+        let (Some(start), Some(stop), Some(step)) = (a[0].real(), a[1].real(), a.get(2).map_or(Some(1.0), |cell| cell.real())) else { return Out::Null };
+        if step == 0.0 {
+            return Out::Null;
+        }
+        let values = (0..MOST).map(|n| start + n as f64 * step).take_while(|value| if step > 0.0 { *value <= stop } else { *value >= stop });
+        return Out::Text(json::write(&Value::Array(values.map(json::from_f64).collect())));
+    }
+    let default_step = match a[0] {
+        Cell::DateTime(_) | Cell::TimeSpan(_) => vidette_kql::time::TICKS_PER_HOUR,
+        _ => 1,
+    };
+    let (Some(start), Some(stop), Some(step)) = (a[0].long(), a[1].long(), a.get(2).map_or(Some(default_step), |cell| cell.long())) else { return Out::Null };
+    if step == 0 {
+        return Out::Null;
+    }
+    let values = (0..MOST as i64).map_while(|n| start.checked_add(n.checked_mul(step)?)).take_while(|value| if step > 0 { *value <= stop } else { *value >= stop });
+    let cell = |value: i64| match a[0] {
+        Cell::DateTime(_) => Cell::DateTime(value),
+        Cell::TimeSpan(_) => Cell::TimeSpan(value),
+        _ => Cell::Long(value),
+    };
+    Out::Text(list(values.map(|value| to_json(cell(value)))))
+}
+
+/// Walks a path `$.a[0].b` or a plain key.
+fn follow<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
+    match path.strip_prefix("$.").or_else(|| path.strip_prefix('$')) {
+        Some(rest) => rest.split('.').filter(|key| !key.is_empty()).try_fold(document, |value, key| {
+            let key = key.trim_matches(['[', ']', '\'', '"']);
+            value.get(key).or_else(|| key.parse::<usize>().ok().and_then(|at| value.get(at)))
+        }),
+        None => document.get(path),
+    }
+}
+
+fn remove(document: &mut Value, path: &str) {
+    let Some(rest) = path.strip_prefix("$.") else {
+        if let Value::Object(map) = document {
+            map.shift_remove(path);
+        }
+        return;
+    };
+    let mut keys: Vec<&str> = rest.split('.').collect();
+    let Some(last) = keys.pop() else { return };
+    let mut target = Some(document);
+    for key in keys {
+        target = target.and_then(|value| value.get_mut(key));
+    }
+    if let Some(Value::Object(map)) = target {
+        map.shift_remove(last);
+    }
+}
+
+fn tree_paths(value: &Value, path: String, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let path = format!("{path}['{key}']");
+                paths.push(path.clone());
+                tree_paths(inner, path, paths);
+            }
+        }
+        Value::Array(items) => {
+            if !items.is_empty() {
+                let path = format!("{path}[0]");
+                paths.push(path.clone());
+                tree_paths(&items[0], path, paths);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `a.b[0]`: the element's JSON text, or null. Documents are walked lazily, without building a tree.
+fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
+    let mut builder = StringViewBuilder::with_capacity(rows);
+    let constant = arguments[1..].iter().all(|argument| argument.constant);
+    let steps = |row: usize| arguments[1..].iter().map(|argument| node(argument.cell(row))).collect::<Option<Vec<PointerNode>>>();
+    let fixed = constant.then(|| steps(0));
+    for row in 0..rows {
+        let own;
+        let nodes = match &fixed {
+            Some(nodes) => nodes,
+            None => {
+                own = steps(row);
+                &own
+            }
+        };
+        let found = match (arguments[0].cell(row), nodes) {
+            (Cell::Json(document), Some(nodes)) => lookup(document, nodes),
+            (Cell::Json(document), None) => from_end(document, &arguments[1..], row),
+            _ => None,
+        };
+        builder.append_option(found);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// A step from the front; `None` for a negative index.
+fn node(cell: Cell) -> Option<PointerNode> {
+    match cell {
+        Cell::Text(key) => Some(PointerNode::Key(key.to_owned().into())),
+        Cell::Long(index) => usize::try_from(index).ok().map(PointerNode::Index),
+        _ => None,
+    }
+}
+
+fn lookup(document: &str, nodes: &[PointerNode]) -> Option<String> {
+    if !document.starts_with(['{', '[']) {
+        return None;
+    }
+    let found = sonic_rs::get(document, nodes).ok()?;
+    (!found.is_null()).then(|| found.as_raw_str().to_owned())
+}
+
+fn from_end(document: &str, steps: &[Argument], row: usize) -> Option<String> {
+    let mut value = json::parse(document)?;
+    for step in steps {
+        value = match step.cell(row) {
+            Cell::Text(key) => value.get_mut(key)?.take(),
+            Cell::Long(index) => {
+                let count = value.as_array()?.len() as i64;
+                let at = if index < 0 { count + index } else { index };
+                value.get_mut(usize::try_from(at).ok()?)?.take()
+            }
+            _ => return None,
+        };
+    }
+    (!value.is_null()).then(|| json::write(&value))
+}

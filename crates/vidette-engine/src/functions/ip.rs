@@ -1,0 +1,165 @@
+//! IP addresses. Kusto docs: `scalar-functions`, "IPv4/IPv6 functions".
+
+use super::conversion::display;
+use super::{ScalarFunction, rows};
+use crate::cells::{Cell, Out};
+use crate::json;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("parse_ipv4", |a| Out::from(parse_v4(a[0].text()).map(|(address, prefix)| i64::from(mask(address, prefix))))),
+    rows("parse_ipv4_mask", |a| match (parse_v4(a[0].text()), a[1].long()) {
+        (Some((address, prefix)), Some(bits)) if (0..=32).contains(&bits) => Out::Long(i64::from(mask(address, prefix.min(bits as u32)))),
+        _ => Out::Null,
+    }),
+    rows("ipv4_netmask_suffix", |a| Out::from(parse_v4(a[0].text()).map(|(_, prefix)| i64::from(prefix)))),
+    rows("ipv4_is_private", |a| {
+        let private = parse_v4(a[0].text()).map(|(address, _)| Ipv4Addr::from(address).is_private());
+        Out::from(private)
+    }),
+    rows("ipv4_compare", |a| match (parse_v4(a[0].text()), parse_v4(a[1].text())) {
+        (Some(left), Some(right)) => {
+            let bits = left.1.min(right.1).min(limit(a.get(2)));
+            Out::Long(mask(left.0, bits).cmp(&mask(right.0, bits)) as i64)
+        }
+        _ => Out::Null,
+    }),
+    rows("ipv4_is_match", |a| match (parse_v4(a[0].text()), parse_v4(a[1].text())) {
+        (Some(left), Some(right)) => {
+            let bits = left.1.min(right.1).min(limit(a.get(2)));
+            Out::Bool(mask(left.0, bits) == mask(right.0, bits))
+        }
+        _ => Out::Null,
+    }),
+    rows("ipv4_is_in_range", |a| Out::from(v4_in_range(a[0].text(), a[1].text()))),
+    rows("ipv4_is_in_any_range", |a| any_range(a, v4_in_range)),
+    rows("parse_ipv6", |a| Out::Text(parse_v6(a[0].text()).map(|(address, prefix)| long_form(mask6(address, prefix))).unwrap_or_default())),
+    rows("parse_ipv6_mask", |a| match (parse_v6(a[0].text()), a[1].long()) {
+        (Some((address, prefix)), Some(bits)) if (0..=128).contains(&bits) => Out::Text(long_form(mask6(address, prefix.min(bits as u32)))),
+        _ => Out::Text(String::new()),
+    }),
+    rows("ipv6_compare", |a| match (parse_v6(a[0].text()), parse_v6(a[1].text())) {
+        (Some(left), Some(right)) => {
+            let bits = left.1.min(right.1).min(limit6(a.get(2)));
+            Out::Long(mask6(left.0, bits).cmp(&mask6(right.0, bits)) as i64)
+        }
+        _ => Out::Null,
+    }),
+    rows("ipv6_is_match", |a| match (parse_v6(a[0].text()), parse_v6(a[1].text())) {
+        (Some(left), Some(right)) => {
+            let bits = left.1.min(right.1).min(limit6(a.get(2)));
+            Out::Bool(mask6(left.0, bits) == mask6(right.0, bits))
+        }
+        _ => Out::Null,
+    }),
+    rows("ipv6_is_in_range", |a| Out::from(v6_in_range(a[0].text(), a[1].text()))),
+    rows("ipv6_is_in_any_range", |a| any_range(a, v6_in_range)),
+    rows("format_ipv4", |a| Out::Text(format_v4(a[0], a.get(1), false))),
+    rows("format_ipv4_mask", |a| Out::Text(format_v4(a[0], a.get(1), true))),
+    rows("has_ipv4", |a| Out::Bool(has_v4(&display(a[0]), a[1].text()))),
+    rows("has_any_ipv4", |a| any_of(a, has_v4)),
+    rows("has_ipv4_prefix", |a| Out::Bool(has_v4_prefix(&display(a[0]), a[1].text()))),
+    rows("has_any_ipv4_prefix", |a| any_of(a, has_v4_prefix)),
+];
+
+/// Address and prefix length of `a.b.c.d[/n]`.
+fn parse_v4(text: &str) -> Option<(u32, u32)> {
+    let (address, prefix) = match text.trim().split_once('/') {
+        Some((address, prefix)) => (address, prefix.parse::<u32>().ok().filter(|bits| *bits <= 32)?),
+        None => (text.trim(), 32),
+    };
+    Some((u32::from(address.parse::<Ipv4Addr>().ok()?), prefix))
+}
+
+fn parse_v6(text: &str) -> Option<(u128, u32)> {
+    let (address, prefix) = match text.trim().split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix.parse::<u32>().ok()?)),
+        None => (text.trim(), None),
+    };
+    if let Ok(v4) = address.parse::<Ipv4Addr>() {
+        return Some((u128::from(v4.to_ipv6_mapped()), prefix.map_or(128, |bits| bits + 96)));
+    }
+    Some((u128::from(address.parse::<Ipv6Addr>().ok()?), prefix.unwrap_or(128).min(128)))
+}
+
+fn mask(address: u32, bits: u32) -> u32 {
+    if bits == 0 { 0 } else { address & (u32::MAX << (32 - bits)) }
+}
+
+fn mask6(address: u128, bits: u32) -> u128 {
+    if bits == 0 { 0 } else { address & (u128::MAX << (128 - bits.min(128))) }
+}
+
+fn limit(cell: Option<&Cell>) -> u32 {
+    cell.and_then(|cell| cell.long()).map_or(32, |bits| bits.clamp(0, 32) as u32)
+}
+
+fn limit6(cell: Option<&Cell>) -> u32 {
+    cell.and_then(|cell| cell.long()).map_or(128, |bits| bits.clamp(0, 128) as u32)
+}
+
+fn long_form(address: u128) -> String {
+    Ipv6Addr::from(address).segments().map(|segment| format!("{segment:04x}")).join(":")
+}
+
+fn v4_in_range(address: &str, range: &str) -> Option<bool> {
+    let ((address, _), (network, bits)) = (parse_v4(address)?, parse_v4(range)?);
+    Some(mask(address, bits) == mask(network, bits))
+}
+
+fn v6_in_range(address: &str, range: &str) -> Option<bool> {
+    let ((address, _), (network, bits)) = (parse_v6(address)?, parse_v6(range)?);
+    Some(mask6(address, bits) == mask6(network, bits))
+}
+
+fn candidates(cells: &[Cell]) -> Vec<String> {
+    match cells {
+        [Cell::Json(list)] => json::strings(list),
+        cells => cells.iter().map(|cell| display(*cell)).collect(),
+    }
+}
+
+fn any_range(cells: &[Cell], in_range: fn(&str, &str) -> Option<bool>) -> Out {
+    let address = display(cells[0]);
+    let found: Vec<Option<bool>> = candidates(&cells[1..]).iter().map(|range| in_range(&address, range)).collect();
+    if found.contains(&Some(true)) {
+        return Out::Bool(true);
+    }
+    Out::from(found.into_iter().flatten().next())
+}
+
+fn any_of(cells: &[Cell], has: fn(&str, &str) -> bool) -> Out {
+    let text = display(cells[0]);
+    Out::Bool(candidates(&cells[1..]).iter().any(|wanted| has(&text, wanted)))
+}
+
+fn format_v4(cell: Cell, prefix: Option<&Cell>, with_suffix: bool) -> String {
+    let bits = prefix.map_or(Some(32), |cell| cell.long().filter(|bits| (0..=32).contains(bits)));
+    let parsed = match cell {
+        Cell::Long(number) => u32::try_from(number).ok().map(|address| (address, 32)),
+        other => parse_v4(&display(other)),
+    };
+    match (parsed, bits) {
+        (Some((address, own)), Some(bits)) => {
+            let bits = (bits as u32).min(own);
+            let address = Ipv4Addr::from(mask(address, bits));
+            if with_suffix { format!("{address}/{bits}") } else { address.to_string() }
+        }
+        _ => String::new(),
+    }
+}
+
+/// The addresses in a text, each between characters that are neither letters, digits nor dots.
+fn addresses(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).filter(|part| part.matches('.').count() == 3 && part.parse::<Ipv4Addr>().is_ok())
+}
+
+fn has_v4(text: &str, address: &str) -> bool {
+    address.parse::<Ipv4Addr>().is_ok_and(|wanted| addresses(text).any(|found| found.parse() == Ok(wanted)))
+}
+
+fn has_v4_prefix(text: &str, prefix: &str) -> bool {
+    let whole = prefix.parse::<Ipv4Addr>().is_ok();
+    let valid = whole || prefix.ends_with('.') && (1..=3).contains(&prefix.matches('.').count());
+    valid && addresses(text).any(|found| if whole { found == prefix } else { found.starts_with(prefix) })
+}

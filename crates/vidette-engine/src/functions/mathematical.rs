@@ -1,0 +1,88 @@
+//! Mathematical functions. Kusto docs: `scalar-functions`, "Mathematical functions".
+
+use super::operators::to_real;
+use super::{ScalarFunction, rows, stock};
+use crate::cells::{Cell, Out};
+use datafusion::functions::math::expr_fn as math;
+use datafusion::logical_expr::lit;
+use vidette_kql::ScalarType;
+
+/// A function of one real number.
+macro_rules! real {
+    ($name:literal, $body:expr) => {
+        rows($name, |a| Out::from(a[0].real().map($body)))
+    };
+}
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    stock("abs", |types, mut a| match types[0] {
+        ScalarType::Int => math::abs(super::operators::to_long(a.remove(0))),
+        _ => math::abs(a.remove(0)),
+    }),
+    stock("pi", |_, _| lit(std::f64::consts::PI)),
+    stock("sqrt", |_, mut a| math::sqrt(to_real(a.remove(0)))),
+    rows("ceiling", |a| match a[0] {
+        Cell::Long(n) => Out::Long(n),
+        other => Out::from(other.real().map(f64::ceil)),
+    }),
+    rows("round", |a| match (a[0], a.get(1).map_or(Some(0), |cell| cell.long())) {
+        (Cell::Long(n), Some(digits)) if digits >= 0 => Out::Long(n),
+        (Cell::Long(n), Some(digits)) => Out::Long(round_to(n as f64, digits) as i64),
+        (cell, Some(digits)) => Out::from(cell.real().map(|n| round_to(n, digits))),
+        _ => Out::Null,
+    }),
+    rows("sign", |a| Out::from(a[0].real().map(|n| if n > 0.0 { 1.0 } else if n < 0.0 { -1.0 } else { 0.0 }))),
+    rows("pow", |a| match (a[0].real(), a[1].real()) {
+        (Some(base), Some(exponent)) => Out::Real(base.powf(exponent)),
+        _ => Out::Null,
+    }),
+    real!("exp", f64::exp),
+    real!("exp2", f64::exp2),
+    real!("exp10", |n| 10f64.powf(n)),
+    real!("log", f64::ln),
+    real!("log2", f64::log2),
+    real!("log10", f64::log10),
+    real!("sin", f64::sin),
+    real!("cos", f64::cos),
+    real!("tan", f64::tan),
+    real!("asin", f64::asin),
+    real!("acos", f64::acos),
+    real!("atan", f64::atan),
+    real!("cot", |n| 1.0 / n.tan()),
+    real!("degrees", f64::to_degrees),
+    real!("radians", f64::to_radians),
+    rows("atan2", |a| match (a[0].real(), a[1].real()) {
+        (Some(y), Some(x)) => Out::Real(y.atan2(x)),
+        _ => Out::Null,
+    }),
+    rows("isnan", |a| Out::from(a[0].real().map(f64::is_nan))),
+    rows("isinf", |a| Out::from(a[0].real().map(f64::is_infinite))),
+    rows("isfinite", |a| Out::from(a[0].real().map(f64::is_finite))),
+    rows("rand", |a| {
+        let unit = random();
+        match a.first().and_then(|cell| cell.long()) {
+            Some(n) if n > 0 => Out::Real((unit * n as f64).floor()),
+            _ => Out::Real(unit),
+        }
+    }),
+];
+
+/// Half away from zero, as the docs' examples show.
+fn round_to(value: f64, digits: i64) -> f64 {
+    let scale = 10f64.powi(digits.clamp(-300, 300) as i32);
+    let scaled = value * scale;
+    if !scaled.is_finite() {
+        return value;
+    }
+    let rounded = scaled.round() / scale;
+    // The decimal text decides where binary rounding would show: 2.675 at two digits.
+    if (0..=15).contains(&digits) { format!("{rounded:.*}", digits as usize).parse().unwrap_or(rounded) } else { rounded }
+}
+
+/// A number in 0..1 from the hasher's random keys.
+fn random() -> f64 {
+    use std::hash::{BuildHasher, Hasher};
+    let bits = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+

@@ -1,0 +1,137 @@
+//! Operators: logical, arithmetic and comparison. Kusto docs: `logical-operators`, `numerical-operators`,
+//! `scalar-data-types/null-values`.
+
+use super::{ScalarFunction, rows, stock};
+use crate::cells::Out;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, lit, not, when};
+use datafusion::prelude::coalesce;
+use vidette_kql::ScalarType;
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    stock("and", |_, operands| balanced(operands, Expr::and)),
+    stock("or", |_, operands| balanced(operands, Expr::or)),
+    stock("not", |_, mut a| not(a.remove(0))),
+    stock("==", equal),
+    stock("!=", not_equal),
+    stock("<", |_, a| pair(a, Expr::lt)),
+    stock("<=", |_, a| pair(a, Expr::lt_eq)),
+    stock(">", |_, a| pair(a, Expr::gt)),
+    stock(">=", |_, a| pair(a, Expr::gt_eq)),
+    stock("+", |_, a| pair(a, |l, r| l + r)),
+    stock("-", |_, a| pair(a, |l, r| l - r)),
+    stock("*", multiply),
+    stock("/", divide),
+    rows("%", |a| match (a[0], a[1]) {
+        (l, r) if matches!(l, crate::cells::Cell::Real(_)) => match (l.real(), r.real()) {
+            (Some(l), Some(r)) => Out::Real(l - r * (l / r).floor()),
+            _ => Out::Null,
+        },
+        (l, r) => match (l.long(), r.long()) {
+            (Some(l), Some(r)) if r != 0 => Out::Long(l.checked_rem_euclid(r).unwrap_or(0)),
+            _ => Out::Null,
+        },
+    }),
+    stock("negate", |types, mut a| {
+        let operand = a.remove(0);
+        match types[0] {
+            ScalarType::Real | ScalarType::Decimal => lit(-1.0) * operand,
+            _ => Expr::Negative(Box::new(operand)),
+        }
+    }),
+    stock("in", |types, a| membership(types, a)),
+    stock("!in", |types, a| not(membership(types, a))),
+];
+
+fn pair(mut operands: Vec<Expr>, combine: fn(Expr, Expr) -> Expr) -> Expr {
+    let right = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
+    let left = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
+    combine(left, right)
+}
+
+/// A chain as a tree of logarithmic depth: a rule may hold thousands of operands.
+fn balanced(mut operands: Vec<Expr>, combine: fn(Expr, Expr) -> Expr) -> Expr {
+    while operands.len() > 1 {
+        let mut next = Vec::with_capacity(operands.len().div_ceil(2));
+        let mut pairs = operands.into_iter();
+        while let Some(left) = pairs.next() {
+            next.push(match pairs.next() {
+                Some(right) => combine(left, right),
+                None => left,
+            });
+        }
+        operands = next;
+    }
+    operands.pop().unwrap_or_else(|| lit(true))
+}
+
+fn is_present_literal(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(value, _) if !value.is_null())
+}
+
+/// Strings are never null. Elsewhere `null == null` is null and `null == 5` is false.
+fn equal(types: &[ScalarType], operands: Vec<Expr>) -> Expr {
+    comparison(types, operands, Expr::eq, false)
+}
+
+fn not_equal(types: &[ScalarType], operands: Vec<Expr>) -> Expr {
+    comparison(types, operands, Expr::not_eq, true)
+}
+
+fn comparison(types: &[ScalarType], mut operands: Vec<Expr>, compare: fn(Expr, Expr) -> Expr, one_null: bool) -> Expr {
+    let right = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
+    let left = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
+    if types[0] == ScalarType::String || is_present_literal(&left) && is_present_literal(&right) {
+        return compare(left, right);
+    }
+    let compared = coalesce(vec![compare(left.clone(), right.clone()), lit(one_null)]);
+    if is_present_literal(&left) || is_present_literal(&right) {
+        // Docs: `val != 5` keeps a null `val` in `where`, and a null compared with a value is not null.
+        return compared;
+    }
+    let both_null = left.is_null().and(right.is_null());
+    when(both_null, lit(ScalarValue::Boolean(None))).otherwise(compared).unwrap_or_else(|_| lit(ScalarValue::Boolean(None)))
+}
+
+fn membership(types: &[ScalarType], mut operands: Vec<Expr>) -> Expr {
+    let value = operands.remove(0);
+    let found = value.in_list(operands, false);
+    if types[0] == ScalarType::String { found } else { coalesce(vec![found, lit(false)]) }
+}
+
+fn multiply(types: &[ScalarType], operands: Vec<Expr>) -> Expr {
+    // A timespan times a number is computed as real and cut to ticks.
+    match (types[0], types[1]) {
+        (ScalarType::TimeSpan, ScalarType::Real) | (ScalarType::Real, ScalarType::TimeSpan) => {
+            let reals = operands.into_iter().map(to_real).collect();
+            to_long(pair(reals, |l, r| l * r))
+        }
+        _ => pair(operands, |l, r| l * r),
+    }
+}
+
+/// Integer division by zero is null; a timespan over a timespan is real.
+fn divide(types: &[ScalarType], mut operands: Vec<Expr>) -> Expr {
+    match (types[0], types[1]) {
+        (ScalarType::Int | ScalarType::Long, _) => {
+            let right = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
+            let left = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
+            if matches!(&right, Expr::Literal(ScalarValue::Int64(Some(n)), _) if *n != 0) {
+                return left / right;
+            }
+            let zero = right.clone().eq(lit(0i64));
+            left / when(zero, lit(ScalarValue::Int64(None))).otherwise(right.clone()).unwrap_or(right)
+        }
+        (ScalarType::TimeSpan, ScalarType::Real) => to_long(pair(operands.into_iter().map(to_real).collect(), |l, r| l / r)),
+        (ScalarType::TimeSpan | ScalarType::DateTime, _) => pair(operands.into_iter().map(to_real).collect(), |l, r| l / r),
+        _ => pair(operands, |l, r| l / r),
+    }
+}
+
+pub(super) fn to_real(expr: Expr) -> Expr {
+    datafusion::logical_expr::cast(expr, arrow::datatypes::DataType::Float64)
+}
+
+pub(super) fn to_long(expr: Expr) -> Expr {
+    datafusion::logical_expr::cast(expr, arrow::datatypes::DataType::Int64)
+}

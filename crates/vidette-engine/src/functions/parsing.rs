@@ -1,0 +1,240 @@
+//! Parsing of structured text. Kusto docs: `parse-url-function`, `parse-path-function`, `parse-csv-function`,
+//! `extract-json-function`, `parse-command-line-function`, `parse-operator`.
+
+use super::string::with_regex;
+use super::{ScalarFunction, rows};
+use crate::cells::{Cell, Out};
+use crate::json;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("parse_url", |a| Out::Text(json::write(&parse_url(a[0].text())))),
+    rows("parse_urlquery", |a| {
+        let mut bag = Map::new();
+        bag.insert("Query Parameters".to_owned(), Value::Object(query_parameters(a[0].text().trim_start_matches('?'))));
+        Out::Text(json::write(&Value::Object(bag)))
+    }),
+    rows("parse_path", |a| Out::Text(json::write(&parse_path(a[0].text())))),
+    rows("parse_csv", |a| {
+        let text = super::conversion::display(a[0]);
+        Out::Text(json::write(&Value::Array(split_csv(&text).into_iter().map(Value::String).collect())))
+    }),
+    rows("extract_json", |a| {
+        let Some(document) = json::parse(a[1].text()) else { return Out::Text(String::new()) };
+        Out::Text(json_path(&document, a[0].text()).map(json::value_text).unwrap_or_default())
+    }),
+    rows("parse_command_line", |a| {
+        if !a[1].text().eq_ignore_ascii_case("windows") || a[0].text().is_empty() {
+            return Out::Null;
+        }
+        Out::Text(json::write(&Value::Array(split_windows(a[0].text()).into_iter().map(Value::String).collect())))
+    }),
+    rows("parse_captures", parse_captures),
+];
+
+/// The parts of a URL, all present, empty where the URL has none.
+fn parse_url(text: &str) -> Value {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let mut bag = Map::new();
+    if scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) {
+        for key in ["Scheme", "Host", "Port", "Path", "Username", "Password"] {
+            bag.insert(key.to_owned(), Value::String(String::new()));
+        }
+        bag.insert("Query Parameters".to_owned(), Value::Object(Map::new()));
+        bag.insert("Fragment".to_owned(), Value::String(String::new()));
+        return Value::Object(bag);
+    }
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (username, password) = user.split_once(':').unwrap_or((user, ""));
+    let (host, port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
+        _ => (host, ""),
+    };
+    for (key, value) in [("Scheme", scheme), ("Host", host), ("Port", port), ("Path", path), ("Username", username), ("Password", password)] {
+        bag.insert(key.to_owned(), Value::String(value.to_owned()));
+    }
+    bag.insert("Query Parameters".to_owned(), Value::Object(query_parameters(query)));
+    bag.insert("Fragment".to_owned(), Value::String(fragment.to_owned()));
+    Value::Object(bag)
+}
+
+fn query_parameters(query: &str) -> Map<String, Value> {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(key, value)| (decode(key), Value::String(decode(value)))).collect()
+}
+
+fn parse_path(text: &str) -> Value {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => ("", text),
+    };
+    let separator = |c: char| c == '/' || c == '\\';
+    let (rest, stream) = match rest.rsplit_once(':') {
+        Some((path, stream)) if !stream.contains(separator) && path.len() > 1 => (path, stream),
+        _ => (rest, ""),
+    };
+    let root = if scheme.is_empty() && rest.len() > 1 && rest.as_bytes()[1] == b':' { &rest[..2] } else { "" };
+    let directory_end = rest.rfind(separator);
+    let (directory, file) = match directory_end {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => ("", rest),
+    };
+    let directory_name = directory.rsplit(separator).next().unwrap_or("");
+    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let mut bag = Map::new();
+    for (key, value) in [
+        ("Scheme", scheme),
+        ("RootPath", root),
+        ("DirectoryPath", directory),
+        ("DirectoryName", directory_name),
+        ("Filename", file),
+        ("Extension", extension),
+        ("AlternateDataStreamName", stream),
+    ] {
+        bag.insert(key.to_owned(), Value::String(value.to_owned()));
+    }
+    Value::Object(bag)
+}
+
+/// The fields of one line; quotes may hold commas and doubled quotes.
+fn split_csv(text: &str) -> Vec<String> {
+    let line = text.split(['\r', '\n']).next().unwrap_or("");
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut letters = line.chars().peekable();
+    while let Some(c) = letters.next() {
+        match c {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                if let Some(field) = fields.last_mut() {
+                    field.push('"');
+                }
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            _ => {
+                if let Some(field) = fields.last_mut() {
+                    field.push(c);
+                }
+            }
+        }
+    }
+    fields
+}
+
+/// `$.a.b[0]['c']`
+fn json_path<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut value = document;
+    let mut rest = path.strip_prefix('$').unwrap_or(path);
+    while !rest.is_empty() {
+        if let Some(inner) = rest.strip_prefix('[') {
+            let end = inner.find(']')?;
+            let key = inner[..end].trim_matches(['\'', '"']);
+            value = match key.parse::<usize>() {
+                Ok(index) if value.is_array() => value.get(index)?,
+                _ => value.get(key)?,
+            };
+            rest = &inner[end + 1..];
+        } else {
+            let name = rest.strip_prefix('.').unwrap_or(rest);
+            let end = name.find(['.', '[']).unwrap_or(name.len());
+            value = value.get(&name[..end])?;
+            rest = &name[end..];
+        }
+    }
+    Some(value)
+}
+
+/// Arguments as Windows splits them: quotes group, a backslash escapes a quote.
+fn split_windows(text: &str) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut current = String::new();
+    let (mut quoted, mut present, mut backslashes) = (false, false, 0usize);
+    for c in text.chars() {
+        if c == '\\' {
+            backslashes += 1;
+            continue;
+        }
+        if c == '"' {
+            current.extend(std::iter::repeat_n('\\', backslashes / 2));
+            if backslashes % 2 == 1 {
+                current.push('"');
+            } else {
+                quoted = !quoted;
+            }
+            present = true;
+        } else {
+            current.extend(std::iter::repeat_n('\\', backslashes));
+            if c.is_whitespace() && !quoted {
+                if present || !current.is_empty() {
+                    arguments.push(std::mem::take(&mut current));
+                }
+                present = false;
+            } else {
+                current.push(c);
+            }
+        }
+        backslashes = 0;
+    }
+    current.extend(std::iter::repeat_n('\\', backslashes));
+    if present || !current.is_empty() {
+        arguments.push(current);
+    }
+    arguments
+}
+
+/// The captures of a `parse` pattern as an array of strings, or null when the text does not match.
+///
+/// `simple` matches strictly: with a value that is not of its type nothing is captured. `relaxed` leaves such a value empty.
+fn parse_captures(a: &[Cell]) -> Out {
+    let Some(parts) = json::array(a[1].text()) else { return Out::Null };
+    let (kind, flags) = (parts[0].as_str().unwrap_or("simple"), parts[1].as_str().unwrap_or(""));
+    let regex = pattern_regex(kind, flags, &parts[2..]);
+    let found = with_regex(&regex, |regex| {
+        let captures = regex.captures(a[0].text())?;
+        let values = (1..captures.len()).map(|at| Value::String(captures.get(at).map_or(String::new(), |m| m.as_str().to_owned()))).collect();
+        Some(json::write(&Value::Array(values)))
+    });
+    Out::from(found.flatten())
+}
+
+fn pattern_regex(kind: &str, flags: &str, parts: &[Value]) -> String {
+    let regex_kind = kind == "regex";
+    let flags: String = flags.chars().filter(|c| matches!(c, 'i' | 'm' | 's' | 'U' | 'u' | 'x')).collect();
+    let mut pattern = if regex_kind { format!("(?{})", if flags.is_empty() { "s".to_owned() } else { flags }) } else { String::from("(?s)^") };
+    if pattern == "(?)" {
+        pattern.clear();
+    }
+    for (at, part) in parts.iter().enumerate() {
+        let last = at + 1 == parts.len();
+        let second = part[1].as_str().unwrap_or("");
+        match part[0].as_str().unwrap_or("") {
+            "text" if regex_kind => pattern.push_str(&format!("(?:{})", second.replace("(?<", "(?P<"))),
+            "text" => pattern.push_str(&regex::escape(second)),
+            "skip" if regex_kind => pattern.push_str(".*?"),
+            "skip" => pattern.push_str(if last { ".*" } else { ".*?" }),
+            _ if kind == "relaxed" || regex_kind => pattern.push_str(if last { "(.*)" } else { "(.*?)" }),
+            _ => pattern.push_str(&typed_capture(second, last)),
+        }
+    }
+    if !regex_kind {
+        pattern.push('$');
+    }
+    pattern
+}
+
+fn typed_capture(ty: &str, last: bool) -> String {
+    match ty {
+        "long" | "int" => r"\s*([-+]?\d+|0x[0-9a-fA-F]+)\s*".to_owned(),
+        "real" | "decimal" => r"\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*".to_owned(),
+        _ if last => "(.*)".to_owned(),
+        _ => "(.*?)".to_owned(),
+    }
+}

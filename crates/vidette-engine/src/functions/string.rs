@@ -1,0 +1,251 @@
+//! String functions. Kusto docs: `scalar-functions`, "String functions".
+
+use super::conversion::display;
+use super::{ScalarFunction, rows, stock};
+use crate::cells::{Cell, Out};
+use crate::json;
+use base64::Engine;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use datafusion::functions::unicode::expr_fn::character_length;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use regex::Regex;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Padding may be missing, as in tokens and URLs.
+const BASE64: GeneralPurpose = GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const WHOLE_URL: &AsciiSet = &COMPONENT.remove(b':').remove(b'/').remove(b'?').remove(b'#').remove(b'[').remove(b']').remove(b'@').remove(b'!').remove(b'$').remove(b'&')
+    .remove(b'\'').remove(b'(').remove(b')').remove(b'*').remove(b'+').remove(b',').remove(b';').remove(b'=');
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("strcat", |a| Out::Text(a.iter().map(|cell| display(*cell)).collect())),
+    rows("strcat_delim", |a| Out::Text(a[1..].iter().map(|cell| display(*cell)).collect::<Vec<_>>().join(a[0].text()))),
+    rows("strcat_array", |a| Out::Text(json::strings(a[0].json().unwrap_or("[]")).join(a[1].text()))),
+    stock("strlen", |types, mut a| {
+        let text = a.remove(0);
+        let text = if types[0] == vidette_kql::ScalarType::Dynamic { super::udf::call("tostring", types, vidette_kql::ScalarType::String, vec![text]) } else { text };
+        super::operators::to_long(character_length(text))
+    }),
+    rows("string_size", |a| Out::Long(display(a[0]).len() as i64)),
+    rows("strcmp", |a| Out::Long(a[0].text().cmp(a[1].text()) as i64)),
+    rows("strrep", |a| {
+        let count = a[1].long().unwrap_or(0).clamp(0, 1024) as usize;
+        let delimiter = a.get(2).map_or("", |cell| cell.text());
+        Out::Text(vec![display(a[0]); count].join(delimiter))
+    }),
+    rows("tolower", |a| Out::Text(a[0].text().to_lowercase())),
+    rows("toupper", |a| Out::Text(a[0].text().to_uppercase())),
+    rows("reverse", |a| Out::Text(a[0].text().chars().rev().collect())),
+    rows("substring", substring),
+    rows("split", |a| {
+        let parts: Vec<&str> = if a[1].text().is_empty() { vec![a[0].text()] } else { a[0].text().split(a[1].text()).collect() };
+        let parts: Vec<String> = match a.get(2).and_then(|cell| cell.long()) {
+            Some(index) => usize::try_from(index).ok().and_then(|index| parts.get(index)).map(|part| json::quote(part)).into_iter().collect(),
+            None => parts.into_iter().map(json::quote).collect(),
+        };
+        Out::Text(format!("[{}]", parts.join(",")))
+    }),
+    rows("indexof", |a| index_of(a, |text, needle| text.find(needle).map(|at| (at, needle.len())))),
+    rows("indexof_regex", |a| index_of(a, |text, pattern| with_regex(pattern, |regex| regex.find(text).map(|found| (found.start(), found.len()))).flatten())),
+    rows("countof", |a| {
+        let (text, needle) = (a[0].text(), a[1].text());
+        match a.get(2).map(|cell| cell.text()) {
+            Some("regex") => Out::from(with_regex(needle, |regex| regex.find_iter(text).count() as i64)),
+            _ if needle.is_empty() => Out::Long(0),
+            // Overlapping occurrences count: "aa" stands twice in "aaa".
+            _ => Out::Long(text.char_indices().filter(|(at, _)| text[*at..].starts_with(needle)).count() as i64),
+        }
+    }),
+    rows("matches regex", |a| Out::from(with_regex(a[1].text(), |regex| regex.is_match(a[0].text())))),
+    rows("extract", |a| {
+        let group = usize::try_from(a[1].long().unwrap_or(0)).unwrap_or(usize::MAX);
+        let found = with_regex(a[0].text(), |regex| regex.captures(a[2].text()).and_then(|captures| captures.get(group).map(|m| m.as_str().to_owned())));
+        Out::Text(found.flatten().unwrap_or_default())
+    }),
+    rows("extract_all", extract_all),
+    rows("replace_regex", |a| Out::from(replace_regex(a[1].text(), a[2].text(), a[0].text()))),
+    rows("replace_regex_legacy", |a| Out::from(replace_regex(a[0].text(), a[1].text(), a[2].text()))),
+    rows("replace_string", |a| Out::Text(if a[1].text().is_empty() { a[0].text().to_owned() } else { a[0].text().replace(a[1].text(), a[2].text()) })),
+    rows("replace_strings", |a| {
+        let (Some(lookups), Some(rewrites)) = (a[1].json().map(json::strings), a[2].json().map(json::strings)) else { return Out::Text(a[0].text().to_owned()) };
+        Out::Text(lookups.iter().zip(&rewrites).filter(|(lookup, _)| !lookup.is_empty()).fold(a[0].text().to_owned(), |text, (lookup, rewrite)| text.replace(lookup, rewrite)))
+    }),
+    rows("trim", |a| Out::from(trim(a[0].text(), a[1].text(), true, true))),
+    rows("trim_start", |a| Out::from(trim(a[0].text(), a[1].text(), true, false))),
+    rows("trim_end", |a| Out::from(trim(a[0].text(), a[1].text(), false, true))),
+    rows("regex_quote", |a| Out::Text(regex::escape(a[0].text()))),
+    rows("translate", |a| {
+        let from: Vec<char> = a[0].text().chars().collect();
+        let to: Vec<char> = a[1].text().chars().collect();
+        let map = |c: char| match from.iter().position(|f| *f == c) {
+            Some(at) => to.get(at).or(to.last()).copied(),
+            None => Some(c),
+        };
+        Out::Text(a[2].text().chars().filter_map(map).collect())
+    }),
+    rows("unicode_codepoints_from_string", |a| {
+        let codes: Vec<String> = a[0].text().chars().map(|c| u32::from(c).to_string()).collect();
+        Out::Text(format!("[{}]", codes.join(",")))
+    }),
+    rows("unicode_codepoints_to_string", |a| {
+        let mut text = String::new();
+        for cell in a {
+            let codes: Vec<i64> = match cell.json().and_then(json::array) {
+                Some(items) => items.iter().filter_map(Value::as_i64).collect(),
+                None => cell.long().into_iter().collect(),
+            };
+            text.extend(codes.into_iter().filter_map(|code| u32::try_from(code).ok().and_then(char::from_u32)));
+        }
+        Out::Text(text)
+    }),
+    rows("isascii", |a| Out::Bool(a[0].text().is_ascii())),
+    rows("isutf8", |_| Out::Bool(true)),
+    rows("url_encode_component", |a| Out::Text(utf8_percent_encode(a[0].text(), COMPONENT).to_string())),
+    rows("url_encode", |a| Out::Text(utf8_percent_encode(a[0].text(), WHOLE_URL).to_string())),
+    rows("url_decode", |a| Out::Text(percent_decode_str(a[0].text()).decode_utf8_lossy().into_owned())),
+    rows("base64_encode_tostring", |a| Out::Text(BASE64.encode(a[0].text()))),
+    rows("base64_decode_tostring", |a| {
+        let decoded = BASE64.decode(a[0].text().trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        Out::Text(decoded.unwrap_or_default())
+    }),
+    rows("base64_decode_toarray", |a| match BASE64.decode(a[0].text().trim()) {
+        Ok(bytes) => Out::Text(format!("[{}]", bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(","))),
+        Err(_) => Out::Null,
+    }),
+    rows("base64_encode_fromarray", |a| {
+        let bytes: Option<Vec<u8>> = a[0].json().and_then(json::array).and_then(|items| items.iter().map(|item| item.as_u64().and_then(|n| u8::try_from(n).ok())).collect());
+        Out::Text(bytes.map_or_else(String::new, |bytes| BASE64.encode(bytes)))
+    }),
+];
+
+thread_local! {
+    static REGEXES: RefCell<Vec<(String, Option<Rc<Regex>>)>> = const { RefCell::new(Vec::new()) };
+}
+
+const CACHED_REGEXES: usize = 64;
+
+/// Runs `body` with the compiled pattern; `None` when the pattern is not a regular expression.
+/// The documented syntax is that of the `regex` crate.
+pub(super) fn with_regex<T>(pattern: &str, body: impl FnOnce(&Regex) -> T) -> Option<T> {
+    let regex = REGEXES.with_borrow_mut(|regexes| {
+        if let Some((_, regex)) = regexes.iter().find(|(text, _)| text == pattern) {
+            return regex.clone();
+        }
+        let compiled = Regex::new(pattern).ok().map(Rc::new);
+        if regexes.len() == CACHED_REGEXES {
+            regexes.remove(0);
+        }
+        regexes.push((pattern.to_owned(), compiled.clone()));
+        compiled
+    })?;
+    Some(body(&regex))
+}
+
+fn substring(a: &[Cell]) -> Out {
+    let text = a[0].text();
+    let Some(start) = a[1].long() else { return Out::Text(String::new()) };
+    let count = text.chars().count() as i64;
+    // A negative start counts from the end.
+    let start = if start < 0 { (count + start).max(0) } else { start };
+    let length = match a.get(2) {
+        Some(cell) => cell.long().unwrap_or(0).max(0),
+        None => count,
+    };
+    Out::Text(text.chars().skip(start as usize).take(length as usize).collect())
+}
+
+/// Position in characters of the *n*th occurrence; -1 when there is none. Kusto docs: `indexof-function`.
+fn index_of(a: &[Cell], find: impl Fn(&str, &str) -> Option<(usize, usize)>) -> Out {
+    let (text, needle) = (a[0].text(), a[1].text());
+    let argument = |at: usize, default: i64| a.get(at).map_or(Some(default), |cell| cell.long());
+    let (Some(start), Some(length), Some(occurrence)) = (argument(2, 0), argument(3, -1), argument(4, 1)) else { return Out::Null };
+    let count = text.chars().count() as i64;
+    if length < -1 || occurrence < 1 {
+        return Out::Null;
+    }
+    let start = if start < 0 { (count + start).max(0) } else { start };
+    if start > count {
+        return Out::Long(-1);
+    }
+    let byte_of = |position: i64| text.char_indices().nth(position as usize).map_or(text.len(), |(at, _)| at);
+    let from = byte_of(start);
+    let to = if length < 0 { text.len() } else { byte_of((start + length).min(count)) };
+    let window = &text[from..to.max(from)];
+    let mut at = 0;
+    for n in 1..=occurrence {
+        let Some((found, _)) = window.get(at..).and_then(|rest| find(rest, needle)) else { return Out::Long(-1) };
+        let position = at + found;
+        if n == occurrence {
+            return Out::Long(start + window[..position].chars().count() as i64);
+        }
+        at = position + window[position..].chars().next().map_or(1, char::len_utf8);
+    }
+    Out::Long(-1)
+}
+
+/// Kusto writes a capture as `\1`; `$` is plain text.
+fn replace_regex(pattern: &str, rewrite: &str, text: &str) -> Option<String> {
+    let mut template = String::with_capacity(rewrite.len());
+    let mut rest = rewrite.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, rest.peek()) {
+            ('\\', Some(digit)) if digit.is_ascii_digit() => {
+                template.push_str(&format!("${{{digit}}}"));
+                rest.next();
+            }
+            ('\\', Some('\\')) => {
+                template.push('\\');
+                rest.next();
+            }
+            ('$', _) => template.push_str("$$"),
+            _ => template.push(c),
+        }
+    }
+    with_regex(pattern, |regex| regex.replace_all(text, template.as_str()).into_owned())
+}
+
+fn trim(pattern: &str, text: &str, start: bool, end: bool) -> Option<String> {
+    let mut range = 0..text.len();
+    if start {
+        range.start = with_regex(&format!("^(?:{pattern})"), |regex| regex.find(text).map_or(0, |found| found.end()))?;
+    }
+    if end {
+        let rest = &text[range.start..];
+        range.end = range.start + with_regex(&format!("(?:{pattern})$"), |regex| regex.find(rest).map_or(rest.len(), |found| found.start()))?;
+    }
+    Some(text[range].to_owned())
+}
+
+/// All matches: a string for one group, an array for several. Kusto docs: `extract-all-function`.
+fn extract_all(a: &[Cell]) -> Out {
+    let (groups, text) = match a {
+        [_, groups, text] => (groups.json().map(json::strings), text.text()),
+        [_, text] => (None, text.text()),
+        _ => return Out::Null,
+    };
+    let found = with_regex(a[0].text(), |regex| {
+        if regex.captures_len() < 2 {
+            return None;
+        }
+        let wanted: Vec<usize> = match &groups {
+            Some(groups) => groups.iter().filter_map(|group| group.parse().ok().or_else(|| regex.capture_names().position(|name| name == Some(group)))).collect(),
+            None => (1..regex.captures_len()).collect(),
+        };
+        let matches: Vec<Value> = regex
+            .captures_iter(text)
+            .map(|captures| {
+                let parts: Vec<Value> = wanted.iter().map(|group| Value::String(captures.get(*group).map_or(String::new(), |m| m.as_str().to_owned()))).collect();
+                match <[Value; 1]>::try_from(parts) {
+                    Ok([only]) => only,
+                    Err(parts) => Value::Array(parts),
+                }
+            })
+            .collect();
+        (!matches.is_empty()).then(|| json::write(&Value::Array(matches)))
+    });
+    Out::from(found.flatten())
+}

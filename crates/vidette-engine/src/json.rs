@@ -1,0 +1,144 @@
+//! JSON text as the form of dynamic values: reading, paths and writing.
+//!
+//! Text is validated and cut of blanks once, when it becomes a dynamic; later steps trust it.
+
+use serde_json::{Map, Value};
+
+/// The document, or `None` when the text is not JSON.
+pub fn parse(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
+}
+
+/// `parse_json`: text that is not JSON becomes a JSON string. An empty text is null.
+pub fn from_text(text: &str) -> Option<String> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() || trimmed == "null" {
+        return None;
+    }
+    let first = trimmed.as_bytes()[0];
+    let looks = matches!(first, b'{' | b'[' | b'"' | b'-' | b't' | b'f' | b'0'..=b'9');
+    if looks && let Some(value) = parse_compact(trimmed) {
+        return Some(value);
+    }
+    Some(quote(text))
+}
+
+/// The text without blanks outside strings, when it is one JSON document.
+fn parse_compact(text: &str) -> Option<String> {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
+    if !text.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        return Some(text.to_owned());
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for c in text.chars() {
+        if in_string {
+            out.push(c);
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if !c.is_ascii_whitespace() {
+            out.push(c);
+            in_string = c == '"';
+        }
+    }
+    Some(out)
+}
+
+pub fn quote(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    vidette_kql::literals::write_json_string(text, &mut json);
+    json
+}
+
+/// Compact JSON with Kusto's escapes.
+pub fn write(value: &Value) -> String {
+    let mut out = String::new();
+    write_into(value, &mut out);
+    out
+}
+
+fn write_into(value: &Value, out: &mut String) {
+    match value {
+        Value::String(text) => vidette_kql::literals::write_json_string(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_into(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (at, (key, item)) in map.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                vidette_kql::literals::write_json_string(key, out);
+                out.push(':');
+                write_into(item, out);
+            }
+            out.push('}');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// Dynamic to string: a JSON string without its quotes, anything else as it is written.
+pub fn to_text(json: &str) -> String {
+    if json.starts_with('"') {
+        return serde_json::from_str(json).unwrap_or_else(|_| json.to_owned());
+    }
+    if json == "null" { String::new() } else { json.to_owned() }
+}
+
+/// The same for a parsed value.
+pub fn value_text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => write(other),
+    }
+}
+
+/// The elements of an array as text; a lone value is an array of one.
+pub fn strings(json: &str) -> Vec<String> {
+    match parse(json) {
+        Some(Value::Array(items)) => items.iter().map(value_text).collect(),
+        Some(Value::Null) | None => Vec::new(),
+        Some(other) => vec![value_text(&other)],
+    }
+}
+
+pub fn array(json: &str) -> Option<Vec<Value>> {
+    match parse(json)? {
+        Value::Array(items) => Some(items),
+        _ => None,
+    }
+}
+
+pub fn object(json: &str) -> Option<Map<String, Value>> {
+    match parse(json)? {
+        Value::Object(map) => Some(map),
+        _ => None,
+    }
+}
+
+/// Numbers of an array; `None` where an element is not a number.
+pub fn numbers(json: &str) -> Option<Vec<Option<f64>>> {
+    Some(array(json)?.iter().map(Value::as_f64).collect())
+}
+
+pub fn from_f64(value: f64) -> Value {
+    if !value.is_finite() {
+        return Value::String(vidette_kql::literals::format_real(value));
+    }
+    serde_json::from_str(&vidette_kql::literals::format_real(value)).unwrap_or(Value::Null)
+}
+
+pub fn is_integer(value: &Value) -> bool {
+    matches!(value, Value::Number(number) if !number.to_string().contains(['.', 'e', 'E']))
+}

@@ -1,0 +1,132 @@
+//! Bound query to DataFusion's `LogicalPlan`.
+//!
+//! Every column is named by its id inside plans (`c12`), so that names never collide. A `sort` is not made where it is
+//! written: its keys travel with the rows (hidden columns if need be) and are applied where order matters.
+
+use crate::arrow_types::scalar;
+use crate::functions::{Body, find, udf};
+use crate::workspace::Workspace;
+use datafusion::common::{Column as DfColumn, Result, ScalarValue, internal_err, not_impl_err};
+use datafusion::logical_expr::expr::Sort;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
+use vidette_kql::{ScalarType, Value};
+
+/// Rows, and the order they should be seen in.
+pub(crate) struct Rows {
+    pub(crate) plan: LogicalPlanBuilder,
+    pub(crate) order: Vec<Sort>,
+}
+
+pub(crate) struct Lowering<'a> {
+    pub(crate) workspace: &'a Workspace,
+    /// The instant of `now()`, in ticks.
+    pub(crate) now: i64,
+    /// Values of the query's scalar subqueries, as far as they are evaluated.
+    pub(crate) subqueries: &'a [ScalarValue],
+    hidden: u32,
+    windows: u32,
+}
+
+/// The name of a column inside plans.
+pub(crate) fn physical(id: ColumnId) -> String {
+    format!("c{}", id.0)
+}
+
+pub(crate) fn named(name: impl Into<String>) -> Expr {
+    Expr::Column(DfColumn::new_unqualified(name))
+}
+
+pub(crate) fn reference(column: &Column) -> Expr {
+    named(physical(column.id))
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn new(workspace: &'a Workspace, now: i64, subqueries: &'a [ScalarValue]) -> Lowering<'a> {
+        Lowering { workspace, now, subqueries, hidden: 0, windows: 0 }
+    }
+
+    /// The plan of a whole query: ordered, its columns in Kusto's order.
+    pub(crate) fn query(&mut self, plan: &Plan, columns: &[Column]) -> Result<LogicalPlan> {
+        let rows = self.rows(plan)?;
+        let ordered = ordered(rows)?;
+        if columns.is_empty() {
+            return ordered.plan.limit(0, Some(0))?.build();
+        }
+        let shown = columns.iter().map(reference).collect::<Vec<_>>();
+        ordered.plan.project(shown)?.build()
+    }
+
+    pub(crate) fn rows(&mut self, plan: &Plan) -> Result<Rows> {
+        stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || match plan {
+            Plan::Table { name, columns } => self.table(name, columns),
+            Plan::Values { columns, rows } => self.values(columns, rows),
+            Plan::Range { column, start, end, step } => self.range(column, start, end, step),
+            Plan::Filter { input, predicate } => self.filter(input, predicate),
+            Plan::Project { input, columns } => self.project(input, columns),
+            Plan::Aggregate { input, by, aggregates } => self.aggregate(input, by, aggregates),
+            Plan::Sort { input, keys } => self.sort(input, keys),
+            Plan::Take { input, count } => self.take(input, *count),
+            Plan::TakePerGroup { input, partition, count } => self.take_per_group(input, partition, *count),
+            Plan::Join { kind, left, right, keys, left_columns, right_columns } => self.join(*kind, left, right, keys, left_columns, right_columns),
+            Plan::Union { inputs, columns } => self.union(inputs, columns),
+            Plan::MvExpand { input, expansions, index, limit, keep, bag_as_array } => self.mv_expand(input, expansions, index.as_ref(), *limit, keep, *bag_as_array),
+            Plan::RowId { input, column } => self.row_id(input, column),
+            Plan::Reference { plan, columns } => self.named_value(plan, columns),
+        })
+    }
+
+    pub(crate) fn hidden_name(&mut self, what: &str) -> String {
+        self.hidden += 1;
+        format!("{what}{}", self.hidden)
+    }
+
+    /// A column id that no binder gives out, for the result of a window function.
+    pub(crate) fn next_window(&mut self) -> u32 {
+        self.windows += 1;
+        self.windows
+    }
+
+    /// A scalar expression over the columns of its input.
+    pub(crate) fn expr(&self, expr: &bound::Expr) -> Result<Expr> {
+        stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || match &expr.kind {
+            ExprKind::Literal(Value::Decimal(_) | Value::Null(ScalarType::Decimal)) => not_impl_err!("values of type decimal"),
+            ExprKind::Literal(value) => Ok(Expr::Literal(scalar(value), None)),
+            ExprKind::Column(id) => Ok(named(physical(*id))),
+            ExprKind::Subquery(index) => match self.subqueries.get(*index) {
+                Some(value) => Ok(Expr::Literal(value.clone(), None)),
+                None => internal_err!("subquery {index} is used before it is evaluated"),
+            },
+            ExprKind::Call { function, arguments, .. } => self.call(function, arguments, expr),
+        })
+    }
+
+    fn call(&self, function: &str, arguments: &[bound::Expr], expr: &bound::Expr) -> Result<Expr> {
+        let lowered = arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
+        match function {
+            "now" => {
+                let now = Expr::Literal(ScalarValue::Int64(Some(self.now)), None);
+                return Ok(lowered.into_iter().fold(now, |now, offset| now + offset));
+            }
+            "ago" => {
+                let now = Expr::Literal(ScalarValue::Int64(Some(self.now)), None);
+                return Ok(lowered.into_iter().fold(now, |now, offset| now - offset));
+            }
+            _ => {}
+        }
+        let types: Vec<_> = arguments.iter().map(|argument| argument.ty).collect();
+        match find(function).map(|function| function.body) {
+            Some(Body::Stock(lower)) => Ok(lower(&types, lowered)),
+            Some(Body::Rows(_) | Body::Batch(_)) => Ok(udf::call(function, &types, expr.ty, lowered)),
+            None => internal_err!("the binder let the function {function} pass, which the engine does not run"),
+        }
+    }
+}
+
+/// Puts the order into the plan.
+pub(crate) fn ordered(rows: Rows) -> Result<Rows> {
+    if rows.order.is_empty() {
+        return Ok(rows);
+    }
+    Ok(Rows { plan: rows.plan.sort(rows.order.clone())?, order: rows.order })
+}

@@ -1,0 +1,64 @@
+//! `join` and `lookup`.
+
+use crate::arrow_types::scalar;
+use crate::lower::{Lowering, Rows, physical, reference};
+use datafusion::common::{JoinType, Result};
+use datafusion::functions_aggregate::expr_fn::first_value;
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::coalesce;
+use vidette_kql::bound::{Column, Expr as Bound, JoinKind, Plan};
+use vidette_kql::{ScalarType, Value};
+
+impl Lowering<'_> {
+    pub(crate) fn join(&mut self, kind: JoinKind, left: &Plan, right: &Plan, keys: &[(Bound, Bound)], left_columns: &[Column], right_columns: &[Column]) -> Result<Rows> {
+        let left_rows = self.rows(left)?;
+        let right_rows = self.rows(right)?;
+        let mut left_plan = left_rows.plan.project(columns(left_columns))?;
+        let right_plan = right_rows.plan.project(columns(right_columns))?;
+        if kind == JoinKind::InnerUnique {
+            // One row of the left per key, as the default kind keeps.
+            let by = keys.iter().map(|(key, _)| self.expr(key)).collect::<Result<Vec<_>>>()?;
+            let firsts: Vec<Expr> = left_columns.iter().map(|column| first_value(reference(column), Vec::new()).alias(physical(column.id))).collect();
+            let names: Vec<(Expr, String)> = by.into_iter().map(|key| (key, self.hidden_name("key"))).collect();
+            let by = names.into_iter().map(|(key, name)| key.alias(name)).collect::<Vec<_>>();
+            left_plan = left_plan.aggregate(by, firsts)?.project(columns(left_columns))?;
+        }
+        let mut conditions = Vec::with_capacity(keys.len());
+        for (left, right) in keys {
+            conditions.push(self.expr(left)?.eq(self.expr(right)?));
+        }
+        let join_type = match kind {
+            JoinKind::Inner | JoinKind::InnerUnique => JoinType::Inner,
+            JoinKind::LeftOuter => JoinType::Left,
+            JoinKind::RightOuter => JoinType::Right,
+            JoinKind::FullOuter => JoinType::Full,
+            JoinKind::LeftSemi => JoinType::LeftSemi,
+            JoinKind::RightSemi => JoinType::RightSemi,
+            JoinKind::LeftAnti => JoinType::LeftAnti,
+            JoinKind::RightAnti => JoinType::RightAnti,
+        };
+        let plan = left_plan.join_on(right_plan.build()?, join_type, conditions)?;
+        let (left_missing, right_missing) = match kind {
+            JoinKind::LeftOuter => (false, true),
+            JoinKind::RightOuter => (true, false),
+            JoinKind::FullOuter => (true, true),
+            _ => return Ok(Rows { plan, order: Vec::new() }),
+        };
+        // The missing side of an outer join is "" for strings and null for the rest.
+        let mut shown = Vec::with_capacity(left_columns.len() + right_columns.len());
+        for (side, missing) in [(left_columns, left_missing), (right_columns, right_missing)] {
+            for column in side {
+                shown.push(if missing && column.ty == ScalarType::String {
+                    coalesce(vec![reference(column), Expr::Literal(scalar(&Value::String(String::new())), None)]).alias(physical(column.id))
+                } else {
+                    reference(column)
+                });
+            }
+        }
+        Ok(Rows { plan: plan.project(shown)?, order: Vec::new() })
+    }
+}
+
+fn columns(columns: &[Column]) -> Vec<Expr> {
+    columns.iter().map(reference).collect()
+}

@@ -1,0 +1,162 @@
+//! `mv-expand`: dynamic values become lists, which a stock `Unnest` turns into rows.
+
+use crate::functions::udf;
+use crate::json;
+use crate::lower::{Lowering, Rows, named, physical};
+use arrow::array::{Array, AsArray, Int64Builder, ListBuilder, StringViewBuilder};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{Column as DfColumn, Result, UnnestOptions};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
+use serde_json::Value;
+use std::sync::Arc;
+use vidette_kql::ScalarType;
+use vidette_kql::bound::{Column, Expansion, Plan};
+
+impl Lowering<'_> {
+    pub(crate) fn mv_expand(&mut self, input: &Plan, expansions: &[Expansion], index: Option<&Column>, limit: Option<u64>, keep: &[Column], bag_as_array: bool) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let mut shown: Vec<Expr> = rows.plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut lists = Vec::new();
+        let mut longest = Vec::new();
+        for expansion in expansions {
+            let name = self.hidden_name("list");
+            let list = elements(self.expr(&expansion.source)?, bag_as_array, limit);
+            longest.push(list.clone());
+            shown.push(list.alias(name.clone()));
+            lists.push(name);
+        }
+        let index = index.map(|column| (column, self.hidden_name("index")));
+        if let Some((_, name)) = &index {
+            shown.push(ScalarUDF::from(Indices::new()).call(longest).alias(name.clone()));
+            lists.push(name.clone());
+        }
+        let columns = lists.iter().map(|name| DfColumn::new_unqualified(name.clone())).collect();
+        let plan = rows.plan.project(shown)?.unnest_columns_with_options(columns, UnnestOptions::default())?;
+        let mut result: Vec<Expr> = keep.iter().map(|column| named(physical(column.id))).collect();
+        for (expansion, list) in expansions.iter().zip(&lists) {
+            let element = match expansion.element.ty {
+                ScalarType::Dynamic => named(list.clone()),
+                ty => udf::call(conversion(ty), &[ScalarType::Dynamic], ty, vec![named(list.clone())]),
+            };
+            result.push(element.alias(physical(expansion.element.id)));
+        }
+        if let Some((column, name)) = index {
+            result.push(named(name).alias(physical(column.id)));
+        }
+        for key in &rows.order {
+            if !result.contains(&key.expr) {
+                result.push(key.expr.clone());
+            }
+        }
+        Ok(Rows { plan: plan.project(result)?, order: rows.order })
+    }
+}
+
+fn conversion(ty: ScalarType) -> &'static str {
+    match ty {
+        ScalarType::Bool => "tobool",
+        ScalarType::Int => "toint",
+        ScalarType::Long => "tolong",
+        ScalarType::Real | ScalarType::Decimal => "toreal",
+        ScalarType::DateTime => "todatetime",
+        ScalarType::TimeSpan => "totimespan",
+        ScalarType::Guid => "toguid",
+        ScalarType::String | ScalarType::Dynamic => "tostring",
+    }
+}
+
+/// The elements of a dynamic as a list of JSON texts.
+pub(super) fn elements(value: Expr, bag_as_array: bool, limit: Option<u64>) -> Expr {
+    ScalarUDF::from(Elements::new()).call(vec![value, lit(bag_as_array), lit(limit.unwrap_or(u64::MAX))])
+}
+
+/// `elements(dynamic, bag_as_array, limit)`: an array's items, a bag's properties, a lone value itself; null stays null.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Elements {
+    signature: Signature,
+}
+
+impl Elements {
+    fn new() -> Elements {
+        Elements { signature: Signature::any(3, Volatility::Immutable) }
+    }
+}
+
+fn list_type(element: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(element, true)))
+}
+
+impl ScalarUDFImpl for Elements {
+    fn name(&self) -> &str {
+        "elements"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(list_type(DataType::Utf8View))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let documents = arrow::compute::cast(&arrays[0], &DataType::Utf8View)?;
+        let (documents, as_array, limit) = (documents.as_string_view(), arrays[1].as_boolean(), arrays[2].as_primitive::<arrow::datatypes::UInt64Type>());
+        let mut lists = ListBuilder::new(StringViewBuilder::new());
+        for row in 0..documents.len() {
+            if documents.is_null(row) {
+                lists.append_null();
+                continue;
+            }
+            let most = usize::try_from(limit.value(row)).unwrap_or(usize::MAX);
+            match json::parse(documents.value(row)) {
+                Some(Value::Array(items)) => items.iter().take(most).for_each(|item| lists.values().append_option((!item.is_null()).then(|| json::write(item)))),
+                Some(Value::Object(bag)) => bag.into_iter().take(most).for_each(|(key, value)| {
+                    let item = if as_array.value(row) { Value::Array(vec![Value::String(key), value]) } else { Value::Object([(key, value)].into_iter().collect()) };
+                    lists.values().append_value(json::write(&item));
+                }),
+                _ => lists.values().append_value(documents.value(row)),
+            }
+            lists.append(true);
+        }
+        Ok(ColumnarValue::Array(Arc::new(lists.finish())))
+    }
+}
+
+/// `indices(list, …)`: 0, 1, 2 … up to the longest list.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Indices {
+    signature: Signature,
+}
+
+impl Indices {
+    fn new() -> Indices {
+        Indices { signature: Signature::variadic_any(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Indices {
+    fn name(&self) -> &str {
+        "indices"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(list_type(DataType::Int64))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let mut lists = ListBuilder::new(Int64Builder::new());
+        for row in 0..args.number_rows {
+            let longest = arrays.iter().map(|array| array.as_list::<i32>()).filter(|list| list.is_valid(row)).map(|list| list.value_length(row)).max();
+            (0..longest.unwrap_or(1)).for_each(|at| lists.values().append_value(i64::from(at)));
+            lists.append(true);
+        }
+        Ok(ColumnarValue::Array(Arc::new(lists.finish())))
+    }
+}

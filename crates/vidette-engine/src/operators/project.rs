@@ -1,0 +1,73 @@
+//! `where`, and the projections behind `extend`, `project` and their kind.
+
+use crate::lower::{Lowering, Rows, named, physical};
+use datafusion::common::Result;
+use datafusion::logical_expr::Expr;
+use std::collections::HashSet;
+use vidette_kql::ScalarType;
+use vidette_kql::bound::{self, Column, ExprKind, Plan};
+
+impl Lowering<'_> {
+    pub(crate) fn filter(&mut self, input: &Plan, predicate: &bound::Expr) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let hidden = [(Column { id: bound::ColumnId(u32::MAX), name: String::new(), ty: ScalarType::Bool }, predicate.clone())];
+        let (rows, values) = self.windows(rows, &hidden)?;
+        Ok(Rows { plan: rows.plan.filter(self.condition(&values[0])?)?, order: rows.order })
+    }
+
+    /// A predicate where null and false are the same: comparisons need no null logic, so the reader can prune with them.
+    fn condition(&self, predicate: &bound::Expr) -> Result<Expr> {
+        let ExprKind::Call { function, arguments, .. } = &predicate.kind else { return self.expr(predicate) };
+        let both = || -> Result<(Expr, Expr)> { Ok((self.expr(&arguments[0])?, self.expr(&arguments[1])?)) };
+        match function.as_str() {
+            "and" => {
+                let parts = arguments.iter().map(|argument| self.condition(argument)).collect::<Result<Vec<_>>>()?;
+                Ok(parts.into_iter().reduce(Expr::and).unwrap_or_else(|| datafusion::logical_expr::lit(true)))
+            }
+            "==" => {
+                let (left, right) = both()?;
+                Ok(left.eq(right))
+            }
+            "!=" if arguments[0].ty != ScalarType::String => {
+                let (left, right) = both()?;
+                Ok(datafusion::logical_expr::binary_expr(left, datafusion::logical_expr::Operator::IsDistinctFrom, right))
+            }
+            "in" => {
+                let mut operands = arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
+                let value = operands.remove(0);
+                Ok(value.in_list(operands, false))
+            }
+            _ => self.expr(predicate),
+        }
+    }
+
+    /// The shown columns; the keys of a pending sort stay below them.
+    pub(crate) fn project(&mut self, input: &Plan, columns: &[(Column, bound::Expr)]) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let (rows, values) = self.windows(rows, columns)?;
+        let mut names = HashSet::new();
+        let mut shown = Vec::with_capacity(columns.len());
+        for ((column, _), value) in columns.iter().zip(&values) {
+            let name = physical(column.id);
+            if !names.insert(name.clone()) {
+                continue;
+            }
+            shown.push(match &value.kind {
+                ExprKind::Column(id) if *id == column.id => named(name),
+                _ => self.expr(value)?.alias(name),
+            });
+        }
+        for key in &rows.order {
+            if let Expr::Column(hidden) = &key.expr
+                && names.insert(hidden.name.clone())
+            {
+                shown.push(key.expr.clone());
+            }
+        }
+        if shown.is_empty() {
+            // A projection without columns still has its rows.
+            shown.push(datafusion::logical_expr::lit(true).alias(self.hidden_name("none")));
+        }
+        Ok(Rows { plan: rows.plan.project(shown)?, order: rows.order })
+    }
+}

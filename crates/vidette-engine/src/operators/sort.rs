@@ -1,0 +1,40 @@
+//! `sort`, `take`, `top`.
+
+use crate::lower::{Lowering, Rows, named, ordered, physical};
+use datafusion::common::Result;
+use datafusion::logical_expr::expr::Sort;
+use datafusion::logical_expr::{ExprFunctionExt, lit};
+use vidette_kql::bound::{ColumnId, Plan, SortKey};
+
+impl Lowering<'_> {
+    /// Keys become columns that travel with the rows; the latest sort decides, earlier ones break its ties.
+    pub(crate) fn sort(&mut self, input: &Plan, keys: &[SortKey]) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let mut shown: Vec<_> = rows.plan.schema().columns().into_iter().map(datafusion::logical_expr::Expr::Column).collect();
+        let mut order = Vec::with_capacity(keys.len());
+        for key in keys {
+            let name = self.hidden_name("order");
+            shown.push(self.expr(&key.expr)?.alias(name.clone()));
+            order.push(Sort { expr: named(name), asc: !key.descending, nulls_first: key.nulls_first });
+        }
+        order.extend(rows.order);
+        Ok(Rows { plan: rows.plan.project(shown)?, order })
+    }
+
+    pub(crate) fn take(&mut self, input: &Plan, count: u64) -> Result<Rows> {
+        let rows = ordered(self.rows(input)?)?;
+        Ok(Rows { plan: rows.plan.limit(0, Some(usize::try_from(count).unwrap_or(usize::MAX)))?, order: rows.order })
+    }
+
+    pub(crate) fn take_per_group(&mut self, input: &Plan, partition: &[ColumnId], count: u64) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let place = self.hidden_name("place");
+        let number = datafusion::functions_window::expr_fn::row_number()
+            .partition_by(partition.iter().map(|id| named(physical(*id))).collect())
+            .order_by(rows.order.clone())
+            .build()?
+            .alias(place.clone());
+        let plan = rows.plan.window(vec![number])?.filter(named(place).lt_eq(lit(count)))?;
+        Ok(Rows { plan, order: rows.order })
+    }
+}

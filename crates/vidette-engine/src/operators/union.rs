@@ -1,0 +1,27 @@
+//! `union`.
+
+use crate::lower::{Lowering, Rows, physical};
+use crate::arrow_types::arrow_type;
+use datafusion::common::Result;
+use datafusion::logical_expr::{LogicalPlanBuilder, cast};
+use vidette_kql::bound::{Column, Expr as Bound, Plan};
+
+impl Lowering<'_> {
+    pub(crate) fn union(&mut self, inputs: &[(Plan, Vec<Bound>)], columns: &[Column]) -> Result<Rows> {
+        let mut united: Option<LogicalPlanBuilder> = None;
+        for (input, values) in inputs {
+            let rows = self.rows(input)?;
+            let mut shown = Vec::with_capacity(columns.len());
+            for (column, value) in columns.iter().zip(values) {
+                // A dictionary column of one input must not decide the type of all.
+                shown.push(cast(self.expr(value)?, arrow_type(column.ty)).alias(physical(column.id)));
+            }
+            let plan = rows.plan.project(shown)?;
+            united = Some(match united {
+                Some(all) => all.union(plan.build()?)?,
+                None => plan,
+            });
+        }
+        Ok(Rows { plan: united.unwrap_or_else(|| LogicalPlanBuilder::empty(false)), order: Vec::new() })
+    }
+}

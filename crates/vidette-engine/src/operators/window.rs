@@ -1,0 +1,119 @@
+//! Functions of neighbouring rows: `prev`, `next`, `row_number`, `row_cumsum`. Kusto docs: `scalar-functions`,
+//! "Window scalar functions".
+
+use crate::arrow_types::scalar;
+use crate::functions::WINDOW_FUNCTIONS;
+use crate::lower::{Lowering, Rows, named, physical};
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::functions_aggregate::expr_fn as aggregates;
+use datafusion::functions_window::expr_fn as windows;
+use datafusion::logical_expr::expr::{Sort, WindowFunction};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, WindowFrame, WindowFunctionDefinition, lit, when};
+use std::sync::Arc;
+use vidette_kql::bound::{self, Column, ExprKind, Plan};
+use vidette_kql::{ScalarType, Value};
+
+impl Lowering<'_> {
+    /// Replaces window calls inside `columns` by columns that a window node computes below the projection.
+    pub(crate) fn windows(&mut self, mut rows: Rows, columns: &[(Column, bound::Expr)]) -> Result<(Rows, Vec<bound::Expr>)> {
+        let mut values = Vec::with_capacity(columns.len());
+        let mut found: Vec<(u32, bound::Expr)> = Vec::new();
+        for (_, value) in columns {
+            values.push(self.extract(value, &mut found));
+        }
+        for (id, call) in found {
+            let name = physical(bound::ColumnId(id));
+            rows = self.window(rows, &call, name)?;
+        }
+        Ok((rows, values))
+    }
+
+    fn extract(&mut self, expr: &bound::Expr, found: &mut Vec<(u32, bound::Expr)>) -> bound::Expr {
+        let ExprKind::Call { function, arguments, span } = &expr.kind else { return expr.clone() };
+        let inner: Vec<bound::Expr> = arguments.iter().map(|argument| self.extract(argument, found)).collect();
+        let call = bound::Expr { kind: ExprKind::Call { function: function.clone(), arguments: Arc::new(inner), span: *span }, ty: expr.ty };
+        if !WINDOW_FUNCTIONS.contains(&function.as_str()) {
+            return call;
+        }
+        let id = u32::MAX - self.next_window();
+        found.push((id, call));
+        bound::Expr { kind: ExprKind::Column(bound::ColumnId(id)), ty: expr.ty }
+    }
+
+    fn window(&mut self, rows: Rows, call: &bound::Expr, name: String) -> Result<Rows> {
+        let ExprKind::Call { function, arguments, .. } = &call.kind else { return plan_err!("a window call is a call") };
+        let order = rows.order.clone();
+        let constant = |at: usize| arguments.get(at).and_then(|argument| argument.as_literal());
+        let long = |at: usize| match constant(at) {
+            Some(Value::Long(n)) => Some(*n),
+            Some(Value::Int(n)) => Some(i64::from(*n)),
+            _ => None,
+        };
+        let value = match function.as_str() {
+            "prev" | "next" => {
+                let default = constant(2).map(scalar).or_else(|| (call.ty == ScalarType::String).then(|| ScalarValue::Utf8View(Some(String::new()))));
+                let offset = long(1).unwrap_or(1);
+                let argument = self.expr(&arguments[0])?;
+                let shifted = if function == "prev" { windows::lag(argument, Some(offset), default) } else { windows::lead(argument, Some(offset), default) };
+                over(shifted, Vec::new(), order)?
+            }
+            "row_number" => {
+                let start = long(0).unwrap_or(1);
+                let (rows, group) = self.restarts(rows, arguments.get(1))?;
+                let number = over(windows::row_number(), group, rows.order.clone())?;
+                let raw = self.hidden_name("number");
+                let plan = rows.plan.window(vec![number.alias(raw.clone())])?;
+                let shifted = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64) + lit(start - 1);
+                return extend(Rows { plan, order: rows.order }, shifted.alias(name));
+            }
+            _ => {
+                let (rows, group) = self.restarts(rows, arguments.get(1))?;
+                let sum = running(aggregates::sum(self.expr(&arguments[0])?), group, rows.order.clone())?;
+                let plan = rows.plan.window(vec![sum.alias(name)])?;
+                return Ok(Rows { plan, order: rows.order });
+            }
+        };
+        Ok(Rows { plan: rows.plan.window(vec![value.alias(name)])?, order: rows.order })
+    }
+
+    /// The count of restarts so far, which parts the rows; nothing without a restart argument.
+    fn restarts(&mut self, rows: Rows, restart: Option<&bound::Expr>) -> Result<(Rows, Vec<Expr>)> {
+        let Some(restart) = restart else { return Ok((rows, Vec::new())) };
+        let flag = when(self.expr(restart)?, lit(1i64)).otherwise(lit(0i64))?;
+        let name = self.hidden_name("restart");
+        let count = running(aggregates::sum(flag), Vec::new(), rows.order.clone())?;
+        let plan = rows.plan.window(vec![count.alias(name.clone())])?;
+        Ok((Rows { plan, order: rows.order }, vec![named(name)]))
+    }
+
+    pub(crate) fn row_id(&mut self, input: &Plan, column: &Column) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let raw = self.hidden_name("row");
+        let number = over(windows::row_number(), Vec::new(), rows.order.clone())?.alias(raw.clone());
+        let plan = rows.plan.window(vec![number])?;
+        let value = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64);
+        extend(Rows { plan, order: rows.order }, value.alias(physical(column.id)))
+    }
+}
+
+fn extend(rows: Rows, value: Expr) -> Result<Rows> {
+    let mut shown: Vec<Expr> = rows.plan.schema().columns().into_iter().map(Expr::Column).collect();
+    shown.push(value);
+    Ok(Rows { plan: rows.plan.project(shown)?, order: rows.order })
+}
+
+fn over(function: Expr, partition: Vec<Expr>, order: Vec<Sort>) -> Result<Expr> {
+    function.partition_by(partition).order_by(order).build()
+}
+
+/// An aggregate of the rows so far.
+fn running(aggregate: Expr, partition: Vec<Expr>, order: Vec<Sort>) -> Result<Expr> {
+    let Expr::AggregateFunction(function) = aggregate else { return plan_err!("a running aggregate is an aggregate") };
+    let window = WindowFunction::new(WindowFunctionDefinition::AggregateUDF(function.func), function.params.args);
+    let frame = WindowFrame::new_bounds(
+        datafusion::logical_expr::WindowFrameUnits::Rows,
+        datafusion::logical_expr::WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        datafusion::logical_expr::WindowFrameBound::CurrentRow,
+    );
+    Expr::WindowFunction(Box::new(window)).partition_by(partition).order_by(order).window_frame(frame).build()
+}

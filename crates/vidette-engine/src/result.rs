@@ -1,0 +1,69 @@
+//! Rows out: a result's columns with Kusto's types, and its values as JSON.
+
+use crate::cells::{Cell, Column};
+use arrow::record_batch::RecordBatch;
+use serde_json::Value;
+use vidette_kql::bound::Render;
+use vidette_kql::literals::format_real;
+use vidette_kql::time::{format_datetime, format_timespan};
+use vidette_kql::{Diagnostic, ScalarType};
+
+/// One table per tabular statement, in order, and warnings.
+#[derive(Debug, Default)]
+pub struct QueryResult {
+    pub tables: Vec<ResultTable>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A tabular result.
+#[derive(Clone, Debug, Default)]
+pub struct ResultTable {
+    pub columns: Vec<(String, ScalarType)>,
+    /// In the order of the rows; datetime and timespan are ticks, dynamic is JSON text.
+    pub batches: Vec<RecordBatch>,
+    pub render: Option<Render>,
+}
+
+impl ResultTable {
+    pub fn row_count(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// All rows as JSON values: times in Kusto's notation, NaN and infinities as strings, dynamics as they are.
+    pub fn rows(&self) -> Vec<Vec<Value>> {
+        let mut rows = Vec::with_capacity(self.row_count());
+        self.for_each(|cells| rows.push(cells.iter().map(|cell| json(*cell)).collect()));
+        rows
+    }
+
+    /// All rows as text, the way `tostring` shows them.
+    pub fn text_rows(&self) -> Vec<Vec<String>> {
+        let mut rows = Vec::with_capacity(self.row_count());
+        self.for_each(|cells| rows.push(cells.iter().map(|cell| crate::functions::display(*cell)).collect()));
+        rows
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(&[Cell])) {
+        for batch in &self.batches {
+            let columns: Vec<Column> = self.columns.iter().zip(batch.columns()).filter_map(|((_, ty), array)| Column::new(array, *ty).ok()).collect();
+            for row in 0..batch.num_rows() {
+                let cells: Vec<Cell> = columns.iter().map(|column| column.cell(row)).collect();
+                visit(&cells);
+            }
+        }
+    }
+}
+
+fn json(cell: Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Bool(b) => Value::Bool(b),
+        Cell::Long(n) => Value::from(n),
+        Cell::Real(n) if n.is_finite() => crate::json::from_f64(n),
+        Cell::Real(n) => Value::String(format_real(n)),
+        Cell::DateTime(ticks) => Value::String(format_datetime(ticks)),
+        Cell::TimeSpan(ticks) => Value::String(format_timespan(ticks)),
+        Cell::Guid(text) | Cell::Text(text) => Value::String(text.to_owned()),
+        Cell::Json(text) => crate::json::parse(text).unwrap_or_else(|| Value::String(text.to_owned())),
+    }
+}

@@ -1,0 +1,156 @@
+//! A table of the workspace, and the edge where its Arrow columns become Kusto's.
+
+use crate::arrow_types::{arrow_type, scalar};
+use crate::functions::udf;
+use arrow::array::{Array, AsArray, Int64Array};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast};
+use datafusion::prelude::coalesce;
+use std::sync::Arc;
+use vidette_kql::time::UNIX_EPOCH_TICKS;
+use vidette_kql::{ScalarType, Value};
+
+/// Field metadata of a dynamic column whose text is known to be compact JSON.
+pub(crate) const VALID_JSON: &str = "vidette.json";
+
+/// Rows and the Kusto schema they are seen through.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub(crate) provider: Arc<dyn TableProvider>,
+    pub(crate) columns: Vec<(String, ScalarType)>,
+}
+
+impl Table {
+    /// A table with the given Kusto columns. Columns the provider lacks are null, or `""` for strings.
+    pub fn new(provider: Arc<dyn TableProvider>, columns: Vec<(String, ScalarType)>) -> Table {
+        Table { provider, columns }
+    }
+
+    /// A table whose Kusto types are those its Arrow types suggest.
+    pub fn infer(provider: Arc<dyn TableProvider>) -> Table {
+        let columns = provider.schema().fields().iter().map(|field| (field.name().clone(), kusto_type(field.data_type()))).collect();
+        Table { provider, columns }
+    }
+
+    /// The column as plans carry it: strings never null, datetimes as ticks.
+    pub(crate) fn edge(&self, column: Expr, field: &Field, ty: ScalarType) -> Expr {
+        let wanted = arrow_type(ty);
+        match (ty, field.data_type()) {
+            (ScalarType::String, DataType::Dictionary(..) | DataType::Utf8View) if !field.is_nullable() => column,
+            (ScalarType::String, DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..)) => {
+                coalesce(vec![cast(column, DataType::Utf8View), Expr::Literal(scalar(&Value::String(String::new())), None)])
+            }
+            (ScalarType::DateTime, DataType::Timestamp(unit, _)) => ScalarUDF::from(ToTicks::new(*unit)).call(vec![column]),
+            (ScalarType::DateTime, DataType::Date32 | DataType::Date64) => {
+                ScalarUDF::from(ToTicks::new(TimeUnit::Microsecond)).call(vec![cast(column, DataType::Timestamp(TimeUnit::Microsecond, None))])
+            }
+            (ScalarType::DateTime, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) => {
+                udf::call("todatetime", &[ScalarType::String], ScalarType::DateTime, vec![cast(column, DataType::Utf8View)])
+            }
+            (ScalarType::Dynamic, DataType::Utf8View) if field.metadata().contains_key(VALID_JSON) => column,
+            (ScalarType::Dynamic, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Dictionary(..)) => {
+                udf::call("parse_json", &[ScalarType::String], ScalarType::Dynamic, vec![cast(column, DataType::Utf8View)])
+            }
+            (_, have) if *have == wanted => column,
+            _ => cast(column, wanted),
+        }
+    }
+}
+
+/// The Kusto type that an Arrow column of an unknown table gets.
+pub(crate) fn kusto_type(ty: &DataType) -> ScalarType {
+    match ty {
+        DataType::Boolean => ScalarType::Bool,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => ScalarType::Int,
+        DataType::UInt32 | DataType::Int64 | DataType::UInt64 => ScalarType::Long,
+        DataType::Float16 | DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..) => ScalarType::Real,
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => ScalarType::DateTime,
+        _ => ScalarType::String,
+    }
+}
+
+/// A native timestamp as ticks. Its preimage lets a comparison with ticks prune row groups like one with the column itself.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ToTicks {
+    unit: TimeUnit,
+    name: String,
+    signature: Signature,
+}
+
+impl ToTicks {
+    fn new(unit: TimeUnit) -> ToTicks {
+        ToTicks { unit, name: format!("to_ticks_{unit:?}").to_lowercase(), signature: Signature::any(1, Volatility::Immutable) }
+    }
+
+    fn ticks(&self, value: i64) -> Option<i64> {
+        match self.unit {
+            TimeUnit::Second => value.checked_mul(10_000_000),
+            TimeUnit::Millisecond => value.checked_mul(10_000),
+            TimeUnit::Microsecond => value.checked_mul(10),
+            TimeUnit::Nanosecond => Some(value.div_euclid(100)),
+        }?
+        .checked_add(UNIX_EPOCH_TICKS)
+    }
+
+    /// The least native value whose ticks are at least `ticks`.
+    fn native(&self, ticks: i64) -> Option<i64> {
+        let since = ticks.checked_sub(UNIX_EPOCH_TICKS)?;
+        let ceil = |unit: i64| -(-since).div_euclid(unit);
+        match self.unit {
+            TimeUnit::Second => Some(ceil(10_000_000)),
+            TimeUnit::Millisecond => Some(ceil(10_000)),
+            TimeUnit::Microsecond => Some(ceil(10)),
+            TimeUnit::Nanosecond => since.checked_mul(100),
+        }
+    }
+
+    fn scalar(&self, value: i64, zone: Option<Arc<str>>) -> ScalarValue {
+        match self.unit {
+            TimeUnit::Second => ScalarValue::TimestampSecond(Some(value), zone),
+            TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(value), zone),
+            TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(value), zone),
+            TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(Some(value), zone),
+        }
+    }
+}
+
+impl ScalarUDFImpl for ToTicks {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        if !matches!(arrays[0].data_type(), DataType::Timestamp(..)) {
+            return exec_err!("{} expects a timestamp, not {}", self.name, arrays[0].data_type());
+        }
+        let values = arrow::compute::cast(&arrays[0], &DataType::Int64)?;
+        let ticks: Int64Array = values.as_primitive::<arrow::datatypes::Int64Type>().iter().map(|value| value.and_then(|value| self.ticks(value))).collect();
+        Ok(ColumnarValue::Array(Arc::new(ticks)))
+    }
+
+    fn preimage(&self, args: &[Expr], literal: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        let (Expr::Literal(ScalarValue::Int64(Some(ticks)), _), Some(argument)) = (literal, args.first()) else { return Ok(PreimageResult::None) };
+        let DataType::Timestamp(_, zone) = info.get_data_type(argument)? else { return Ok(PreimageResult::None) };
+        let (Some(low), Some(high)) = (self.native(*ticks), ticks.checked_add(1).and_then(|next| self.native(next))) else { return Ok(PreimageResult::None) };
+        if high <= low {
+            // No native value has these ticks: the bounds would cross.
+            return Ok(PreimageResult::None);
+        }
+        let interval = Interval::try_new(self.scalar(low, zone.clone()), self.scalar(high, zone))?;
+        Ok(PreimageResult::Range { expr: argument.clone(), interval: Box::new(interval) })
+    }
+}

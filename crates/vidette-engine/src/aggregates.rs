@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::functions_aggregate::expr_fn as stock;
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{ColumnarValue, Expr, ExprFunctionExt, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit};
 use datafusion::prelude::coalesce;
 use std::sync::Arc;
 use vidette_kql::bound::Aggregate;
@@ -72,24 +72,30 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
             let key = arguments.remove(0);
             let ascending = aggregate.function == "arg_min";
             let present = key.clone().is_not_null();
-            let first = stock::first_value(value, vec![key.sort(ascending, false)]).filter(present).build()?;
-            (first, strings(ty))
+            // Rows without a key come last: they are chosen only when no row has one.
+            let order = vec![present.sort(false, false), key.sort(ascending, false)];
+            (stock::first_value(value, order), strings(ty))
         }
         "make_list" | "make_list_with_nulls" | "make_set" | "make_bag" => return collect(aggregate, arguments, filter, order),
         "percentile" => {
             let percentile = arguments.remove(1);
             let value = arguments.remove(0);
             let kept = value.clone().is_not_null();
-            let all = stock::array_agg(numeric(value)).filter(filter.map_or(kept.clone(), |filter| kept.and(filter))).build()?;
+            let all = filtered(stock::array_agg(numeric(value)), Some(filter.map_or(kept.clone(), |filter| kept.and(filter))))?;
             return Ok((all, Box::new(move |list| cast(ScalarUDF::from(Percentile::new()).call(vec![list, percentile]), arrow_type(ty)))));
         }
         other => return internal_err!("the binder let the aggregate {other} pass, which the engine does not run"),
     };
-    let value = match filter {
-        Some(filter) => value.filter(filter).build()?,
-        None => value,
-    };
-    Ok((value, finish))
+    Ok((filtered(value, filter)?, finish))
+}
+
+/// The aggregate over the rows that pass the filter. A builder would forget its order and `DISTINCT`.
+fn filtered(mut aggregate: Expr, filter: Option<Expr>) -> Result<Expr> {
+    match &mut aggregate {
+        Expr::AggregateFunction(function) => function.params.filter = filter.map(Box::new),
+        other => return internal_err!("{other} is not an aggregate"),
+    }
+    Ok(aggregate)
 }
 
 /// Strings of an empty group are empty, not null.
@@ -115,14 +121,13 @@ fn collect(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>
     let kept = present.into_iter().chain(filter).reduce(Expr::and);
     let set = aggregate.function == "make_set";
     let mut all = stock::array_agg(item);
-    if set {
-        all = all.distinct().build()?;
-    } else if !order.is_empty() {
-        all = all.order_by(order.to_vec()).build()?;
+    if let Expr::AggregateFunction(function) = &mut all {
+        function.params.distinct = set;
+        if !set {
+            function.params.order_by = order.to_vec();
+        }
     }
-    if let Some(kept) = kept {
-        all = all.filter(kept).build()?;
-    }
+    let all = filtered(all, kept)?;
     let bag = aggregate.function == "make_bag";
     Ok((
         all,

@@ -1,1 +1,8 @@
-fn main() {}
+mod commands;
+mod workspace;
+use vidette_engine::Clock;
+#[tokio::main]
+async fn main() {
+    let check = std::env::args().any(|a| a == "--check");
+    let _ = commands::batch::run(check, Clock::now()).await;
+}

@@ -1,9 +1,10 @@
 //! Conversion functions. Kusto docs: `scalar-functions`, "Conversion functions".
 
-use super::{ScalarFunction, rows};
+use super::{ScalarFunction, rows, stock};
 use crate::cells::{Cell, Out};
 use crate::json;
 use serde_json::Value;
+use vidette_kql::ScalarType;
 use vidette_kql::literals::{format_real, guid, long, write_json_string};
 use vidette_kql::time::{MAX_TICKS, TICKS_PER_DAY, format_datetime, format_timespan, parse_datetime, parse_timespan};
 
@@ -71,14 +72,15 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         };
         Out::Text(name.to_owned())
     }),
-    rows("tohex", |a| match a[0].long() {
-        Some(value) => {
-            let width = a.get(1).and_then(|cell| cell.long()).unwrap_or(0).max(0) as usize;
-            Out::Text(format!("{value:0width$x}"))
-        }
-        None => Out::Text(String::new()),
-    }),
+    stock("tohex", |types, a| super::udf::call(if types[0] == ScalarType::Int { "tohex_int" } else { "tohex_long" }, types, ScalarType::String, a)),
+    rows("tohex_int", |a| hex(a, |n| u64::from(n as u32))),
+    rows("tohex_long", |a| hex(a, |n| n as u64)),
 ];
+
+fn hex(a: &[Cell], bits: fn(i64) -> u64) -> Out {
+    let width = a.get(1).and_then(|cell| cell.long()).unwrap_or(0).clamp(0, 64) as usize;
+    Out::Text(a[0].long().map_or_else(String::new, |value| format!("{:0width$x}", bits(value))))
+}
 
 /// A value as `tostring` shows it; null is the empty string.
 pub(crate) fn display(cell: Cell) -> String {

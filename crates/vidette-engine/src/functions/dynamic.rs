@@ -136,7 +136,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Out::Text(json::write(&Value::Object(bag)))
     }),
     rows("bag_zip", |a| {
-        let (Some(keys), Some(values)) = (items(a[0]), items(a[1])) else { return Out::Null };
+        let Some(keys) = items(a[0]) else { return Out::Null };
+        let values = items(a[1]).unwrap_or_default();
         let mut bag = Map::new();
         for (at, key) in keys.iter().enumerate() {
             if let Value::String(key) = key {
@@ -287,8 +288,9 @@ fn sort(cells: &[Cell], descending: bool) -> Out {
             (true, false) => if nulls_last { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less },
             (false, true) => if nulls_last { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater },
             (false, false) => {
+                // Numbers come before texts in both directions.
                 let ordering = compare(a, b);
-                if descending { ordering.reverse() } else { ordering }
+                if descending && a.is_number() == b.is_number() { ordering.reverse() } else { ordering }
             }
         }
     });
@@ -308,7 +310,9 @@ fn sort(cells: &[Cell], descending: bool) -> Out {
 fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => json::value_text(a).cmp(&json::value_text(b)),
+        (Some(_), None) => std::cmp::Ordering::Less,
+        (None, Some(_)) => std::cmp::Ordering::Greater,
+        (None, None) => json::value_text(a).cmp(&json::value_text(b)),
     }
 }
 
@@ -379,10 +383,15 @@ fn tree_paths(value: &Value, path: String, paths: &mut Vec<String>) {
             }
         }
         Value::Array(items) => {
-            if !items.is_empty() {
-                let path = format!("{path}[0]");
-                paths.push(path.clone());
-                tree_paths(&items[0], path, paths);
+            let path = format!("{path}[0]");
+            for item in items {
+                let mut inner = vec![path.clone()];
+                tree_paths(item, path.clone(), &mut inner);
+                for path in inner {
+                    if !paths.contains(&path) {
+                        paths.push(path);
+                    }
+                }
             }
         }
         _ => {}

@@ -80,7 +80,7 @@ fn parse_path(text: &str) -> Value {
         Some((path, stream)) if !stream.contains(separator) && path.len() > 1 => (path, stream),
         _ => (rest, ""),
     };
-    let root = if scheme.is_empty() && rest.len() > 1 && rest.as_bytes()[1] == b':' { &rest[..2] } else { "" };
+    let root = if rest.len() > 2 && rest.as_bytes()[1] == b':' && rest[2..].starts_with(separator) { &rest[..3] } else { "" };
     let directory_end = rest.rfind(separator);
     let (directory, file) = match directory_end {
         Some(at) => (&rest[..at], &rest[at + 1..]),
@@ -199,7 +199,15 @@ fn parse_captures(a: &[Cell]) -> Out {
     let regex = pattern_regex(kind, flags, &parts[2..]);
     let found = with_regex(&regex, |regex| {
         let captures = regex.captures(a[0].text())?;
-        let values = (1..captures.len()).map(|at| Value::String(captures.get(at).map_or(String::new(), |m| m.as_str().to_owned()))).collect();
+        let types = parts[2..].iter().filter(|part| part[0] == "type").map(|part| part[1].as_str().unwrap_or(""));
+        let mut values = Vec::new();
+        for (at, ty) in types.enumerate() {
+            let text = captures.name(&format!("v{at}")).map_or("", |m| m.as_str());
+            if kind == "simple" && !reads_as(ty, text) {
+                return None;
+            }
+            values.push(Value::String(text.to_owned()));
+        }
         Some(json::write(&Value::Array(values)))
     });
     Out::from(found.flatten())
@@ -209,19 +217,26 @@ fn pattern_regex(kind: &str, flags: &str, parts: &[Value]) -> String {
     let regex_kind = kind == "regex";
     let flags: String = flags.chars().filter(|c| matches!(c, 'i' | 'm' | 's' | 'U' | 'u' | 'x')).collect();
     let mut pattern = if regex_kind { format!("(?{})", if flags.is_empty() { "s".to_owned() } else { flags }) } else { String::from("(?s)^") };
-    if pattern == "(?)" {
-        pattern.clear();
-    }
+    let mut captures = 0;
     for (at, part) in parts.iter().enumerate() {
         let last = at + 1 == parts.len();
         let second = part[1].as_str().unwrap_or("");
         match part[0].as_str().unwrap_or("") {
             "text" if regex_kind => pattern.push_str(&format!("(?:{})", second.replace("(?<", "(?P<"))),
             "text" => pattern.push_str(&regex::escape(second)),
-            "skip" if regex_kind => pattern.push_str(".*?"),
+            "skip" if regex_kind => pattern.push_str(".*"),
             "skip" => pattern.push_str(if last { ".*" } else { ".*?" }),
-            _ if kind == "relaxed" || regex_kind => pattern.push_str(if last { "(.*)" } else { "(.*?)" }),
-            _ => pattern.push_str(&typed_capture(second, last)),
+            _ => {
+                let body = match second {
+                    "long" | "int" if kind != "relaxed" => r"\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*",
+                    "real" | "decimal" if kind != "relaxed" => r"\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*",
+                    // The greedy form is what the engine uses for regular expressions.
+                    _ if regex_kind || last => ".*",
+                    _ => ".*?",
+                };
+                pattern.push_str(&format!("(?P<v{captures}>{body})"));
+                captures += 1;
+            }
         }
     }
     if !regex_kind {
@@ -230,11 +245,13 @@ fn pattern_regex(kind: &str, flags: &str, parts: &[Value]) -> String {
     pattern
 }
 
-fn typed_capture(ty: &str, last: bool) -> String {
+/// Whether the text is a value of the type; an empty text is one of none but string.
+fn reads_as(ty: &str, text: &str) -> bool {
     match ty {
-        "long" | "int" => r"\s*([-+]?\d+|0x[0-9a-fA-F]+)\s*".to_owned(),
-        "real" | "decimal" => r"\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*".to_owned(),
-        _ if last => "(.*)".to_owned(),
-        _ => "(.*?)".to_owned(),
+        "datetime" => vidette_kql::time::parse_datetime(text).is_some(),
+        "timespan" => vidette_kql::time::parse_timespan(text).is_some(),
+        "guid" => vidette_kql::literals::guid(text).is_some(),
+        "bool" => matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "false" | "0" | "1"),
+        _ => true,
     }
 }

@@ -5,8 +5,7 @@ use super::{ScalarFunction, rows, stock};
 use crate::cells::{Cell, Out};
 use crate::json;
 use base64::Engine;
-use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::functions::unicode::expr_fn::character_length;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex::Regex;
@@ -14,12 +13,14 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Padding may be missing, as in tokens and URLs.
-const BASE64: GeneralPurpose = GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-const WHOLE_URL: &AsciiSet = &COMPONENT.remove(b':').remove(b'/').remove(b'?').remove(b'#').remove(b'[').remove(b']').remove(b'@').remove(b'!').remove(b'$').remove(b'&')
-    .remove(b'\'').remove(b'(').remove(b')').remove(b'*').remove(b'+').remove(b',').remove(b';').remove(b'=');
+/// What Kusto leaves as it is in a URL.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'!').remove(b'*').remove(b'(').remove(b')');
+
+/// Percent-encoding with lower-case digits.
+fn encode_url(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).map(|part| if part.starts_with('%') { part.to_lowercase() } else { part.to_owned() }).collect()
+}
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("strcat", |a| Out::Text(a.iter().map(|cell| display(*cell)).collect())),
@@ -71,8 +72,19 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("replace_regex_legacy", |a| Out::from(replace_regex(a[0].text(), a[1].text(), a[2].text()))),
     rows("replace_string", |a| Out::Text(if a[1].text().is_empty() { a[0].text().to_owned() } else { a[0].text().replace(a[1].text(), a[2].text()) })),
     rows("replace_strings", |a| {
-        let (Some(lookups), Some(rewrites)) = (a[1].json().map(json::strings), a[2].json().map(json::strings)) else { return Out::Text(a[0].text().to_owned()) };
-        Out::Text(lookups.iter().zip(&rewrites).filter(|(lookup, _)| !lookup.is_empty()).fold(a[0].text().to_owned(), |text, (lookup, rewrite)| text.replace(lookup, rewrite)))
+        let same = Out::Text(a[0].text().to_owned());
+        let (Some(lookups), Some(rewrites)) = (a[1].json().and_then(json::array), a[2].json().and_then(json::array)) else { return same };
+        if lookups.len() != rewrites.len() {
+            return same;
+        }
+        // A pair that is not two strings replaces nothing.
+        let pairs = lookups.iter().zip(&rewrites).filter_map(|(lookup, rewrite)| Some((lookup.as_str().filter(|text| !text.is_empty())?, rewrite.as_str()?)));
+        let (lookups, rewrites): (Vec<&str>, Vec<&str>) = pairs.unzip();
+        // All lookups at once: a rewrite is not looked up again.
+        match aho_corasick::AhoCorasick::builder().match_kind(aho_corasick::MatchKind::LeftmostFirst).build(&lookups) {
+            Ok(automaton) => Out::Text(automaton.replace_all(a[0].text(), &rewrites)),
+            Err(_) => same,
+        }
     }),
     rows("trim", |a| Out::from(trim(a[0].text(), a[1].text(), true, true))),
     rows("trim_start", |a| Out::from(trim(a[0].text(), a[1].text(), true, false))),
@@ -104,9 +116,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
     rows("isascii", |a| Out::Bool(a[0].text().is_ascii())),
     rows("isutf8", |_| Out::Bool(true)),
-    rows("url_encode_component", |a| Out::Text(utf8_percent_encode(a[0].text(), COMPONENT).to_string())),
-    rows("url_encode", |a| Out::Text(utf8_percent_encode(a[0].text(), WHOLE_URL).to_string())),
-    rows("url_decode", |a| Out::Text(percent_decode_str(a[0].text()).decode_utf8_lossy().into_owned())),
+    rows("url_encode_component", |a| Out::Text(encode_url(a[0].text()))),
+    rows("url_encode", |a| Out::Text(encode_url(a[0].text()).replace("%20", "+"))),
+    rows("url_decode", |a| Out::Text(percent_decode_str(&a[0].text().replace('+', " ")).decode_utf8_lossy().into_owned())),
     rows("base64_encode_tostring", |a| Out::Text(BASE64.encode(a[0].text()))),
     rows("base64_decode_tostring", |a| {
         let decoded = BASE64.decode(a[0].text().trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -173,12 +185,16 @@ fn index_of(a: &[Cell], find: impl Fn(&str, &str) -> Option<(usize, usize)>) -> 
     }
     let byte_of = |position: i64| text.char_indices().nth(position as usize).map_or(text.len(), |(at, _)| at);
     let from = byte_of(start);
-    let to = if length < 0 { text.len() } else { byte_of((start + length).min(count)) };
-    let window = &text[from..to.max(from)];
+    // The length limits where an occurrence may begin, not where it ends.
+    let to = if length < 0 { text.len() + 1 } else { byte_of((start + length).min(count)) };
+    let window = &text[from..];
     let mut at = 0;
     for n in 1..=occurrence {
         let Some((found, _)) = window.get(at..).and_then(|rest| find(rest, needle)) else { return Out::Long(-1) };
         let position = at + found;
+        if from + position >= to {
+            return Out::Long(-1);
+        }
         if n == occurrence {
             return Out::Long(start + window[..position].chars().count() as i64);
         }

@@ -3,7 +3,7 @@
 use crate::lower::{Lowering, Rows, named, ordered, physical};
 use datafusion::common::Result;
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{ExprFunctionExt, lit};
+use datafusion::logical_expr::lit;
 use vidette_kql::bound::{ColumnId, Plan, SortKey};
 
 impl Lowering<'_> {
@@ -29,11 +29,8 @@ impl Lowering<'_> {
     pub(crate) fn take_per_group(&mut self, input: &Plan, partition: &[ColumnId], count: u64) -> Result<Rows> {
         let rows = self.rows(input)?;
         let place = self.hidden_name("place");
-        let number = datafusion::functions_window::expr_fn::row_number()
-            .partition_by(partition.iter().map(|id| named(physical(*id))).collect())
-            .order_by(rows.order.clone())
-            .build()?
-            .alias(place.clone());
+        let groups = partition.iter().map(|id| named(physical(*id))).collect();
+        let number = super::window::over(datafusion::functions_window::expr_fn::row_number(), groups, rows.order.clone())?.alias(place.clone());
         let plan = rows.plan.window(vec![number])?.filter(named(place).lt_eq(lit(count)))?;
         Ok(Rows { plan, order: rows.order })
     }

@@ -8,7 +8,7 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn as aggregates;
 use datafusion::functions_window::expr_fn as windows;
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
-use datafusion::logical_expr::{Expr, ExprFunctionExt, WindowFrame, WindowFunctionDefinition, lit, when};
+use datafusion::logical_expr::{Expr, WindowFrame, WindowFunctionDefinition, lit, when};
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ExprKind, Plan};
 use vidette_kql::{ScalarType, Value};
@@ -102,8 +102,13 @@ fn extend(rows: Rows, value: Expr) -> Result<Rows> {
     Ok(Rows { plan: rows.plan.project(shown)?, order: rows.order })
 }
 
-fn over(function: Expr, partition: Vec<Expr>, order: Vec<Sort>) -> Result<Expr> {
-    function.partition_by(partition).order_by(order).build()
+/// The window function over the partition, in the order of the rows; both may be absent.
+pub(super) fn over(mut function: Expr, partition: Vec<Expr>, order: Vec<Sort>) -> Result<Expr> {
+    let Expr::WindowFunction(window) = &mut function else { return plan_err!("a window function is needed") };
+    window.params.partition_by = partition;
+    window.params.window_frame = WindowFrame::new((!order.is_empty()).then_some(false));
+    window.params.order_by = order;
+    Ok(function)
 }
 
 /// An aggregate of the rows so far.
@@ -115,5 +120,9 @@ fn running(aggregate: Expr, partition: Vec<Expr>, order: Vec<Sort>) -> Result<Ex
         datafusion::logical_expr::WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
         datafusion::logical_expr::WindowFrameBound::CurrentRow,
     );
-    Expr::WindowFunction(Box::new(window)).partition_by(partition).order_by(order).window_frame(frame).build()
+    let mut window = over(Expr::WindowFunction(Box::new(window)), partition, order)?;
+    if let Expr::WindowFunction(function) = &mut window {
+        function.params.window_frame = frame;
+    }
+    Ok(window)
 }

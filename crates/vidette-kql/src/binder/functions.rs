@@ -268,11 +268,9 @@ impl Binder<'_> {
             }
         }
         let count = arguments.len();
-        let overload = signature
-            .overloads
-            .iter()
-            .find(|overload| overload.accepts(count) && self.suits(overload, &bound))
-            .or_else(|| signature.overloads.iter().find(|overload| overload.accepts(count)));
+        let exactly = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, false);
+        let loosely = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, true);
+        let overload = signature.overloads.iter().find(exactly).or_else(|| signature.overloads.iter().find(loosely)).or_else(|| signature.overloads.iter().find(|overload| overload.accepts(count)));
         let Some(overload) = overload else { return Bound::Broken };
         let mut converted = Vec::with_capacity(bound.len());
         for (index, (argument, at)) in bound.into_iter().enumerate() {
@@ -291,11 +289,11 @@ impl Binder<'_> {
     }
 
     /// Whether the arguments' types are the parameters' own, so that overloads can be told apart.
-    fn suits(&self, overload: &Overload, arguments: &[(Expr, Span)]) -> bool {
+    fn suits(&self, overload: &Overload, arguments: &[(Expr, Span)], dynamic_converts: bool) -> bool {
         arguments.iter().enumerate().all(|(index, (argument, _))| {
             let ty = overload.parameter(index, arguments.len()).map_or("Scalar", |parameter| parameter.ty);
             match ScalarType::from_name(ty) {
-                Some(ty) => ty == argument.ty || argument.ty == ScalarType::Dynamic && ty != ScalarType::Dynamic,
+                Some(ty) => ty == argument.ty || dynamic_converts && argument.ty == ScalarType::Dynamic,
                 None => match ty {
                     "Number" => argument.ty.is_number(),
                     "Integer" => argument.ty.is_integer(),
@@ -314,8 +312,11 @@ impl Binder<'_> {
             "StringOrDynamic" | "StringOrArray" => None,
             "Scalar" if reads_text(function) => return self.convert(argument, String),
             "Number" | "NumberOrBool" => return if argument.ty == Dynamic { self.convert(argument, Real) } else { argument },
+            "Integer" if argument.ty == ScalarType::Int => return argument,
             "Integer" | "long" => Some(Long),
             "int" => Some(ScalarType::Int),
+            // `array_sort_asc(a, b, nulls_last)`: the flag follows any number of arrays.
+            "DynamicArray" if argument.ty == ScalarType::Bool && function.starts_with("array_sort") => return argument,
             "DynamicArray" | "DynamicBag" => Some(Dynamic),
             "Summable" | "Orderable" | "CommonScalar" | "CommonOrderable" | "Scalar" | "NotDynamic" => None,
             other => ScalarType::from_name(other),

@@ -61,7 +61,7 @@ impl Overload {
         let last = self.parameters.iter().rposition(|p| p.repeats);
         match (first, last) {
             (Some(first), Some(last)) if index >= first => {
-                let after = self.parameters.len() - 1 - last;
+                let after = self.parameters[last + 1..].iter().filter(|p| !p.optional).count();
                 if index >= count.saturating_sub(after) && after > 0 && index > first {
                     return self.parameters.get(self.parameters.len() - (count - index));
                 }

@@ -219,6 +219,12 @@ impl Parser<'_> {
         }
         match source {
             Some(source) if operators.is_empty() => source,
+            // A named argument that is a query: the name belongs to the whole of it.
+            Some(Expr { kind: ExprKind::Named { names, value }, .. }) => {
+                let span = start.to(Span::new(self.previous_end(), self.previous_end()));
+                let query = Expr::new(ExprKind::Pipe { source: Some(value), operators }, span);
+                Expr::new(ExprKind::Named { names, value: Box::new(query) }, span)
+            }
             source => {
                 let span = start.to(Span::new(self.previous_end(), self.previous_end()));
                 Expr::new(ExprKind::Pipe { source: source.map(Box::new), operators }, span)
@@ -242,7 +248,7 @@ impl Parser<'_> {
             return self.expression();
         }
         self.bump();
-        let value = self.pipe();
+        let value = self.expression();
         let span = start.to(value.span);
         Expr::new(ExprKind::Named { names, value: Box::new(value) }, span)
     }

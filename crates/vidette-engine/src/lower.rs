@@ -5,6 +5,7 @@
 
 use crate::arrow_types::scalar;
 use crate::functions::{Body, find, udf};
+use crate::run::Clock;
 use crate::workspace::Workspace;
 use datafusion::common::{Column as DfColumn, Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::expr::Sort;
@@ -20,8 +21,7 @@ pub(crate) struct Rows {
 
 pub(crate) struct Lowering<'a> {
     pub(crate) workspace: &'a Workspace,
-    /// The instant of `now()`, in ticks.
-    pub(crate) now: i64,
+    pub(crate) clock: Clock,
     /// Values of the query's scalar subqueries, as far as they are evaluated.
     pub(crate) subqueries: &'a [ScalarValue],
     hidden: u32,
@@ -42,8 +42,8 @@ pub(crate) fn reference(column: &Column) -> Expr {
 }
 
 impl<'a> Lowering<'a> {
-    pub(crate) fn new(workspace: &'a Workspace, now: i64, subqueries: &'a [ScalarValue]) -> Lowering<'a> {
-        Lowering { workspace, now, subqueries, hidden: 0, windows: 0 }
+    pub(crate) fn new(workspace: &'a Workspace, clock: Clock, subqueries: &'a [ScalarValue]) -> Lowering<'a> {
+        Lowering { workspace, clock, subqueries, hidden: 0, windows: 0 }
     }
 
     /// The plan of a whole query: ordered, its columns in Kusto's order.
@@ -105,11 +105,11 @@ impl<'a> Lowering<'a> {
         let lowered = arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
         match function {
             "now" => {
-                let now = Expr::Literal(ScalarValue::Int64(Some(self.now)), None);
+                let now = Expr::Literal(ScalarValue::Int64(Some(self.clock.now_ticks)), None);
                 return Ok(lowered.into_iter().fold(now, |now, offset| now + offset));
             }
             "ago" => {
-                let now = Expr::Literal(ScalarValue::Int64(Some(self.now)), None);
+                let now = Expr::Literal(ScalarValue::Int64(Some(self.clock.now_ticks)), None);
                 return Ok(lowered.into_iter().fold(now, |now, offset| now - offset));
             }
             _ => {}

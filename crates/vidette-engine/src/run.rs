@@ -11,21 +11,28 @@ use vidette_kql::bound::{Column, ExprKind, Plan, Query};
 use vidette_kql::time::UNIX_EPOCH_TICKS;
 use vidette_kql::{Diagnostic, ScalarType, Severity, compile};
 
-/// The instant of `now()` for one query: ticks since 0001-01-01.
+/// The instant of `now()` for one query, and the data it may see; ticks since 0001-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     pub now_ticks: i64,
+    /// Rows whose time is after the first and not after the second; rows without a time are always seen.
+    pub window: Option<(i64, i64)>,
 }
 
 impl Clock {
     /// The machine's clock.
     pub fn now() -> Clock {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Clock { now_ticks: UNIX_EPOCH_TICKS + (since_epoch.as_nanos() / 100) as i64 }
+        Clock::at(UNIX_EPOCH_TICKS + (since_epoch.as_nanos() / 100) as i64)
     }
 
     pub fn at(now_ticks: i64) -> Clock {
-        Clock { now_ticks }
+        Clock { now_ticks, window: None }
+    }
+
+    /// Only the data of the time before `now_ticks` that a scheduled rule would see.
+    pub fn window(now_ticks: i64, period_ticks: i64) -> Clock {
+        Clock { now_ticks, window: Some((now_ticks.saturating_sub(period_ticks), now_ticks)) }
     }
 }
 
@@ -67,7 +74,7 @@ impl Workspace {
     }
 
     async fn collect(&self, plan: &Plan, columns: &[Column], clock: Clock, values: &[ScalarValue]) -> Result<Vec<RecordBatch>, Error> {
-        let logical = Lowering::new(self, clock.now_ticks, values).query(plan, columns)?;
+        let logical = Lowering::new(self, clock, values).query(plan, columns)?;
         let frame = self.session.execute_logical_plan(logical).await?;
         Ok(frame.execute_stream().await?.try_collect().await?)
     }
@@ -80,7 +87,7 @@ impl Workspace {
         let (queries, diagnostics) = compile(text, self);
         let Some(query) = queries.first().filter(|_| diagnostics.is_empty()) else { return Err(Error::Diagnostics(diagnostics)) };
         let values = self.subqueries(query, clock).await?;
-        let logical = Lowering::new(self, clock.now_ticks, &values).query(&query.plan, &query.columns)?;
+        let logical = Lowering::new(self, clock, &values).query(&query.plan, &query.columns)?;
         Ok(self.session.state().optimize(&logical)?.display_indent().to_string())
     }
 

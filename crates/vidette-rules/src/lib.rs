@@ -1,1 +1,20 @@
+//! Analytics rules: from YAML to alerts.
+//!
+//! A run is a pure function of tables, window and clock; a rule never learns where rows came from.
+//!
+//! ```
+//! let packs = vidette_rules::embedded();
+//! let rule = &packs[0].rules[0];
+//! assert!(rule.relevant_techniques.contains(&"T1102.002".to_owned()));
+//! ```
+//!
+//! In reading order: [`Rule`] (the file format), [`Pack`] (rules and their data), [`run`] (rows to [`Alert`]s).
 
+mod alert;
+mod duration;
+mod pack;
+mod rule;
+
+pub use alert::{Alert, Entity, RuleError, run};
+pub use pack::{Pack, embedded, load};
+pub use rule::{EntityMapping, FieldMapping, Kind, Rule, RuleProblem, SeverityLevel, parse_rule};

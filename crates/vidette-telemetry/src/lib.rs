@@ -1,1 +1,27 @@
+//! Telemetry as it exists on disk to Defender tables in Arrow.
+//!
+//! ```no_run
+//! let harvest = vidette_telemetry::harvest(&["logs".into()], &mut |_| {})?;
+//! for (table, batches) in &harvest.tables {
+//!     println!("{table}: {} rows", batches.iter().map(|batch| batch.num_rows()).sum::<usize>());
+//! }
+//! # Ok::<(), vidette_telemetry::Error>(())
+//! ```
+//!
+//! In reading order: [`harvest()`], `formats` (bytes to events), [`Event`], `normalize` (events to rows), `context` (what
+//! events tell about each other), [`row`] (rows to Arrow), [`schemas`].
 
+mod context;
+mod error;
+mod event;
+mod formats;
+mod harvest;
+mod normalize;
+pub mod row;
+pub mod schemas;
+
+pub use error::{Error, Problem};
+pub use event::Event;
+pub use formats::recognize;
+pub use harvest::{Harvest, Progress, harvest};
+pub use normalize::SIGNALS;

@@ -1,6 +1,14 @@
 //! The subcommands, a file each, and how they fail.
 
 pub mod batch;
+pub mod check;
+pub mod hunt;
+pub mod query;
+pub mod tables;
+
+use std::path::PathBuf;
+use vidette_engine::{Clock, Workspace};
+use vidette_kql::time::parse_datetime;
 
 /// Why a command ends early: an exit status and what to say on standard error.
 #[derive(Debug)]
@@ -19,4 +27,55 @@ impl Failure {
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure { status: 3, message: message.into() }
     }
+}
+
+/// Which instant `now()` is, and which part of the data is looked at.
+#[derive(clap::Args, Debug, Default)]
+pub struct TimeOptions {
+    /// The instant of now() and ago(), for example 2024-05-01T12:00:00Z; without it, the newest event decides
+    #[arg(long)]
+    pub now: Option<String>,
+    /// Only events from this time on
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Only events up to this time
+    #[arg(long)]
+    pub to: Option<String>,
+}
+
+impl TimeOptions {
+    pub fn now(&self) -> Result<Option<i64>, Failure> {
+        self.now.as_deref().map(|text| instant("--now", text)).transpose()
+    }
+
+    pub fn range(&self) -> Result<(Option<i64>, Option<i64>), Failure> {
+        Ok((self.from.as_deref().map(|text| instant("--from", text)).transpose()?, self.to.as_deref().map(|text| instant("--to", text)).transpose()?))
+    }
+
+    /// The clock of one query: `--now`, else the newest event, else the machine's.
+    pub fn clock(&self, newest: Option<i64>) -> Result<Clock, Failure> {
+        let mut clock = self.now()?.or(newest).map_or_else(Clock::now, Clock::at);
+        if let (from, to) = self.range()?
+            && (from.is_some() || to.is_some())
+        {
+            clock.window = Some((from.map_or(i64::MIN, |from| from - 1), to.unwrap_or(i64::MAX)));
+        }
+        Ok(clock)
+    }
+}
+
+fn instant(option: &str, text: &str) -> Result<i64, Failure> {
+    parse_datetime(text).ok_or_else(|| Failure::usage(format!("{option}: `{text}` is not a time such as 2024-05-01T12:00:00Z")))
+}
+
+/// Adds the CSV files under the paths as watchlists, and those of the built-in packs.
+pub fn register_watchlists(workspace: &mut Workspace, paths: &[PathBuf]) -> Result<(), Failure> {
+    let mut packs = vidette_rules::embedded();
+    for path in paths {
+        packs.push(vidette_rules::load(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?);
+    }
+    for (alias, watchlist) in packs.into_iter().flat_map(|pack| pack.watchlists) {
+        workspace.register_watchlist(alias, watchlist);
+    }
+    Ok(())
 }

@@ -1,8 +1,67 @@
+//! Runs Microsoft Sentinel and Defender XDR detections anywhere: arguments in, output and exit status out.
+
 mod commands;
+mod output;
+mod progress;
 mod workspace;
-use vidette_engine::Clock;
-#[tokio::main]
-async fn main() {
-    let check = std::env::args().any(|a| a == "--check");
-    let _ = commands::batch::run(check, Clock::now()).await;
+
+use clap::{Parser, Subcommand};
+use commands::{Failure, batch, check, hunt, query, tables};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "vidette", version, about, after_help = "Exit status: 0 done, 1 alerts (with --fail-on-alert), 2 wrong rule or query, 3 unreadable input or wrong usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
 }
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run detection rules over a folder of logs and show the alerts
+    Hunt(hunt::Options),
+    /// Run a KQL query over files
+    Query(query::Options),
+    /// Show which tables and signals the files hold
+    Tables(tables::Options),
+    /// Show what is wrong with queries and rules
+    Check(check::Options),
+    /// Answer one JSON query a line, for test harnesses
+    Batch {
+        /// Bind against the known schemas, run nothing
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        time: commands::TimeOptions,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { 3 } else { 0 };
+            error.print().ok();
+            return ExitCode::from(status);
+        }
+    };
+    let result: Result<u8, Failure> = match cli.command {
+        Command::Hunt(options) => hunt::run(options).await,
+        Command::Query(options) => query::run(options).await,
+        Command::Tables(options) => tables::run(&options).await,
+        Command::Check(options) => check::run(&options),
+        Command::Batch { check, time } => match time.clock(None) {
+            Ok(clock) => batch::run(check, clock).await,
+            Err(failure) => Err(failure),
+        },
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            eprintln!("{}", failure.message.trim_end());
+            ExitCode::from(failure.status)
+        }
+    }
+}
+

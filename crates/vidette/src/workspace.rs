@@ -1,2 +1,105 @@
-use vidette_engine::Workspace;
-pub fn register_schemas(_: &mut Workspace) {}
+//! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
+
+use crate::commands::Failure;
+use datafusion::catalog::MemTable;
+use datafusion::prelude::ParquetReadOptions;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vidette_engine::{Table, Workspace};
+use vidette_kql::ScalarType;
+use vidette_telemetry::row::arrow_schema;
+use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
+use vidette_telemetry::{Harvest, Problem, harvest};
+
+/// What was read, and the workspace over it.
+pub struct Loaded {
+    pub workspace: Workspace,
+    pub harvest: Harvest,
+}
+
+fn scalar_type(ty: ColumnType) -> ScalarType {
+    match ty {
+        ColumnType::Bool => ScalarType::Bool,
+        ColumnType::Int => ScalarType::Int,
+        ColumnType::Long => ScalarType::Long,
+        ColumnType::Real => ScalarType::Real,
+        ColumnType::Decimal => ScalarType::Decimal,
+        ColumnType::DateTime => ScalarType::DateTime,
+        ColumnType::TimeSpan => ScalarType::TimeSpan,
+        ColumnType::Guid => ScalarType::Guid,
+        ColumnType::String => ScalarType::String,
+        ColumnType::Dynamic => ScalarType::Dynamic,
+    }
+}
+
+fn columns(table: &TableSchema) -> Vec<(String, ScalarType)> {
+    table.columns.iter().map(|column| (column.name.to_owned(), scalar_type(column.ty))).collect()
+}
+
+/// Every known table without rows, so that a rule over a table that has no data runs and gives nothing.
+pub fn register_schemas(workspace: &mut Workspace) {
+    for table in TABLES.values() {
+        if let Ok(provider) = MemTable::try_new(arrow_schema(table), vec![vec![]]) {
+            workspace.register(table.name, Table::new(Arc::new(provider), columns(table)));
+        }
+    }
+}
+
+/// Reads all paths and registers their tables.
+pub async fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
+    let bar = crate::progress::Bar::new();
+    let mut harvest = harvest(paths, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    bar.finish();
+    let mut workspace = Workspace::default();
+    register_schemas(&mut workspace);
+    for (name, batches) in &harvest.tables {
+        let Some(table) = TABLES.get(name) else { continue };
+        let provider = MemTable::try_new(arrow_schema(table), vec![batches.clone()]).map_err(|error| Failure::usage(error.to_string()))?;
+        workspace.register(*name, Table::new(Arc::new(provider), columns(table)));
+    }
+    register_parquet(&mut workspace, &mut harvest).await;
+    Ok(Loaded { workspace, harvest })
+}
+
+/// Parquet files by table: a file or folder named after the table, else the table its columns suggest.
+async fn register_parquet(workspace: &mut Workspace, harvest: &mut Harvest) {
+    let mut by_table: std::collections::BTreeMap<String, Vec<PathBuf>> = Default::default();
+    for path in std::mem::take(&mut harvest.parquet) {
+        match parquet_table(workspace, &path).await {
+            Ok(name) => by_table.entry(name).or_default().push(path),
+            Err(message) => harvest.problems.push(Problem::file(&path, message)),
+        }
+    }
+    for (name, paths) in by_table {
+        if harvest.tables.contains_key(name.as_str()) {
+            harvest.problems.push(Problem::file(&paths[0], format!("{name} was read from other files already; query the Parquet files apart")));
+            continue;
+        }
+        let locations: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let options = ParquetReadOptions::default().file_extension("");
+        match workspace.session().read_parquet(locations, options).await {
+            Ok(frame) => {
+                let provider = frame.into_view();
+                let table = match TABLES.get(name.as_str()) {
+                    Some(schema) => Table::new(provider, columns(schema)),
+                    None => Table::infer(provider),
+                };
+                workspace.register(name, table);
+                harvest.files_read += paths.len();
+            }
+            Err(error) => harvest.problems.push(Problem::file(&paths[0], error.to_string())),
+        }
+    }
+}
+
+async fn parquet_table(workspace: &Workspace, path: &Path) -> Result<String, String> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let folders = path.ancestors().skip(1).filter_map(|folder| folder.file_name()).map(|name| name.to_string_lossy().into_owned());
+    if let Some(name) = std::iter::once(stem.clone()).chain(folders).find(|name| TABLES.contains_key(name.as_str())) {
+        return Ok(name);
+    }
+    let options = ParquetReadOptions::default().file_extension("");
+    let frame = workspace.session().read_parquet(path.to_string_lossy().into_owned(), options).await.map_err(|error| error.to_string())?;
+    let names: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
+    Ok(infer(&names).map_or(stem, |table| table.name.to_owned()))
+}

@@ -77,8 +77,11 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         if lookups.len() != rewrites.len() {
             return same;
         }
-        // A pair that is not two strings replaces nothing.
-        let pairs = lookups.iter().zip(&rewrites).filter_map(|(lookup, rewrite)| Some((lookup.as_str().filter(|text| !text.is_empty())?, rewrite.as_str()?)));
+        // What is to become something other than a string stays as it is.
+        let pairs = lookups.iter().zip(&rewrites).filter_map(|(lookup, rewrite)| {
+            let lookup = lookup.as_str().filter(|text| !text.is_empty())?;
+            Some((lookup, rewrite.as_str().unwrap_or(lookup)))
+        });
         let (lookups, rewrites): (Vec<&str>, Vec<&str>) = pairs.unzip();
         // All lookups at once: a rewrite is not looked up again.
         match aho_corasick::AhoCorasick::builder().match_kind(aho_corasick::MatchKind::LeftmostFirst).build(&lookups) {

@@ -8,7 +8,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::MemTable;
 use datafusion::common::{Column as DfColumn, Result, TableReference, internal_err, not_impl_err};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ColumnId, Plan};
 use vidette_kql::{ScalarType, Value};
@@ -28,7 +28,13 @@ impl Lowering<'_> {
             };
             shown.push(value.alias(physical(column.id)));
         }
-        Ok(Rows { plan: plan.project(shown)?, order: Vec::new() })
+        let mut plan = plan.project(shown)?;
+        let time = columns.iter().find(|column| matches!(column.name.as_str(), "TimeGenerated" | "Timestamp") && column.ty == ScalarType::DateTime);
+        if let (Some((after, until)), Some(time)) = (self.clock.window, time) {
+            let seen = reference(time).gt(lit(after)).and(reference(time).lt_eq(lit(until)));
+            plan = plan.filter(seen.or(reference(time).is_null()))?;
+        }
+        Ok(Rows { plan, order: Vec::new() })
     }
 
     pub(crate) fn values(&mut self, columns: &[Column], rows: &[Vec<Value>]) -> Result<Rows> {

@@ -1,0 +1,143 @@
+//! A run of a rule: rows, then alerts. See Sentinel's documentation of scheduled analytics rules.
+
+use crate::rule::{Rule, SeverityLevel, compare};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use vidette_engine::{Clock, Error, ResultTable, Workspace};
+use vidette_kql::bound::Query;
+use vidette_kql::{Diagnostic, Severity, compile};
+
+/// What an analyst acts on.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alert {
+    /// The row's time, else the time of the run.
+    pub time: String,
+    pub rule_id: String,
+    pub rule_name: String,
+    pub title: String,
+    pub severity: SeverityLevel,
+    pub tactics: Vec<String>,
+    pub techniques: Vec<String>,
+    pub entities: Vec<Entity>,
+    pub custom_details: Map<String, Value>,
+    /// The rows behind it, by column.
+    pub rows: Vec<Map<String, Value>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entity {
+    #[serde(rename = "type")]
+    pub entity_type: String,
+    pub fields: Map<String, Value>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// The query does not bind against these tables.
+    #[error("{rule}: {}", .diagnostics.first().map(Diagnostic::headline).unwrap_or_default())]
+    Query { rule: String, diagnostics: Vec<Diagnostic> },
+    #[error("{rule}: {source}")]
+    Execution { rule: String, source: Error },
+}
+
+/// Runs the rule once per clock, and gives the alerts of all runs.
+///
+/// # Errors
+/// When the query does not bind, or a run fails.
+pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result<Vec<Alert>, RuleError> {
+    let (queries, diagnostics) = compile(&rule.query, workspace);
+    let Some(query) = queries.last().filter(|_| !diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)) else {
+        return Err(RuleError::Query { rule: rule.name.clone(), diagnostics });
+    };
+    let mut alerts = Vec::new();
+    for clock in clocks {
+        alerts.extend(run_once(rule, workspace, query, *clock).await?);
+    }
+    Ok(alerts)
+}
+
+async fn run_once(rule: &Rule, workspace: &Workspace, query: &Query, clock: Clock) -> Result<Vec<Alert>, RuleError> {
+    let table = workspace.run(query, clock).await.map_err(|source| RuleError::Execution { rule: rule.name.clone(), source })?;
+    let count = table.row_count() as u64;
+    let (operator, threshold) = (rule.trigger_operator.as_deref().unwrap_or("gt"), rule.trigger_threshold.unwrap_or(0));
+    if count == 0 || !compare(operator, count, threshold).unwrap_or(false) {
+        return Ok(Vec::new());
+    }
+    let rows = objects(&table);
+    if rule.one_alert_per_row() {
+        return Ok(rows.into_iter().map(|row| alert(rule, vec![row], clock)).collect());
+    }
+    Ok(vec![alert(rule, rows, clock)])
+}
+
+fn objects(table: &ResultTable) -> Vec<Map<String, Value>> {
+    let names: Vec<&String> = table.columns.iter().map(|(name, _)| name).collect();
+    table.rows().into_iter().map(|row| names.iter().map(|name| (*name).clone()).zip(row).collect()).collect()
+}
+
+fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {
+    let first = &rows[0];
+    let details = rule.alert_details_override.clone().unwrap_or_default();
+    let time = ["Timestamp", "TimeGenerated"].iter().find_map(|name| first.get(*name)).map(text).filter(|time| !time.is_empty());
+    let severity = details.alert_severity_column_name.and_then(|column| first.get(&column).map(text)).and_then(|name| SeverityLevel::from_name(&name));
+    let title = details.alert_display_name_format.map_or_else(|| rule.name.clone(), |format| fill(&format, first));
+    let custom_details = rule
+        .custom_details
+        .iter()
+        .filter_map(|(key, column)| Some((key.as_str()?.to_owned(), first.get(column.as_str()?)?.clone())))
+        .collect();
+    let mut entities = Vec::new();
+    for row in &rows {
+        for mapping in &rule.entity_mappings {
+            let fields: Map<String, Value> = mapping
+                .field_mappings
+                .iter()
+                .filter_map(|field| Some((field.identifier.clone(), row.get(&field.column_name)?.clone())))
+                .filter(|(_, value)| !text(value).is_empty())
+                .collect();
+            let entity = Entity { entity_type: mapping.entity_type.clone(), fields };
+            if !entity.fields.is_empty() && !entities.contains(&entity) {
+                entities.push(entity);
+            }
+        }
+    }
+    Alert {
+        time: time.unwrap_or_else(|| vidette_kql::time::format_datetime(clock.now_ticks)),
+        rule_id: rule.id.clone(),
+        rule_name: rule.name.clone(),
+        title,
+        severity: severity.unwrap_or(rule.severity),
+        tactics: rule.tactics.clone(),
+        techniques: rule.relevant_techniques.clone(),
+        entities,
+        custom_details,
+        rows,
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// `{{Column}}` replaced by the row's value.
+fn fill(format: &str, row: &Map<String, Value>) -> String {
+    let mut out = String::new();
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once("{{") {
+        out.push_str(before);
+        let Some((name, tail)) = after.split_once("}}") else {
+            rest = after;
+            break;
+        };
+        out.push_str(&row.get(name.trim()).map(text).unwrap_or_default());
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}

@@ -1,0 +1,220 @@
+//! The rule file: Microsoft Sentinel's analytics-rule YAML, as the public rule repository validates it.
+
+use crate::duration;
+use serde::Deserialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Kind {
+    Scheduled,
+    #[serde(rename = "NRT")]
+    Nrt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
+pub enum SeverityLevel {
+    Informational,
+    Low,
+    Medium,
+    High,
+}
+
+impl SeverityLevel {
+    pub fn from_name(name: &str) -> Option<SeverityLevel> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "informational" => SeverityLevel::Informational,
+            "low" => SeverityLevel::Low,
+            "medium" => SeverityLevel::Medium,
+            "high" => SeverityLevel::High,
+            _ => return None,
+        })
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            SeverityLevel::Informational => "Informational",
+            SeverityLevel::Low => "Low",
+            SeverityLevel::Medium => "Medium",
+            SeverityLevel::High => "High",
+        }
+    }
+}
+
+/// A scheduled or near-real-time rule.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    pub id: String,
+    pub kind: Kind,
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    pub severity: SeverityLevel,
+    #[serde(default)]
+    pub status: Option<String>,
+    #[serde(default)]
+    pub required_data_connectors: Vec<serde_yaml_ng::Value>,
+    #[serde(default)]
+    pub query_frequency: Option<String>,
+    #[serde(default)]
+    pub query_period: Option<String>,
+    #[serde(default)]
+    pub trigger_operator: Option<String>,
+    #[serde(default)]
+    pub trigger_threshold: Option<u64>,
+    #[serde(default)]
+    pub tactics: Vec<String>,
+    #[serde(default)]
+    pub relevant_techniques: Vec<String>,
+    #[serde(default)]
+    pub tags: Vec<serde_yaml_ng::Value>,
+    pub query: String,
+    #[serde(default)]
+    pub entity_mappings: Vec<EntityMapping>,
+    #[serde(default)]
+    pub custom_details: serde_yaml_ng::Mapping,
+    #[serde(default)]
+    pub alert_details_override: Option<AlertDetailsOverride>,
+    #[serde(default)]
+    pub event_grouping_settings: Option<EventGroupingSettings>,
+    #[serde(default)]
+    pub incident_configuration: Option<serde_yaml_ng::Value>,
+    #[serde(default)]
+    pub sentinel_entities_mappings: Option<serde_yaml_ng::Value>,
+    #[serde(default)]
+    pub suppression_enabled: Option<bool>,
+    #[serde(default)]
+    pub suppression_duration: Option<String>,
+    #[serde(default)]
+    pub metadata: Option<serde_yaml_ng::Value>,
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntityMapping {
+    pub entity_type: String,
+    pub field_mappings: Vec<FieldMapping>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldMapping {
+    pub identifier: String,
+    pub column_name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertDetailsOverride {
+    #[serde(default)]
+    pub alert_display_name_format: Option<String>,
+    #[serde(default)]
+    pub alert_description_format: Option<String>,
+    #[serde(default)]
+    pub alert_severity_column_name: Option<String>,
+    #[serde(default)]
+    pub alert_tactics_column_name: Option<String>,
+    #[serde(default)]
+    pub alert_dynamic_properties: Vec<serde_yaml_ng::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventGroupingSettings {
+    pub aggregation_kind: String,
+}
+
+/// What is wrong with a rule file; `fatal` means that it cannot run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleProblem {
+    pub file: String,
+    pub message: String,
+    pub fatal: bool,
+}
+
+/// Reads and validates a rule. Keys the format does not know are reported; a rule with a fatal problem is not returned.
+pub fn parse_rule(file: &str, text: &str) -> (Option<Rule>, Vec<RuleProblem>) {
+    let mut problems = Vec::new();
+    let mut report = |message: String, fatal: bool| problems.push(RuleProblem { file: file.to_owned(), message, fatal });
+    let mut unknown = Vec::new();
+    let parsed: Result<Rule, _> = serde_ignored::deserialize(serde_yaml_ng::Deserializer::from_str(text), |path| unknown.push(path.to_string()));
+    for key in unknown {
+        report(format!("unknown key `{key}`"), false);
+    }
+    let rule = match parsed {
+        Ok(rule) => rule,
+        Err(error) => {
+            report(error.to_string(), true);
+            return (None, problems);
+        }
+    };
+    let hex = rule.id.replace('-', "");
+    if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        report(format!("`id` is a GUID, not `{}`", rule.id), false);
+    }
+    if rule.query.trim().is_empty() {
+        report("`query` is empty".to_owned(), true);
+    }
+    if rule.query.len() > 10_000 {
+        report(format!("`query` has {} characters; Sentinel takes 10,000", rule.query.len()), false);
+    }
+    if rule.kind == Kind::Scheduled {
+        for (key, value) in [("queryFrequency", &rule.query_frequency), ("queryPeriod", &rule.query_period)] {
+            match value.as_deref().map(|value| (value, duration::ticks(value))) {
+                None => report(format!("a scheduled rule needs `{key}`"), false),
+                Some((text, None)) => report(format!("`{key}` is a duration such as 1h, not `{text}`"), true),
+                Some(_) => {}
+            }
+        }
+    }
+    if let Some(operator) = &rule.trigger_operator
+        && compare(operator, 0, 0).is_none()
+    {
+        report(format!("`triggerOperator` is gt, lt, eq or ne, not `{operator}`"), true);
+    }
+    for technique in &rule.relevant_techniques {
+        let digits = technique.strip_prefix('T').unwrap_or("");
+        if !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') || digits.len() < 4 {
+            report(format!("`{technique}` is not a technique"), false);
+        }
+    }
+    let fatal = problems.iter().any(|problem| problem.fatal);
+    ((!fatal).then_some(rule), problems)
+}
+
+/// Whether `count` passes the trigger; `None` for an unknown operator.
+pub(crate) fn compare(operator: &str, count: u64, threshold: u64) -> Option<bool> {
+    Some(match operator.to_ascii_lowercase().as_str() {
+        "gt" | "greaterthan" => count > threshold,
+        "lt" | "lessthan" => count < threshold,
+        "eq" | "equal" => count == threshold,
+        "ne" | "notequal" => count != threshold,
+        _ => return None,
+    })
+}
+
+impl Rule {
+    /// How far back a run looks, in ticks; a day unless the rule says otherwise.
+    pub fn period_ticks(&self) -> i64 {
+        self.query_period.as_deref().and_then(duration::ticks).unwrap_or(864_000_000_000)
+    }
+
+    pub fn one_alert_per_row(&self) -> bool {
+        self.event_grouping_settings.as_ref().is_some_and(|settings| settings.aggregation_kind.eq_ignore_ascii_case("AlertPerResult"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_wrong_durations_are_reported() {
+        let text = "id: x\nkind: Scheduled\nname: n\nseverity: High\nqueryFrequency: soon\nqueryPeriod: 1d\nquery: T\ncolour: red\n";
+        let (rule, problems) = parse_rule("r.yaml", text);
+        assert!(rule.is_none());
+        let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages, ["unknown key `colour`", "`id` is a GUID, not `x`", "`queryFrequency` is a duration such as 1h, not `soon`"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! What events tell about each other: processes by guid, names by address. Bounded: the oldest entries go first.
+
+use crate::row::{Field, Row};
+use indexmap::IndexMap;
+
+/// Entries kept of each kind; an entry is a few hundred bytes.
+const LIMIT: usize = 200_000;
+/// A name may be logged this much later than the connection it belongs to.
+const DNS_TOLERANCE_TICKS: i64 = 2 * 10_000_000;
+
+/// The columns of a process that rows about its actions want, named without their prefix.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    columns: Vec<(String, Field)>,
+}
+
+/// `DeviceProcessEvents` columns of the created process, and the `InitiatingProcess*` columns they fill elsewhere.
+const PROCESS_COLUMNS: &[(&str, &str)] = &[
+    ("FileName", "InitiatingProcessFileName"),
+    ("FolderPath", "InitiatingProcessFolderPath"),
+    ("ProcessCommandLine", "InitiatingProcessCommandLine"),
+    ("ProcessId", "InitiatingProcessId"),
+    ("ProcessCreationTime", "InitiatingProcessCreationTime"),
+    ("AccountDomain", "InitiatingProcessAccountDomain"),
+    ("AccountName", "InitiatingProcessAccountName"),
+    ("SHA1", "InitiatingProcessSHA1"),
+    ("SHA256", "InitiatingProcessSHA256"),
+    ("MD5", "InitiatingProcessMD5"),
+    ("ProcessIntegrityLevel", "InitiatingProcessIntegrityLevel"),
+    ("ProcessVersionInfoFileDescription", "InitiatingProcessVersionInfoFileDescription"),
+    ("ProcessVersionInfoProductName", "InitiatingProcessVersionInfoProductName"),
+    ("ProcessVersionInfoCompanyName", "InitiatingProcessVersionInfoCompanyName"),
+    ("ProcessVersionInfoProductVersion", "InitiatingProcessVersionInfoProductVersion"),
+    ("ProcessVersionInfoOriginalFileName", "InitiatingProcessVersionInfoOriginalFileName"),
+    ("InitiatingProcessFileName", "InitiatingProcessParentFileName"),
+    ("InitiatingProcessId", "InitiatingProcessParentId"),
+    ("InitiatingProcessCreationTime", "InitiatingProcessParentCreationTime"),
+];
+
+impl Process {
+    /// The process that a `DeviceProcessEvents` row created.
+    pub fn from_row(row: &Row) -> Process {
+        let lower = |column: &str, field: &Field| match (column, field) {
+            ("FileName" | "FolderPath", Field::Text(text)) => Field::Text(text.to_lowercase()),
+            (_, other) => other.clone(),
+        };
+        let columns = PROCESS_COLUMNS.iter().filter_map(|(from, to)| row.get(from).map(|field| ((*to).to_owned(), lower(from, field)))).collect();
+        Process { columns }
+    }
+}
+
+/// Names that one process was given for one address.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    names: Vec<(String, i64)>,
+}
+
+/// Processes and DNS answers seen so far.
+#[derive(Debug, Default)]
+pub struct Context {
+    processes: IndexMap<String, Process>,
+    answers: IndexMap<String, Names>,
+}
+
+fn key(parts: &[&str]) -> String {
+    parts.join("|")
+}
+
+impl Context {
+    pub fn process(&mut self, host: &str, guid: &str, process: Process) {
+        if guid.is_empty() {
+            return;
+        }
+        self.processes.insert(key(&[host, guid]), process);
+        trim(&mut self.processes);
+    }
+
+    pub fn answer(&mut self, host: &str, guid: &str, address: &str, name: &str, time_ticks: i64) {
+        if guid.is_empty() || name.is_empty() {
+            return;
+        }
+        let names = &mut self.answers.entry(key(&[host, guid, address])).or_default().names;
+        if !names.iter().any(|(known, _)| known == name) {
+            names.push((name.to_owned(), time_ticks));
+        }
+        trim(&mut self.answers);
+    }
+
+    /// Takes in what another reader saw.
+    pub fn merge(&mut self, other: Context) {
+        self.processes.extend(other.processes);
+        for (key, names) in other.answers {
+            self.answers.entry(key).or_default().names.extend(names.names);
+        }
+        trim(&mut self.processes);
+        trim(&mut self.answers);
+    }
+
+    /// Fills what the row lacks: its process's columns, the parent's parents, and the name behind a remote address.
+    pub fn enrich(&self, row: &mut Row) {
+        if let Some(process) = row.links.process.as_ref().and_then(|guid| self.processes.get(&key(&[&row.links.host, guid]))) {
+            for (column, field) in &process.columns {
+                row.fill(column, field);
+            }
+        }
+        if row.table.name == "DeviceNetworkEvents" && !row.has("RemoteUrl") {
+            self.name_remote(row);
+        }
+    }
+
+    /// The requested host of a connection: what DNS told the process, else the only URL on its command line.
+    fn name_remote(&self, row: &mut Row) {
+        let (Some(guid), Some(address)) = (row.links.process.clone(), row.links.remote_ip.clone()) else { return };
+        let plain = address.strip_prefix("::ffff:").unwrap_or(&address);
+        if let Some(names) = self.answers.get(&key(&[&row.links.host, &guid, plain])) {
+            let mut known: Vec<&(String, i64)> = names.names.iter().filter(|(_, time)| *time <= row.links.time_ticks + DNS_TOLERANCE_TICKS).collect();
+            known.sort_by_key(|(_, time)| -time);
+            if let Some((name, _)) = known.first() {
+                let others: Vec<serde_json::Value> = known.iter().map(|(name, _)| name.as_str().into()).collect();
+                let name = name.clone();
+                add(row, "UrlSource", "dns".into());
+                if others.len() > 1 {
+                    add(row, "UrlCandidates", serde_json::Value::Array(others));
+                }
+                row.text("RemoteUrl", name);
+                return;
+            }
+        }
+        let command = match row.get("InitiatingProcessCommandLine") {
+            Some(Field::Text(command)) => command.clone(),
+            _ => return,
+        };
+        let public = matches!(row.get("RemoteIPType"), Some(Field::Text(class)) if class == "Public");
+        if let (Some(host), true) = (only_host(&command), public) {
+            add(row, "UrlSource", "cmdline".into());
+            row.text("RemoteUrl", host);
+        }
+    }
+}
+
+/// The host of the only `http` or `https` URL in a command line.
+fn only_host(command: &str) -> Option<String> {
+    let lower = command.to_lowercase();
+    let mut hosts: Vec<&str> = lower
+        .match_indices("://")
+        .filter(|(at, _)| lower[..*at].ends_with("http") || lower[..*at].ends_with("https"))
+        .map(|(at, _)| {
+            let rest = &lower[at + 3..];
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))).unwrap_or(rest.len());
+            &rest[..end]
+        })
+        .filter(|host| host.contains('.'))
+        .collect();
+    hosts.dedup();
+    match hosts[..] {
+        [only] => Some(only.to_owned()),
+        _ => None,
+    }
+}
+
+fn add(row: &mut Row, name: &str, value: serde_json::Value) {
+    let mut bag = match row.get("AdditionalFields") {
+        Some(Field::Json(text)) => serde_json::from_str(text).unwrap_or_default(),
+        _ => serde_json::Map::new(),
+    };
+    bag.insert(name.to_owned(), value);
+    row.set("AdditionalFields", Field::Json(serde_json::Value::Object(bag).to_string()));
+}
+
+/// Drops the oldest tenth when there are too many.
+fn trim<V>(map: &mut IndexMap<String, V>) {
+    if map.len() > LIMIT {
+        map.drain(..LIMIT / 10);
+    }
+}

@@ -1,0 +1,40 @@
+//! What is wrong with the data: named by file and place, never a reason to stop.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A file, or a part of one, that could not be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub path: PathBuf,
+    /// Record number, line or chunk, when the rest of the file was read.
+    pub place: Option<String>,
+    pub message: String,
+}
+
+impl Problem {
+    pub fn file(path: &Path, message: impl Into<String>) -> Problem {
+        Problem { path: path.to_owned(), place: None, message: message.into() }
+    }
+
+    pub fn at(path: &Path, place: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem { path: path.to_owned(), place: Some(place.into()), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{}: {place}: {}", self.path.display(), self.message),
+            None => write!(f, "{}: {}", self.path.display(), self.message),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+}

@@ -1,0 +1,143 @@
+//! Files to records: what a file is, is told from its first bytes. Each format has a file of its own.
+
+mod csv;
+mod evtx;
+mod json;
+
+use crate::error::Problem;
+use crate::event::Event;
+use crate::row::Row;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// What one record of a file turned out to be.
+pub enum Record {
+    Event(Event),
+    Row(Row),
+}
+
+/// Where records and problems go.
+pub trait Sink {
+    /// `false` stops the reading.
+    fn record(&mut self, record: Record) -> bool;
+    fn problem(&mut self, problem: Problem);
+    /// A Parquet file: queries read it directly.
+    fn parquet(&mut self, path: PathBuf);
+}
+
+/// An input format, and how its first bytes look.
+struct Format {
+    name: &'static str,
+    recognizes: fn(&[u8]) -> bool,
+    read: fn(&Path, Box<dyn BufRead + Send>, &mut dyn Sink) -> Result<(), Problem>,
+}
+
+/// One row per format, in the order they are tried.
+const FORMATS: &[Format] = &[
+    Format { name: "evtx", recognizes: |head| head.starts_with(b"ElfFile\0"), read: evtx::read },
+    Format { name: "gzip", recognizes: |head| head.starts_with(&[0x1f, 0x8b]), read: |path, input, sink| nested(path, Box::new(flate2::read::MultiGzDecoder::new(input)), sink) },
+    Format { name: "zstd", recognizes: |head| head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), read: read_zstd },
+    Format { name: "zip", recognizes: |head| head.starts_with(b"PK\x03\x04"), read: read_zip },
+    Format { name: "json", recognizes: |head| matches!(first_text(head), Some(b'{' | b'[')), read: json::read },
+    Format { name: "csv", recognizes: |head| csv::looks_like_header(head), read: csv::read },
+];
+
+/// How deep archives may hold archives.
+const NESTING_LIMIT: usize = 3;
+/// An archive member may grow to this many bytes when unpacked; more is taken for a bomb.
+const UNPACKED_LIMIT_BYTES: u64 = 64 << 30;
+
+/// The name of the format that the first bytes show.
+pub fn recognize(head: &[u8]) -> Option<&'static str> {
+    if head.starts_with(b"PAR1") {
+        return Some("parquet");
+    }
+    FORMATS.iter().find(|format| (format.recognizes)(head)).map(|format| format.name)
+}
+
+/// Reads a file of any known format into the sink.
+///
+/// # Errors
+/// When the file cannot be opened or is of no known format. Broken records are problems of their own.
+pub fn read_file(path: &Path, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let file = File::open(path).map_err(|error| Problem::file(path, error.to_string()))?;
+    let mut input = BufReader::with_capacity(1 << 16, file);
+    let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
+    if head.starts_with(b"PAR1") {
+        sink.parquet(path.to_owned());
+        return Ok(());
+    }
+    read_stream(path, Box::new(input), sink)
+}
+
+fn read_stream(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
+    if head.is_empty() {
+        return Err(Problem::file(path, "the file is empty"));
+    }
+    match FORMATS.iter().find(|format| (format.recognizes)(head)) {
+        Some(format) => (format.read)(path, input, sink),
+        None => Err(Problem::file(path, "not a format Vidette reads (EVTX, JSON, CSV, Parquet; gzip, zip, zstd)")),
+    }
+}
+
+fn depth(path: &Path) -> usize {
+    path.to_string_lossy().matches('!').count()
+}
+
+fn nested(path: &Path, input: Box<dyn Read + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    if depth(path) >= NESTING_LIMIT {
+        return Err(Problem::file(path, format!("archives nested more than {NESTING_LIMIT} deep")));
+    }
+    let inside = PathBuf::from(format!("{}!", path.display()));
+    read_stream(&inside, Box::new(BufReader::with_capacity(1 << 16, input.take(UNPACKED_LIMIT_BYTES))), sink)
+}
+
+fn read_zstd(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(|error| Problem::file(path, error.to_string()))?;
+    nested(path, Box::new(decoder), sink)
+}
+
+/// Members are unpacked one after another; the directory at the end needs a file to seek in.
+fn read_zip(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    if depth(path) >= NESTING_LIMIT {
+        return Err(Problem::file(path, format!("archives nested more than {NESTING_LIMIT} deep")));
+    }
+    let broken = |error: String| Problem::file(path, error);
+    let mut file = tempfile::tempfile().map_err(|error| broken(error.to_string()))?;
+    std::io::copy(&mut input, &mut file).map_err(|error| broken(error.to_string()))?;
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| broken(error.to_string()))?;
+    for index in 0..archive.len() {
+        let member = match archive.by_index(index) {
+            Ok(member) if member.is_file() => member,
+            Ok(_) => continue,
+            Err(error) => {
+                sink.problem(broken(format!("member {index}: {error}")));
+                continue;
+            }
+        };
+        let name = member.name().map_or_else(|_| format!("member {index}"), |name| name.into_owned());
+        let inside = PathBuf::from(format!("{}!{name}", path.display()));
+        // The reader wants to own its input, so a member is unpacked to a file first.
+        let unpacked = tempfile::tempfile().and_then(|mut file| {
+            std::io::copy(&mut member.take(UNPACKED_LIMIT_BYTES), &mut file)?;
+            std::io::Seek::rewind(&mut file)?;
+            Ok(file)
+        });
+        let result = match unpacked {
+            Ok(file) => read_stream(&inside, Box::new(BufReader::new(file)), sink),
+            Err(error) => Err(Problem::file(&inside, error.to_string())),
+        };
+        if let Err(problem) = result {
+            sink.problem(problem);
+        }
+    }
+    Ok(())
+}
+
+/// The first byte that is not a blank or part of a byte order mark.
+fn first_text(head: &[u8]) -> Option<u8> {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    head.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}

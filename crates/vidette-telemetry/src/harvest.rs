@@ -1,0 +1,255 @@
+//! A folder of files to tables: files in parallel, rows in batches, problems counted and named.
+
+use crate::context::Context;
+use crate::error::{Error, Problem};
+use crate::formats::{Record, Sink, read_file};
+use crate::normalize;
+use crate::row::{Row, batch};
+use crate::schemas::TableSchema;
+use arrow::record_batch::RecordBatch;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// Rows of one batch.
+const BATCH_ROWS: usize = 8192;
+/// Rows that wait for events that tell more about them.
+const PENDING_ROWS: usize = 65_536;
+/// Records a reader hands over at a time.
+const PARCEL_ROWS: usize = 2048;
+
+/// Everything read.
+#[derive(Debug, Default)]
+pub struct Harvest {
+    /// Rows by table name.
+    pub tables: BTreeMap<&'static str, Vec<RecordBatch>>,
+    /// Parquet files, to be read by queries directly.
+    pub parquet: Vec<PathBuf>,
+    pub problems: Vec<Problem>,
+    pub files_read: usize,
+    pub events_read: u64,
+    pub rows: u64,
+    /// Time of the newest row, in ticks.
+    pub newest_ticks: Option<i64>,
+    pub oldest_ticks: Option<i64>,
+    /// Events by provider and id.
+    pub signals: BTreeMap<(String, u32), u64>,
+    /// The hours, counted from 0001-01-01, that have rows.
+    hours: BTreeSet<i64>,
+}
+
+const TICKS_PER_HOUR: i64 = 36_000_000_000;
+
+impl Harvest {
+    /// Whether an hour that touches the interval has rows.
+    pub fn has_events_between(&self, start_ticks: i64, end_ticks: i64) -> bool {
+        self.hours.range(start_ticks.div_euclid(TICKS_PER_HOUR)..=end_ticks.div_euclid(TICKS_PER_HOUR)).next().is_some()
+    }
+
+    /// The end of the newest hour with rows that begins before the instant.
+    pub fn newest_before(&self, ticks: i64) -> Option<i64> {
+        self.hours.range(..=ticks.div_euclid(TICKS_PER_HOUR)).next_back().map(|hour| (hour + 1) * TICKS_PER_HOUR - 1)
+    }
+}
+
+/// How far the reading is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    pub files_done: usize,
+    pub files: usize,
+    pub events: u64,
+}
+
+/// What a reader hands over.
+#[derive(Default)]
+struct Parcel {
+    rows: Vec<Row>,
+    context: Context,
+    problems: Vec<Problem>,
+    parquet: Vec<PathBuf>,
+    events: u64,
+    signals: BTreeMap<(String, u32), u64>,
+    file_done: bool,
+    file_failed: bool,
+}
+
+/// Reads all files under the paths. Directories are walked, links are followed once.
+///
+/// # Errors
+/// When a path does not exist. What is wrong inside the files is in `Harvest::problems`.
+pub fn harvest(paths: &[PathBuf], progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
+    let mut files = Vec::new();
+    let mut result = Harvest::default();
+    for path in paths {
+        walk(path, &mut files, &mut result.problems, 0).map_err(|source| Error::Io { path: path.clone(), source })?;
+    }
+    files.sort();
+    files.dedup();
+    let total = files.len();
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).min(total.max(1));
+    let (sender, receiver) = sync_channel::<Parcel>(workers * 4);
+    let files = &files;
+    let next = &next;
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    read_one(file, &sender);
+                }
+            });
+        }
+        drop(sender);
+        let mut gathering = Gathering { result: &mut result, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new() };
+        let mut state = Progress { files: total, ..Progress::default() };
+        for parcel in receiver {
+            state.files_done += usize::from(parcel.file_done);
+            state.events += parcel.events;
+            progress(state);
+            gathering.take(parcel)?;
+        }
+        gathering.finish()
+    })?;
+    Ok(result)
+}
+
+fn read_one(path: &Path, sender: &SyncSender<Parcel>) {
+    let mut reader = Reader { sender, parcel: Parcel::default(), open: true };
+    // A reader of untrusted bytes must not take the hunt down with it.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(path, &mut reader)));
+    let mut parcel = std::mem::take(&mut reader.parcel);
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => {
+            parcel.file_failed = problem.place.is_none();
+            parcel.problems.push(problem);
+        }
+        Err(_) => parcel.problems.push(Problem::file(path, "the reader gave up; this is a bug")),
+    }
+    parcel.file_done = true;
+    sender.send(parcel).ok();
+}
+
+struct Reader<'a> {
+    sender: &'a SyncSender<Parcel>,
+    parcel: Parcel,
+    open: bool,
+}
+
+impl Reader<'_> {
+    fn send_when_full(&mut self) -> bool {
+        if self.parcel.rows.len() >= PARCEL_ROWS {
+            self.open = self.sender.send(std::mem::take(&mut self.parcel)).is_ok();
+        }
+        self.open
+    }
+}
+
+impl Sink for Reader<'_> {
+    fn record(&mut self, record: Record) -> bool {
+        self.parcel.events += 1;
+        match record {
+            Record::Event(event) => {
+                normalize::rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
+                *self.parcel.signals.entry((event.provider, event.event_id)).or_default() += 1;
+            }
+            Record::Row(row) => self.parcel.rows.push(row),
+        }
+        self.send_when_full()
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.parcel.problems.push(problem);
+    }
+
+    fn parquet(&mut self, path: PathBuf) {
+        self.parcel.parquet.push(path);
+    }
+}
+
+/// The one place where parcels meet.
+struct Gathering<'a> {
+    result: &'a mut Harvest,
+    context: Context,
+    pending: Vec<Row>,
+    ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
+}
+
+impl Gathering<'_> {
+    fn take(&mut self, parcel: Parcel) -> Result<(), Error> {
+        self.context.merge(parcel.context);
+        self.result.problems.extend(parcel.problems);
+        self.result.parquet.extend(parcel.parquet);
+        self.result.events_read += parcel.events;
+        self.result.files_read += usize::from(parcel.file_done && !parcel.file_failed);
+        for (signal, count) in parcel.signals {
+            *self.result.signals.entry(signal).or_default() += count;
+        }
+        self.pending.extend(parcel.rows);
+        if self.pending.len() > PENDING_ROWS {
+            self.settle(PENDING_ROWS / 2)?;
+        }
+        Ok(())
+    }
+
+    /// Enriches the oldest waiting rows and puts them into batches.
+    fn settle(&mut self, count: usize) -> Result<(), Error> {
+        for mut row in self.pending.drain(..count.min(self.pending.len())) {
+            self.context.enrich(&mut row);
+            self.result.rows += 1;
+            let time = row.links.time_ticks;
+            if time > 0 {
+                self.result.hours.insert(time.div_euclid(TICKS_PER_HOUR));
+                self.result.newest_ticks = self.result.newest_ticks.max(Some(time));
+                self.result.oldest_ticks = Some(self.result.oldest_ticks.map_or(time, |oldest| oldest.min(time)));
+            }
+            let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
+            rows.push(row);
+            if rows.len() == BATCH_ROWS {
+                self.result.tables.entry(table.name).or_default().push(batch(table, rows)?);
+                rows.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.settle(usize::MAX)?;
+        for (name, (table, rows)) in std::mem::take(&mut self.ready) {
+            if !rows.is_empty() {
+                self.result.tables.entry(name).or_default().push(batch(table, &rows)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folders deeper than this are a loop of links.
+const DEPTH_LIMIT: usize = 64;
+
+fn walk(path: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<Problem>, depth: usize) -> std::io::Result<()> {
+    let meta = std::fs::metadata(path)?;
+    if meta.is_file() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    if depth > DEPTH_LIMIT {
+        problems.push(Problem::file(path, "folders nested too deep, perhaps a loop of links"));
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?.path();
+        let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let linked_folder = entry.is_symlink() && entry.is_dir();
+        if hidden || linked_folder {
+            continue;
+        }
+        if let Err(error) = walk(&entry, files, problems, depth + 1) {
+            problems.push(Problem::file(&entry, error.to_string()));
+        }
+    }
+    Ok(())
+}
+

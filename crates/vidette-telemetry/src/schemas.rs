@@ -1,0 +1,89 @@
+//! The columns of the tables that Defender XDR and Log Analytics document: `schemas/tables.txt`.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// What a column holds; the names are Kusto's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    Bool,
+    Int,
+    Long,
+    Real,
+    Decimal,
+    /// Ticks of 100 ns since 0001-01-01.
+    DateTime,
+    TimeSpan,
+    Guid,
+    String,
+    /// JSON text.
+    Dynamic,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnSchema {
+    pub name: &'static str,
+    pub ty: ColumnType,
+}
+
+#[derive(Debug)]
+pub struct TableSchema {
+    pub name: &'static str,
+    pub columns: Vec<ColumnSchema>,
+}
+
+impl TableSchema {
+    pub fn position(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|schema| schema.name == column)
+    }
+}
+
+/// All known tables by name.
+pub static TABLES: LazyLock<BTreeMap<&'static str, TableSchema>> = LazyLock::new(|| include_str!("../schemas/tables.txt").lines().filter_map(table).map(|table| (table.name, table)).collect());
+
+fn table(line: &'static str) -> Option<TableSchema> {
+    let (name, columns) = line.split_once('\t')?;
+    let columns = columns
+        .split(' ')
+        .filter_map(|column| {
+            let (name, letter) = column.rsplit_once(':')?;
+            let ty = match letter {
+                "b" => ColumnType::Bool,
+                "i" => ColumnType::Int,
+                "l" => ColumnType::Long,
+                "r" => ColumnType::Real,
+                "e" => ColumnType::Decimal,
+                "t" => ColumnType::DateTime,
+                "p" => ColumnType::TimeSpan,
+                "g" => ColumnType::Guid,
+                "d" => ColumnType::Dynamic,
+                _ => ColumnType::String,
+            };
+            Some(ColumnSchema { name, ty })
+        })
+        .collect();
+    Some(TableSchema { name, columns })
+}
+
+/// The Defender table that rows with these columns most likely come from: the one that has all of them and fewest others.
+pub fn infer(columns: &[String]) -> Option<&'static TableSchema> {
+    let has_all = |table: &&TableSchema| columns.iter().all(|column| table.position(column).is_some());
+    TABLES.values().filter(|table| table.name.starts_with("Device")).filter(has_all).min_by_key(|table| table.columns.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defender_tables_carry_both_time_columns_and_dynamic_additional_fields() {
+        for name in ["DeviceProcessEvents", "DeviceNetworkEvents", "DeviceEvents"] {
+            let table = &TABLES[name];
+            for column in ["Timestamp", "TimeGenerated"] {
+                assert_eq!(table.columns[table.position(column).unwrap()].ty, ColumnType::DateTime, "{name}.{column}");
+            }
+            assert_eq!(table.columns[table.position("AdditionalFields").unwrap()].ty, ColumnType::Dynamic);
+        }
+        assert!(TABLES.len() > 2000);
+    }
+}

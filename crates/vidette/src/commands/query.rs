@@ -1,0 +1,75 @@
+//! `vidette query`: KQL over files, a table out.
+
+use crate::commands::{Failure, TimeOptions};
+use crate::output::{self, Format};
+use crate::workspace;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use vidette_engine::{Error, ResultTable};
+
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// The query, then files and folders of telemetry; with --file only the paths
+    pub arguments: Vec<String>,
+    /// Read the query from this file
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
+    /// How to write the rows; a table on a terminal, else NDJSON
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write to this file
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Folders or files with rules and CSV watchlists; a CSV is known by its file name
+    #[arg(long)]
+    pub watchlists: Vec<PathBuf>,
+    #[command(flatten)]
+    pub time: TimeOptions,
+}
+
+pub async fn run(options: Options) -> Result<u8, Failure> {
+    let mut arguments = options.arguments.iter();
+    let (name, text) = match &options.file {
+        Some(file) => (file.display().to_string(), std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?),
+        None => ("query".to_owned(), arguments.next().cloned().ok_or_else(|| Failure::usage("give a query, or --file"))?),
+    };
+    let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    let mut loaded = workspace::load(&paths).await?;
+    for problem in &loaded.harvest.problems {
+        eprintln!("warning: {problem}");
+    }
+    super::register_watchlists(&mut loaded.workspace, &options.watchlists)?;
+    let clock = options.time.clock(loaded.harvest.newest_ticks)?;
+    let result = match loaded.workspace.query(&text, clock).await {
+        Ok(result) => result,
+        Err(Error::Diagnostics(diagnostics)) => return Err(Failure::query(vidette_kql::render(&text, &name, &diagnostics))),
+        Err(error) => return Err(Failure::query(error.to_string())),
+    };
+    let format = Format::choose(options.format, options.output.is_some());
+    let mut out = String::new();
+    for table in &result.tables {
+        out.push_str(&render(table, format));
+    }
+    output::write(&out, options.output.as_ref())?;
+    Ok(u8::from(!loaded.harvest.problems.is_empty()) * 3)
+}
+
+fn render(table: &ResultTable, format: Format) -> String {
+    let names: Vec<String> = table.columns.iter().map(|(name, _)| name.clone()).collect();
+    match format {
+        Format::Table => {
+            let rows = table.text_rows();
+            format!("{}{} {}\n", output::table(&names, &rows, output::width(), |_, _| None), rows.len(), if rows.len() == 1 { "row" } else { "rows" })
+        }
+        Format::Csv => output::csv(&names, &table.text_rows()),
+        Format::Ndjson => table.rows().into_iter().map(|row| format!("{}\n", object(&names, row))).collect(),
+        Format::Json => {
+            let columns: Vec<Value> = table.columns.iter().map(|(name, ty)| json!({"name": name, "type": ty.name()})).collect();
+            format!("{}\n", json!({"columns": columns, "rows": table.rows()}))
+        }
+    }
+}
+
+fn object(names: &[String], row: Vec<Value>) -> Value {
+    Value::Object(names.iter().cloned().zip(row).collect::<Map<_, _>>())
+}

@@ -1,0 +1,137 @@
+//! Results as text: a table fitted to the terminal, JSON, NDJSON or CSV.
+
+use crate::commands::Failure;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use unicode_width::UnicodeWidthStr;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+    Ndjson,
+    Csv,
+}
+
+impl Format {
+    /// A table for a person, NDJSON for a pipe or file, unless one was asked for.
+    pub fn choose(asked: Option<Format>, to_file: bool) -> Format {
+        asked.unwrap_or(if !to_file && std::io::stdout().is_terminal() { Format::Table } else { Format::Ndjson })
+    }
+}
+
+/// Writes to the file or to standard output. A closed pipe is no error.
+pub fn write(text: &str, file: Option<&PathBuf>) -> Result<(), Failure> {
+    match file {
+        Some(path) => std::fs::write(path, text).map_err(|error| Failure::usage(format!("{}: {error}", path.display()))),
+        None => match std::io::stdout().lock().write_all(text.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::usage(error.to_string())),
+            _ => Ok(()),
+        },
+    }
+}
+
+pub fn csv(columns: &[String], rows: &[Vec<String>]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let written = writer.write_record(columns).and_then(|()| rows.iter().try_for_each(|row| writer.write_record(row)));
+    match (written, writer.into_inner()) {
+        (Ok(()), Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Whether standard output takes color.
+pub fn color() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() || std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0")
+}
+
+/// The width of the terminal; wide when output goes elsewhere.
+pub fn width() -> usize {
+    match terminal_size::terminal_size() {
+        Some((terminal_size::Width(width), _)) if std::io::stdout().is_terminal() => usize::from(width),
+        _ => 180,
+    }
+}
+
+/// Columns aligned and shortened until they fit; `styles` gives the color of a cell.
+pub fn table(columns: &[String], rows: &[Vec<String>], width: usize, style: impl Fn(usize, &str) -> Option<anstyle::Style>) -> String {
+    if columns.is_empty() {
+        return String::new();
+    }
+    let clean: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| cell.replace(['\n', '\r', '\t'], " ")).collect()).collect();
+    let mut widths: Vec<usize> = columns.iter().map(|name| name.width()).collect();
+    for row in &clean {
+        for (at, cell) in row.iter().enumerate() {
+            widths[at] = widths[at].max(cell.width());
+        }
+    }
+    // Columns in the middle give way when not even narrow ones fit.
+    let least = 8;
+    let fits = (width / (least + 2)).max(2);
+    let hidden = columns.len().saturating_sub(fits);
+    let shown: Vec<usize> = if hidden > 0 { (0..fits - 1).chain([columns.len() - 1]).collect() } else { (0..columns.len()).collect() };
+    let budget = width.saturating_sub(2 * (shown.len() - 1));
+    loop {
+        let total: usize = shown.iter().map(|at| widths[*at]).sum();
+        let Some(widest) = shown.iter().copied().max_by_key(|at| widths[*at]) else { break };
+        if total <= budget || widths[widest] <= least {
+            break;
+        }
+        let second = shown.iter().map(|at| widths[*at]).filter(|other| *other < widths[widest]).max().unwrap_or(least).max(least);
+        widths[widest] = (widths[widest] - (total - budget)).max(second).min(widths[widest] - 1);
+    }
+    let mut out = String::new();
+    let line = |cells: &dyn Fn(usize) -> String, styled: bool, out: &mut String| {
+        for (place, at) in shown.iter().enumerate() {
+            let cell = shorten(&cells(*at), widths[*at]);
+            let pad = if place + 1 == shown.len() { 0 } else { widths[*at] - cell.width() + 2 };
+            match if styled { style(*at, &cells(*at)) } else { None } {
+                Some(style) => out.push_str(&format!("{style}{cell}{style:#}")),
+                None => out.push_str(&cell),
+            }
+            out.push_str(&" ".repeat(pad));
+        }
+        while out.ends_with(' ') {
+            out.pop();
+        }
+        out.push('\n');
+    };
+    line(&|at| columns[at].clone(), false, &mut out);
+    line(&|at| "─".repeat(widths[at]), false, &mut out);
+    for row in &clean {
+        line(&|at| row.get(at).cloned().unwrap_or_default(), true, &mut out);
+    }
+    if hidden > 0 {
+        out.push_str(&format!("… {hidden} more columns (--format csv or json shows all)\n"));
+    }
+    out
+}
+
+fn shorten(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if out.width() + 2 > width {
+            break;
+        }
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_columns_give_way_until_the_table_fits() {
+        let columns = vec!["a".to_owned(), "command".to_owned()];
+        let rows = vec![vec!["x".to_owned(), "y".repeat(200)]];
+        let text = table(&columns, &rows, 40, |_, _| None);
+        assert!(text.lines().all(|line| line.width() <= 40), "{text}");
+        assert!(text.contains('…'));
+    }
+}

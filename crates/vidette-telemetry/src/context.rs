@@ -60,7 +60,12 @@ struct Names {
 pub struct Context {
     processes: IndexMap<String, Process>,
     answers: IndexMap<String, Names>,
+    /// When Sysmon saw a process of this host and pid begin.
+    starts: IndexMap<String, Vec<i64>>,
 }
+
+/// Two logs report one process creation within this time.
+const SAME_CREATION_TICKS: i64 = 2 * 10_000_000;
 
 fn key(parts: &[&str]) -> String {
     parts.join("|")
@@ -73,6 +78,22 @@ impl Context {
         }
         self.processes.insert(key(&[host, guid]), process);
         trim(&mut self.processes);
+    }
+
+    /// Notes a process creation that Sysmon reported.
+    pub fn started(&mut self, host: &str, process_id: i64, time_ticks: i64) {
+        self.starts.entry(key(&[host, &process_id.to_string()])).or_default().push(time_ticks);
+        trim(&mut self.starts);
+    }
+
+    /// Whether the row repeats, from the Security log, a process creation that Sysmon reported with more detail.
+    pub fn repeats(&self, row: &Row) -> bool {
+        let Some(Field::Long(process_id)) = row.get("ProcessId") else { return false };
+        if row.table.name != "DeviceProcessEvents" || row.links.created.is_some() || row.has("ProcessUniqueId") {
+            return false;
+        }
+        let starts = self.starts.get(&key(&[&row.links.host, &process_id.to_string()]));
+        starts.is_some_and(|times| times.iter().any(|time| (time - row.links.time_ticks).abs() <= SAME_CREATION_TICKS))
     }
 
     pub fn answer(&mut self, host: &str, guid: &str, address: &str, name: &str, time_ticks: i64) {
@@ -92,8 +113,12 @@ impl Context {
         for (key, names) in other.answers {
             self.answers.entry(key).or_default().names.extend(names.names);
         }
+        for (key, times) in other.starts {
+            self.starts.entry(key).or_default().extend(times);
+        }
         trim(&mut self.processes);
         trim(&mut self.answers);
+        trim(&mut self.starts);
     }
 
     /// Fills what the row lacks: its process's columns, the parent's parents, and the name behind a remote address.
@@ -102,6 +127,10 @@ impl Context {
             for (column, field) in &process.columns {
                 row.fill(column, field);
             }
+        }
+        if !row.has("InitiatingProcessCreationTime") {
+            let start = row.links.process.as_deref().and_then(crate::normalize::start_of);
+            row.ticks("InitiatingProcessCreationTime", start);
         }
         if row.table.name == "DeviceNetworkEvents" && !row.has("RemoteUrl") {
             self.name_remote(row);

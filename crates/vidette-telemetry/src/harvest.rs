@@ -30,6 +30,8 @@ pub struct Harvest {
     pub files_read: usize,
     pub events_read: u64,
     pub rows: u64,
+    /// Process creations that two logs reported; one row was kept.
+    pub repeated: u64,
     /// Time of the newest row, in ticks.
     pub newest_ticks: Option<i64>,
     pub oldest_ticks: Option<i64>,
@@ -197,6 +199,10 @@ impl Gathering<'_> {
     /// Enriches the oldest waiting rows and puts them into batches.
     fn settle(&mut self, count: usize) -> Result<(), Error> {
         for mut row in self.pending.drain(..count.min(self.pending.len())) {
+            if self.context.repeats(&row) {
+                self.result.repeated += 1;
+                continue;
+            }
             self.context.enrich(&mut row);
             self.result.rows += 1;
             let time = row.links.time_ticks;

@@ -7,6 +7,8 @@ mod powershell;
 mod security;
 mod sysmon;
 
+pub(crate) use columns::start_of;
+
 use crate::context::Context;
 use crate::event::Event;
 use crate::row::Row;

@@ -78,7 +78,7 @@ pub fn table(columns: &[String], rows: &[Vec<String>], width: usize, style: impl
             break;
         }
         let second = shown.iter().map(|at| widths[*at]).filter(|other| *other < widths[widest]).max().unwrap_or(least).max(least);
-        widths[widest] = (widths[widest] - (total - budget)).max(second).min(widths[widest] - 1);
+        widths[widest] = widths[widest].saturating_sub(total - budget).max(second).min(widths[widest] - 1);
     }
     let mut out = String::new();
     let line = |cells: &dyn Fn(usize) -> String, styled: bool, out: &mut String| {

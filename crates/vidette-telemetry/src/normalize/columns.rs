@@ -46,7 +46,7 @@ pub(super) fn process_guid(text: &str) -> String {
 }
 
 /// The second the process started in, which Sysmon encodes in groups 2 and 3 of the guid.
-pub(super) fn start_of(guid: &str) -> Option<i64> {
+pub(crate) fn start_of(guid: &str) -> Option<i64> {
     let mut groups = guid.split('-').skip(1);
     let (low, high) = (groups.next()?, groups.next()?);
     let seconds = i64::from_str_radix(&format!("{high}{low}"), 16).ok().filter(|seconds| *seconds > 0)?;
@@ -58,7 +58,7 @@ pub(super) fn initiating(row: &mut Row, image: &str, process_id: Option<i64>, gu
     let image = known(image).to_lowercase();
     row.text("InitiatingProcessFileName", file_name(&image)).text("InitiatingProcessFolderPath", image.as_str());
     row.long("InitiatingProcessId", process_id);
-    row.text("InitiatingProcessUniqueId", guid).ticks("InitiatingProcessCreationTime", start_of(guid));
+    row.text("InitiatingProcessUniqueId", guid);
     let (domain, name) = account(user);
     row.text("InitiatingProcessAccountDomain", domain).text("InitiatingProcessAccountName", name);
     if !guid.is_empty() {

@@ -31,6 +31,9 @@ pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, context: &mut C
     let parent = process_guid(event.get("ParentProcessGuid"));
     initiating(&mut row, event.get("ParentImage"), event.number("ParentProcessId"), &parent, event.get("ParentUser"));
     row.text("InitiatingProcessCommandLine", event.get("ParentCommandLine"));
+    if let Some(process_id) = event.number("ProcessId") {
+        context.started(&row.links.host, process_id, row.links.time_ticks);
+    }
     context.process(&row.links.host, &guid, Process::from_row(&row));
     row.links.created = Some(guid);
     rows.push(row);

@@ -18,9 +18,48 @@ use vidette_kql::{ScalarType, Value};
 
 /// The functions by Kusto's name, the `…if` forms under their base.
 pub(crate) const AGGREGATES: &[&str] = &[
-    "arg_max", "arg_min", "avg", "avgif", "count", "cnt", "countif", "count_distinct", "count_distinctif", "dcount", "dcountif", "make_bag", "make_bag_if", "make_list", "make_list_if",
-    "make_list_with_nulls", "make_set", "make_set_if", "max", "maxif", "min", "minif", "percentile", "stdev", "stdevif", "stdevp", "sum", "sumif", "take_any", "take_anyif", "variance",
-    "varianceif", "variancep", "variancepif", "covariance", "covariancep", "covarianceif", "covariancepif", "binary_all_and", "binary_all_or", "binary_all_xor", "passthrough",
+    "arg_max",
+    "arg_min",
+    "avg",
+    "avgif",
+    "count",
+    "cnt",
+    "countif",
+    "count_distinct",
+    "count_distinctif",
+    "dcount",
+    "dcountif",
+    "make_bag",
+    "make_bag_if",
+    "make_list",
+    "make_list_if",
+    "make_list_with_nulls",
+    "make_set",
+    "make_set_if",
+    "max",
+    "maxif",
+    "min",
+    "minif",
+    "percentile",
+    "stdev",
+    "stdevif",
+    "stdevp",
+    "sum",
+    "sumif",
+    "take_any",
+    "take_anyif",
+    "variance",
+    "varianceif",
+    "variancep",
+    "variancepif",
+    "covariance",
+    "covariancep",
+    "covarianceif",
+    "covariancepif",
+    "binary_all_and",
+    "binary_all_or",
+    "binary_all_xor",
+    "passthrough",
 ];
 
 type Finish = Box<dyn FnOnce(Expr) -> Expr>;
@@ -245,4 +284,3 @@ impl ScalarUDFImpl for Percentile {
         Ok(ColumnarValue::Array(Arc::new(builder.finish())))
     }
 }
-

@@ -20,6 +20,7 @@ mod functions;
 mod json;
 mod lower;
 mod operators;
+mod prune;
 mod result;
 mod run;
 mod table;

@@ -5,11 +5,13 @@
 
 use crate::arrow_types::scalar;
 use crate::functions::{Body, find, udf};
+use crate::prune::{Weights, used_columns};
 use crate::run::Clock;
 use crate::workspace::Workspace;
 use datafusion::common::{Column as DfColumn, Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use std::collections::HashSet;
 use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
 use vidette_kql::{ScalarType, Value};
 
@@ -24,6 +26,9 @@ pub(crate) struct Lowering<'a> {
     pub(crate) clock: Clock,
     /// Values of the query's scalar subqueries, as far as they are evaluated.
     pub(crate) subqueries: &'a [ScalarValue],
+    /// Columns that some operator or the result reads.
+    used: HashSet<ColumnId>,
+    pub(crate) weights: Weights,
     hidden: u32,
     windows: u32,
 }
@@ -43,11 +48,13 @@ pub(crate) fn reference(column: &Column) -> Expr {
 
 impl<'a> Lowering<'a> {
     pub(crate) fn new(workspace: &'a Workspace, clock: Clock, subqueries: &'a [ScalarValue]) -> Lowering<'a> {
-        Lowering { workspace, clock, subqueries, hidden: 0, windows: 0 }
+        Lowering { workspace, clock, subqueries, used: HashSet::new(), weights: Weights::default(), hidden: 0, windows: 0 }
     }
 
     /// The plan of a whole query: ordered, its columns in Kusto's order.
     pub(crate) fn query(&mut self, plan: &Plan, columns: &[Column]) -> Result<LogicalPlan> {
+        self.used = used_columns(plan, columns);
+        self.weights = Weights::of_plan(plan);
         let rows = self.rows(plan)?;
         let ordered = ordered(rows)?;
         if columns.is_empty() {
@@ -74,6 +81,22 @@ impl<'a> Lowering<'a> {
             Plan::RowId { input, column } => self.row_id(input, column),
             Plan::Reference { plan, columns } => self.named_value(plan, columns),
         })
+    }
+
+    pub(crate) fn is_used(&self, column: &Column) -> bool {
+        self.used.contains(&column.id)
+    }
+
+    /// Keeps a column that nothing reads.
+    pub(crate) fn keep(&mut self, column: Option<&Column>) {
+        self.used.extend(column.map(|column| column.id));
+    }
+
+    /// Rows need a column to be counted by, even when none is read.
+    pub(crate) fn at_least_one(&mut self, shown: &mut Vec<Expr>) {
+        if shown.is_empty() {
+            shown.push(lit(true).alias(self.hidden_name("none")));
+        }
     }
 
     pub(crate) fn hidden_name(&mut self, what: &str) -> String {

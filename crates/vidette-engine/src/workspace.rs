@@ -12,8 +12,35 @@ use vidette_kql::{Catalog, Feature, ScalarType, Watchlist};
 
 /// Operators of the language that the engine runs.
 const OPERATORS: &[&str] = &[
-    "where", "extend", "project", "project-away", "project-keep", "project-rename", "project-reorder", "distinct", "count", "take", "sort", "top", "summarize", "join", "lookup", "union",
-    "mv-expand", "mv-apply", "parse", "parse-where", "print", "range", "render", "serialize", "as", "consume", "getschema", "invoke", "datatable",
+    "where",
+    "extend",
+    "project",
+    "project-away",
+    "project-keep",
+    "project-rename",
+    "project-reorder",
+    "distinct",
+    "count",
+    "take",
+    "sort",
+    "top",
+    "summarize",
+    "join",
+    "lookup",
+    "union",
+    "mv-expand",
+    "mv-apply",
+    "parse",
+    "parse-where",
+    "print",
+    "range",
+    "render",
+    "serialize",
+    "as",
+    "consume",
+    "getschema",
+    "invoke",
+    "datatable",
 ];
 
 /// A set of tables that queries run over.

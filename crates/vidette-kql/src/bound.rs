@@ -204,62 +204,10 @@ pub struct Query {
 }
 
 impl Plan {
-    /// Calls `visit` on every expression of this plan and the plans below it.
-    pub fn visit_expressions(&self, visit: &mut dyn FnMut(&Expr)) {
+    /// The plans this one reads from.
+    pub fn inputs(&self) -> Vec<&Plan> {
         match self {
-            Plan::Table { .. } | Plan::Values { .. } => {}
-            Plan::Range { start, end, step, .. } => [start, end, step].into_iter().for_each(visit),
-            Plan::Filter { input, predicate } => {
-                visit(predicate);
-                input.visit_expressions(visit);
-            }
-            Plan::Project { input, columns } => {
-                columns.iter().for_each(|(_, expr)| visit(expr));
-                input.visit_expressions(visit);
-            }
-            Plan::Aggregate { input, by, aggregates } => {
-                by.iter().for_each(|(_, expr)| visit(expr));
-                for (_, aggregate) in aggregates {
-                    aggregate.arguments.iter().chain(&aggregate.filter).for_each(&mut *visit);
-                }
-                input.visit_expressions(visit);
-            }
-            Plan::Sort { input, keys } => {
-                keys.iter().for_each(|key| visit(&key.expr));
-                input.visit_expressions(visit);
-            }
-            Plan::Take { input, .. } | Plan::TakePerGroup { input, .. } | Plan::RowId { input, .. } => input.visit_expressions(visit),
-            Plan::Join { left, right, keys, .. } => {
-                for (left, right) in keys {
-                    visit(left);
-                    visit(right);
-                }
-                left.visit_expressions(visit);
-                right.visit_expressions(visit);
-            }
-            Plan::Union { inputs, .. } => {
-                for (input, exprs) in inputs {
-                    exprs.iter().for_each(&mut *visit);
-                    input.visit_expressions(visit);
-                }
-            }
-            Plan::MvExpand { input, expansions, .. } => {
-                expansions.iter().for_each(|expansion| visit(&expansion.source));
-                input.visit_expressions(visit);
-            }
-            Plan::Reference { plan, .. } => plan.visit_expressions(visit),
-        }
-    }
-
-    /// The names of the tables this plan reads.
-    pub fn tables(&self, names: &mut Vec<String>) {
-        match self {
-            Plan::Table { name, .. } => {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
-            }
-            Plan::Values { .. } | Plan::Range { .. } => {}
+            Plan::Table { .. } | Plan::Values { .. } | Plan::Range { .. } => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
@@ -267,14 +215,38 @@ impl Plan {
             | Plan::Take { input, .. }
             | Plan::TakePerGroup { input, .. }
             | Plan::RowId { input, .. }
-            | Plan::MvExpand { input, .. } => input.tables(names),
-            Plan::Join { left, right, .. } => {
-                left.tables(names);
-                right.tables(names);
-            }
-            Plan::Union { inputs, .. } => inputs.iter().for_each(|(input, _)| input.tables(names)),
-            Plan::Reference { plan, .. } => plan.tables(names),
+            | Plan::MvExpand { input, .. } => vec![input],
+            Plan::Join { left, right, .. } => vec![left, right],
+            Plan::Union { inputs, .. } => inputs.iter().map(|(input, _)| input).collect(),
+            Plan::Reference { plan, .. } => vec![plan],
         }
+    }
+
+    /// Calls `visit` on this plan and every one below it, a plan before its inputs.
+    pub fn visit(&self, visit: &mut dyn FnMut(&Plan)) {
+        let mut waiting = vec![self];
+        while let Some(plan) = waiting.pop() {
+            visit(plan);
+            waiting.extend(plan.inputs());
+        }
+    }
+
+    /// Calls `visit` on every expression of this plan and the plans below it.
+    pub fn visit_expressions(&self, visit: &mut dyn FnMut(&Expr)) {
+        self.visit(&mut |plan| match plan {
+            Plan::Table { .. } | Plan::Values { .. } | Plan::Take { .. } | Plan::TakePerGroup { .. } | Plan::RowId { .. } | Plan::Reference { .. } => {}
+            Plan::Range { start, end, step, .. } => [start, end, step].into_iter().for_each(&mut *visit),
+            Plan::Filter { predicate, .. } => visit(predicate),
+            Plan::Project { columns, .. } => columns.iter().for_each(|(_, expr)| visit(expr)),
+            Plan::Aggregate { by, aggregates, .. } => {
+                by.iter().for_each(|(_, expr)| visit(expr));
+                aggregates.iter().flat_map(|(_, aggregate)| aggregate.arguments.iter().chain(&aggregate.filter)).for_each(&mut *visit);
+            }
+            Plan::Sort { keys, .. } => keys.iter().for_each(|key| visit(&key.expr)),
+            Plan::Join { keys, .. } => keys.iter().flat_map(|(left, right)| [left, right]).for_each(&mut *visit),
+            Plan::Union { inputs, .. } => inputs.iter().flat_map(|(_, values)| values).for_each(&mut *visit),
+            Plan::MvExpand { expansions, .. } => expansions.iter().for_each(|expansion| visit(&expansion.source)),
+        });
     }
 }
 

@@ -83,11 +83,7 @@ fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {
     let time = ["Timestamp", "TimeGenerated"].iter().find_map(|name| first.get(*name)).map(text).filter(|time| !time.is_empty());
     let severity = details.alert_severity_column_name.and_then(|column| first.get(&column).map(text)).and_then(|name| SeverityLevel::from_name(&name));
     let title = details.alert_display_name_format.map_or_else(|| rule.name.clone(), |format| fill(&format, first));
-    let custom_details = rule
-        .custom_details
-        .iter()
-        .filter_map(|(key, column)| Some((key.as_str()?.to_owned(), first.get(column.as_str()?)?.clone())))
-        .collect();
+    let custom_details = rule.custom_details.iter().filter_map(|(key, column)| Some((key.as_str()?.to_owned(), first.get(column.as_str()?)?.clone()))).collect();
     let mut entities = Vec::new();
     for row in &rows {
         for mapping in &rule.entity_mappings {

@@ -15,7 +15,9 @@ pub fn ticks(text: &str) -> Option<i64> {
     }
     let mut total: i64 = 0;
     while !rest.is_empty() {
-        if iso.is_some() && let Some(after) = rest.strip_prefix('T') {
+        if iso.is_some()
+            && let Some(after) = rest.strip_prefix('T')
+        {
             in_time = true;
             rest = after;
             continue;

@@ -258,4 +258,3 @@ fn walk(path: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<Problem>, dept
     }
     Ok(())
 }
-

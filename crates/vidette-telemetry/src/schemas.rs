@@ -39,7 +39,8 @@ impl TableSchema {
 }
 
 /// All known tables by name.
-pub static TABLES: LazyLock<BTreeMap<&'static str, TableSchema>> = LazyLock::new(|| include_str!("../schemas/tables.txt").lines().filter_map(table).map(|table| (table.name, table)).collect());
+pub static TABLES: LazyLock<BTreeMap<&'static str, TableSchema>> =
+    LazyLock::new(|| include_str!("../schemas/tables.txt").lines().filter_map(table).map(|table| (table.name, table)).collect());
 
 fn table(line: &'static str) -> Option<TableSchema> {
     let (name, columns) = line.split_once('\t')?;

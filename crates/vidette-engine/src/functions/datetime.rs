@@ -7,8 +7,8 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::floor;
 use vidette_kql::ScalarType;
 use vidette_kql::time::{
-    MAX_TICKS, TICKS_PER_DAY, TICKS_PER_HOUR, TICKS_PER_MICROSECOND, TICKS_PER_MILLISECOND, TICKS_PER_MINUTE, TICKS_PER_SECOND, UNIX_EPOCH_TICKS, civil_from_days,
-    days_from_civil, days_in_month, ticks_from_civil,
+    MAX_TICKS, TICKS_PER_DAY, TICKS_PER_HOUR, TICKS_PER_MICROSECOND, TICKS_PER_MILLISECOND, TICKS_PER_MINUTE, TICKS_PER_SECOND, UNIX_EPOCH_TICKS, civil_from_days, days_from_civil,
+    days_in_month, ticks_from_civil,
 };
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
@@ -17,9 +17,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let value = a.pop().unwrap_or_else(|| lit(1i64));
         match (types[0], &size) {
             (ScalarType::Real | ScalarType::Decimal, _) => floor(value / size.clone()) * size,
-            (_, Expr::Literal(datafusion::common::ScalarValue::Int64(Some(n)), _)) if *n > 0 => {
-                value.clone() - ((value % size.clone() + size.clone()) % size)
-            }
+            (_, Expr::Literal(datafusion::common::ScalarValue::Int64(Some(n)), _)) if *n > 0 => value.clone() - ((value % size.clone() + size.clone()) % size),
             _ => super::udf::call("bin_checked", types, types[0], vec![value, size]),
         }
     }),
@@ -73,7 +71,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         }
         let number = |at: usize| a.get(at).map_or(Some(0), |cell| cell.long());
         let second = a.get(5).map_or(Some(0.0), |cell| cell.real());
-        let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = (number(0), number(1), number(2), number(3), number(4), second) else { return Out::Null };
+        let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = (number(0), number(1), number(2), number(3), number(4), second) else {
+            return Out::Null;
+        };
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..60.0).contains(&second) {
             return Out::Null;
         }

@@ -38,19 +38,23 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let all: Vec<Value> = a.iter().filter_map(|cell| items(*cell)).flatten().collect();
         Out::Text(json::write(&Value::Array(all)))
     }),
-    rows("array_reverse", |a| array(a, |mut items, _| {
-        items.reverse();
-        items
-    })),
-    rows("array_slice", |a| array(a, |items, rest| {
-        let count = items.len() as i64;
-        let place = |cell: &Cell, default: i64| {
-            let at = cell.long().unwrap_or(default);
-            if at < 0 { count + at } else { at }
-        };
-        let (start, end) = (place(&rest[0], 0).max(0), place(&rest[1], -1).min(count - 1));
-        if start > end { Vec::new() } else { items[start as usize..=end as usize].to_vec() }
-    })),
+    rows("array_reverse", |a| {
+        array(a, |mut items, _| {
+            items.reverse();
+            items
+        })
+    }),
+    rows("array_slice", |a| {
+        array(a, |items, rest| {
+            let count = items.len() as i64;
+            let place = |cell: &Cell, default: i64| {
+                let at = cell.long().unwrap_or(default);
+                if at < 0 { count + at } else { at }
+            };
+            let (start, end) = (place(&rest[0], 0).max(0), place(&rest[1], -1).min(count - 1));
+            if start > end { Vec::new() } else { items[start as usize..=end as usize].to_vec() }
+        })
+    }),
     rows("array_split", array_split),
     rows("array_rotate_left", |a| array(a, |items, rest| rotate(items, rest[0].long().unwrap_or(0)))),
     rows("array_rotate_right", |a| array(a, |items, rest| rotate(items, -rest[0].long().unwrap_or(0)))),
@@ -81,7 +85,13 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let picked = conditions.iter().enumerate().map(|(at, condition)| match condition {
             Value::Bool(true) => pick(&then, at),
             Value::Bool(false) => pick(&otherwise, at),
-            Value::Number(number) => if number.as_f64() != Some(0.0) { pick(&then, at) } else { pick(&otherwise, at) },
+            Value::Number(number) => {
+                if number.as_f64() != Some(0.0) {
+                    pick(&then, at)
+                } else {
+                    pick(&otherwise, at)
+                }
+            }
             _ => Value::Null,
         });
         Out::Text(json::write(&Value::Array(picked.collect())))
@@ -285,8 +295,20 @@ fn sort(cells: &[Cell], descending: bool) -> Out {
         let (a, b) = (&keys[*a], &keys[*b]);
         match (a.is_null(), b.is_null()) {
             (true, true) => std::cmp::Ordering::Equal,
-            (true, false) => if nulls_last { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less },
-            (false, true) => if nulls_last { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater },
+            (true, false) => {
+                if nulls_last {
+                    std::cmp::Ordering::Greater
+                } else {
+                    std::cmp::Ordering::Less
+                }
+            }
+            (false, true) => {
+                if nulls_last {
+                    std::cmp::Ordering::Less
+                } else {
+                    std::cmp::Ordering::Greater
+                }
+            }
             (false, false) => {
                 // Numbers come before texts in both directions.
                 let ordering = compare(a, b);

@@ -31,7 +31,17 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (cell, Some(digits)) => Out::from(cell.real().map(|n| round_to(n, digits))),
         _ => Out::Null,
     }),
-    rows("sign", |a| Out::from(a[0].real().map(|n| if n > 0.0 { 1.0 } else if n < 0.0 { -1.0 } else { 0.0 }))),
+    rows("sign", |a| {
+        Out::from(a[0].real().map(|n| {
+            if n > 0.0 {
+                1.0
+            } else if n < 0.0 {
+                -1.0
+            } else {
+                0.0
+            }
+        }))
+    }),
     rows("pow", |a| match (a[0].real(), a[1].real()) {
         (Some(base), Some(exponent)) => Out::Real(base.powf(exponent)),
         _ => Out::Null,
@@ -85,4 +95,3 @@ fn random() -> f64 {
     let bits = std::collections::hash_map::RandomState::new().build_hasher().finish();
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
-

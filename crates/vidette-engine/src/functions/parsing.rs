@@ -67,7 +67,12 @@ fn parse_url(text: &str) -> Value {
 
 fn query_parameters(query: &str) -> Map<String, Value> {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(key, value)| (decode(key), Value::String(decode(value)))).collect()
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (decode(key), Value::String(decode(value))))
+        .collect()
 }
 
 fn parse_path(text: &str) -> Value {

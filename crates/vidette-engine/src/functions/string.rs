@@ -13,7 +13,6 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-
 /// What Kusto leaves as it is in a URL.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'!').remove(b'*').remove(b'(').remove(b')');
 

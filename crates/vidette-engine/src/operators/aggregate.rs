@@ -3,7 +3,7 @@
 use crate::aggregates;
 use crate::lower::{Lowering, Rows, physical};
 use datafusion::common::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use vidette_kql::bound::{Aggregate, Column, Expr as Bound, Plan};
 
 impl Lowering<'_> {
@@ -19,6 +19,9 @@ impl Lowering<'_> {
         let mut raw = Vec::with_capacity(columns.len());
         let mut shown: Vec<Expr> = by.iter().map(|(column, _)| crate::lower::reference(column)).collect();
         for (column, aggregate) in columns {
+            if !self.is_used(column) {
+                continue;
+            }
             let arguments = aggregate.arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
             let filter = aggregate.filter.as_ref().map(|filter| self.expr(filter)).transpose()?;
             let name = self.hidden_name("agg");
@@ -26,8 +29,11 @@ impl Lowering<'_> {
             raw.push(value.alias(name.clone()));
             shown.push(finish(crate::lower::named(name)).alias(physical(column.id)));
         }
-        let plan = if raw.is_empty() {
+        let plan = if raw.is_empty() && !by.is_empty() {
             rows.plan.project(keys)?.distinct()?
+        } else if raw.is_empty() {
+            // One row, of which nothing is read.
+            LogicalPlanBuilder::empty(true).project(vec![lit(true).alias(self.hidden_name("none"))])?
         } else {
             rows.plan.aggregate(keys, raw)?.project(shown)?
         };

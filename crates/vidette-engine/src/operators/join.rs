@@ -11,6 +11,8 @@ use vidette_kql::{ScalarType, Value};
 
 impl Lowering<'_> {
     pub(crate) fn join(&mut self, kind: JoinKind, left: &Plan, right: &Plan, keys: &[(Bound, Bound)], left_columns: &[Column], right_columns: &[Column]) -> Result<Rows> {
+        let left_columns = &self.kept(left_columns);
+        let right_columns = &self.kept(right_columns);
         let left_rows = self.rows(left)?;
         let right_rows = self.rows(right)?;
         let mut left_plan = left_rows.plan.project(columns(left_columns))?;
@@ -56,6 +58,18 @@ impl Lowering<'_> {
             }
         }
         Ok(Rows { plan: plan.project(shown)?, order: Vec::new() })
+    }
+}
+
+impl Lowering<'_> {
+    /// The columns that are read above or by the keys; at least one, so that rows can be counted.
+    fn kept(&mut self, columns: &[Column]) -> Vec<Column> {
+        let kept: Vec<Column> = columns.iter().filter(|column| self.is_used(column)).cloned().collect();
+        if kept.is_empty() {
+            self.keep(columns.first());
+            return columns.first().cloned().into_iter().collect();
+        }
+        kept
     }
 }
 

@@ -32,7 +32,7 @@ impl Lowering<'_> {
         }
         let columns = lists.iter().map(|name| DfColumn::new_unqualified(name.clone())).collect();
         let plan = rows.plan.project(shown)?.unnest_columns_with_options(columns, UnnestOptions::default())?;
-        let mut result: Vec<Expr> = keep.iter().map(|column| named(physical(column.id))).collect();
+        let mut result: Vec<Expr> = keep.iter().filter(|column| self.is_used(column)).map(|column| named(physical(column.id))).collect();
         for (expansion, list) in expansions.iter().zip(&lists) {
             let element = match expansion.element.ty {
                 ScalarType::Dynamic => named(list.clone()),
@@ -48,6 +48,7 @@ impl Lowering<'_> {
                 result.push(key.expr.clone());
             }
         }
+        self.at_least_one(&mut result);
         Ok(Rows { plan: plan.project(result)?, order: rows.order })
     }
 }

@@ -1,8 +1,9 @@
 //! `where`, and the projections behind `extend`, `project` and their kind.
 
 use crate::lower::{Lowering, Rows, named, physical};
+use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::collections::HashSet;
 use vidette_kql::ScalarType;
 use vidette_kql::bound::{self, Column, ExprKind, Plan};
@@ -44,7 +45,8 @@ impl Lowering<'_> {
     /// The shown columns; the keys of a pending sort stay below them.
     pub(crate) fn project(&mut self, input: &Plan, columns: &[(Column, bound::Expr)]) -> Result<Rows> {
         let rows = self.rows(input)?;
-        let (rows, values) = self.windows(rows, columns)?;
+        let columns: Vec<(Column, bound::Expr)> = columns.iter().filter(|(column, _)| self.is_used(column)).cloned().collect();
+        let (rows, values) = self.windows(rows, &columns)?;
         let mut names = HashSet::new();
         let mut shown = Vec::with_capacity(columns.len());
         for ((column, _), value) in columns.iter().zip(&values) {
@@ -54,7 +56,12 @@ impl Lowering<'_> {
             }
             shown.push(match &value.kind {
                 ExprKind::Column(id) if *id == column.id => named(name),
-                _ => self.expr(value)?.alias(name),
+                _ => {
+                    self.weights.set(column.id, value);
+                    let lowered = self.expr(value)?;
+                    let lowered = if self.weights.heavy(column.id) { ScalarUDF::from(StayHere::new()).call(vec![lowered]) } else { lowered };
+                    lowered.alias(name)
+                }
             });
         }
         for key in &rows.order {
@@ -64,10 +71,38 @@ impl Lowering<'_> {
                 shown.push(key.expr.clone());
             }
         }
-        if shown.is_empty() {
-            // A projection without columns still has its rows.
-            shown.push(datafusion::logical_expr::lit(true).alias(self.hidden_name("none")));
-        }
+        self.at_least_one(&mut shown);
         Ok(Rows { plan: rows.plan.project(shown)?, order: rows.order })
+    }
+}
+
+/// `stay_here(value)`: the value itself. It says that it is volatile, which is what keeps the optimizer from moving a
+/// filter on the column below the projection that computes it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct StayHere {
+    signature: Signature,
+}
+
+impl StayHere {
+    fn new() -> StayHere {
+        StayHere { signature: Signature::any(1, Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for StayHere {
+    fn name(&self) -> &str {
+        "stay_here"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(args.args.remove(0))
     }
 }

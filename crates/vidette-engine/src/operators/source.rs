@@ -20,7 +20,12 @@ impl Lowering<'_> {
         let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(table.provider.clone()), None)?;
         let schema = table.provider.schema();
         let mut shown = Vec::with_capacity(columns.len());
+        let window_time =
+            columns.iter().find(|column| self.clock.window.is_some() && matches!(column.name.as_str(), "TimeGenerated" | "Timestamp") && column.ty == ScalarType::DateTime);
         for column in columns {
+            if !self.is_used(column) && Some(column) != window_time {
+                continue;
+            }
             let value = match schema.field_with_name(&column.name) {
                 Ok(field) => table.edge(Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), &column.name)), field, column.ty),
                 // Known to Defender, absent in this file.
@@ -28,9 +33,9 @@ impl Lowering<'_> {
             };
             shown.push(value.alias(physical(column.id)));
         }
+        self.at_least_one(&mut shown);
         let mut plan = plan.project(shown)?;
-        let time = columns.iter().find(|column| matches!(column.name.as_str(), "TimeGenerated" | "Timestamp") && column.ty == ScalarType::DateTime);
-        if let (Some((after, until)), Some(time)) = (self.clock.window, time) {
+        if let (Some((after, until)), Some(time)) = (self.clock.window, window_time) {
             let seen = reference(time).gt(lit(after)).and(reference(time).lt_eq(lit(until)));
             plan = plan.filter(seen.or(reference(time).is_null()))?;
         }
@@ -80,7 +85,8 @@ impl Lowering<'_> {
         if columns.is_empty() {
             return Ok(rows);
         }
-        let mut shown: Vec<Expr> = columns.iter().map(|(new, old)| named(physical(*old)).alias(physical(new.id))).collect();
+        columns.iter().for_each(|(new, old)| self.weights.copy(new.id, *old));
+        let mut shown: Vec<Expr> = columns.iter().filter(|(new, _)| self.is_used(new)).map(|(new, old)| named(physical(*old)).alias(physical(new.id))).collect();
         let mut order = Vec::with_capacity(rows.order.len());
         for mut key in rows.order {
             let name = self.hidden_name("order");
@@ -88,6 +94,7 @@ impl Lowering<'_> {
             key.expr = named(name);
             order.push(key);
         }
+        self.at_least_one(&mut shown);
         Ok(Rows { plan: rows.plan.project(shown)?, order })
     }
 }

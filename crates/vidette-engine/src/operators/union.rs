@@ -1,9 +1,9 @@
 //! `union`.
 
-use crate::lower::{Lowering, Rows, physical};
 use crate::arrow_types::arrow_type;
+use crate::lower::{Lowering, Rows, physical};
 use datafusion::common::Result;
-use datafusion::logical_expr::{LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{LogicalPlanBuilder, cast, lit};
 use vidette_kql::bound::{Column, Expr as Bound, Plan};
 
 impl Lowering<'_> {
@@ -13,8 +13,15 @@ impl Lowering<'_> {
             let rows = self.rows(input)?;
             let mut shown = Vec::with_capacity(columns.len());
             for (column, value) in columns.iter().zip(values) {
+                if !self.is_used(column) {
+                    continue;
+                }
+                self.weights.set(column.id, value);
                 // A dictionary column of one input must not decide the type of all.
                 shown.push(cast(self.expr(value)?, arrow_type(column.ty)).alias(physical(column.id)));
+            }
+            if shown.is_empty() {
+                shown.push(lit(true).alias("none"));
             }
             let plan = rows.plan.project(shown)?;
             united = Some(match united {

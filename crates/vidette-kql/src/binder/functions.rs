@@ -270,7 +270,12 @@ impl Binder<'_> {
         let count = arguments.len();
         let exactly = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, false);
         let loosely = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, true);
-        let overload = signature.overloads.iter().find(exactly).or_else(|| signature.overloads.iter().find(loosely)).or_else(|| signature.overloads.iter().find(|overload| overload.accepts(count)));
+        let overload = signature
+            .overloads
+            .iter()
+            .find(exactly)
+            .or_else(|| signature.overloads.iter().find(loosely))
+            .or_else(|| signature.overloads.iter().find(|overload| overload.accepts(count)));
         let Some(overload) = overload else { return Bound::Broken };
         let mut converted = Vec::with_capacity(bound.len());
         for (index, (argument, at)) in bound.into_iter().enumerate() {

@@ -142,7 +142,9 @@ mod tests {
 
     #[test]
     fn addresses_are_classed_as_defender_classes_them() {
-        for (ip, class) in [("8.8.8.8", "Public"), ("172.31.0.1", "Private"), ("::1", "Loopback"), ("::ffff:1.2.3.4", "FourToSixMapping"), ("169.254.1.1", "Reserved"), ("2606:4700::1", "Public")] {
+        for (ip, class) in
+            [("8.8.8.8", "Public"), ("172.31.0.1", "Private"), ("::1", "Loopback"), ("::ffff:1.2.3.4", "FourToSixMapping"), ("169.254.1.1", "Reserved"), ("2606:4700::1", "Public")]
+        {
             assert_eq!(ip_type(ip), class, "{ip}");
         }
     }

@@ -17,19 +17,25 @@ pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, _: &mut Context
     let (domain, name) = if target.is_empty() { ("SubjectDomainName", "SubjectUserName") } else { ("TargetDomainName", "TargetUserName") };
     row.text("AccountDomain", event.get(domain).to_lowercase()).text("AccountName", event.get(name).to_lowercase());
     row.long("LogonId", event.number("TargetLogonId").filter(|id| *id != 0).or_else(|| event.number("SubjectLogonId")));
-    row.text("ProcessTokenElevation", match event.get("TokenElevationType") {
-        "%%1936" => "TokenElevationTypeDefault",
-        "%%1937" => "TokenElevationTypeFull",
-        "%%1938" => "TokenElevationTypeLimited",
-        _ => "",
-    });
-    row.text("ProcessIntegrityLevel", match event.get("MandatoryLabel") {
-        "S-1-16-4096" => "Low",
-        "S-1-16-8192" => "Medium",
-        "S-1-16-12288" => "High",
-        "S-1-16-16384" => "System",
-        _ => "",
-    });
+    row.text(
+        "ProcessTokenElevation",
+        match event.get("TokenElevationType") {
+            "%%1936" => "TokenElevationTypeDefault",
+            "%%1937" => "TokenElevationTypeFull",
+            "%%1938" => "TokenElevationTypeLimited",
+            _ => "",
+        },
+    );
+    row.text(
+        "ProcessIntegrityLevel",
+        match event.get("MandatoryLabel") {
+            "S-1-16-4096" => "Low",
+            "S-1-16-8192" => "Medium",
+            "S-1-16-12288" => "High",
+            "S-1-16-16384" => "System",
+            _ => "",
+        },
+    );
     initiating(&mut row, event.get("ParentProcessName"), event.number("ProcessId"), "", "");
     row.text("InitiatingProcessAccountDomain", event.get("SubjectDomainName").to_lowercase());
     row.text("InitiatingProcessAccountName", event.get("SubjectUserName").to_lowercase());

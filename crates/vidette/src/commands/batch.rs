@@ -56,9 +56,7 @@ fn judge(workspace: &Workspace, id: Value, query: &str) -> Value {
     let (queries, diagnostics) = compile(query, &Checker(workspace));
     let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     let columns = queries.last().filter(|_| !failed).map(|query| query.columns.iter().map(|column| json!({"name": column.name, "type": column.ty.name()})).collect::<Vec<_>>());
-    let diagnostics: Vec<Value> = diagnostics
-        .iter()
-        .map(|d| json!({"kind": d.kind, "severity": d.severity, "code": d.code, "message": d.message, "start": d.span.start, "length": d.span.len()}))
-        .collect();
+    let diagnostics: Vec<Value> =
+        diagnostics.iter().map(|d| json!({"kind": d.kind, "severity": d.severity, "code": d.code, "message": d.message, "start": d.span.start, "length": d.span.len()})).collect();
     json!({"id": id, "columns": columns, "diagnostics": diagnostics})
 }

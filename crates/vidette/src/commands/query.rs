@@ -23,6 +23,9 @@ pub struct Options {
     /// Folders or files with rules and CSV watchlists; a CSV is known by its file name
     #[arg(long)]
     pub watchlists: Vec<PathBuf>,
+    /// Show the optimized plan instead of rows
+    #[arg(long)]
+    pub explain: bool,
     #[command(flatten)]
     pub time: TimeOptions,
 }
@@ -40,6 +43,11 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     }
     super::register_watchlists(&mut loaded.workspace, &options.watchlists)?;
     let clock = options.time.clock(loaded.harvest.newest_ticks)?;
+    if options.explain {
+        let plan = loaded.workspace.explain(&text, clock).await.map_err(|error| Failure::query(error.to_string()))?;
+        output::write(&format!("{plan}\n"), options.output.as_ref())?;
+        return Ok(0);
+    }
     let result = match loaded.workspace.query(&text, clock).await {
         Ok(result) => result,
         Err(Error::Diagnostics(diagnostics)) => return Err(Failure::query(vidette_kql::render(&text, &name, &diagnostics))),

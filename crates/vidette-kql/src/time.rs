@@ -133,11 +133,8 @@ pub fn parse_datetime(text: &str) -> Option<i64> {
     if text.is_empty() {
         return None;
     }
-    let first_letter = text.bytes().position(|b| b.is_ascii_alphabetic());
-    match first_letter {
-        Some(at) if !matches!(text.as_bytes()[at], b'T' | b't' | b'Z' | b'z') || at == 0 => parse_named_month(text),
-        _ => parse_numeric(text),
-    }
+    let names_month = text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word.len() >= 3 && MONTHS.iter().any(|month| word.to_ascii_lowercase().starts_with(month)));
+    if names_month { parse_named_month(text) } else { parse_numeric(text) }
 }
 
 fn parse_numeric(text: &str) -> Option<i64> {

@@ -10,15 +10,17 @@ pub struct Problem {
     /// Record number, line or chunk, when the rest of the file was read.
     pub place: Option<String>,
     pub message: String,
+    /// How often the same thing was found in the file, from this place on.
+    pub count: u64,
 }
 
 impl Problem {
     pub fn file(path: &Path, message: impl Into<String>) -> Problem {
-        Problem { path: path.to_owned(), place: None, message: message.into() }
+        Problem { path: path.to_owned(), place: None, message: message.into(), count: 1 }
     }
 
     pub fn at(path: &Path, place: impl Into<String>, message: impl Into<String>) -> Problem {
-        Problem { path: path.to_owned(), place: Some(place.into()), message: message.into() }
+        Problem { path: path.to_owned(), place: Some(place.into()), message: message.into(), count: 1 }
     }
 }
 
@@ -27,7 +29,8 @@ impl fmt::Display for Problem {
         match &self.place {
             Some(place) => write!(f, "{}: {place}: {}", self.path.display(), self.message),
             None => write!(f, "{}: {}", self.path.display(), self.message),
-        }
+        }?;
+        if self.count > 1 { write!(f, " (and {} more like it)", self.count - 1) } else { Ok(()) }
     }
 }
 

@@ -44,6 +44,11 @@ pub struct Harvest {
 const TICKS_PER_HOUR: i64 = 36_000_000_000;
 
 impl Harvest {
+    /// Files and records that could not be read.
+    pub fn skipped(&self) -> u64 {
+        self.problems.iter().map(|problem| problem.count).sum()
+    }
+
     /// Whether an hour that touches the interval has rows.
     pub fn has_events_between(&self, start_ticks: i64, end_ticks: i64) -> bool {
         self.hours.range(start_ticks.div_euclid(TICKS_PER_HOUR)..=end_ticks.div_euclid(TICKS_PER_HOUR)).next().is_some()
@@ -162,8 +167,12 @@ impl Sink for Reader<'_> {
         self.send_when_full()
     }
 
+    /// The same complaint about one file again only counts.
     fn problem(&mut self, problem: Problem) {
-        self.parcel.problems.push(problem);
+        match self.parcel.problems.last_mut() {
+            Some(last) if last.path == problem.path && last.message == problem.message => last.count += 1,
+            _ => self.parcel.problems.push(problem),
+        }
     }
 
     fn parquet(&mut self, path: PathBuf) {

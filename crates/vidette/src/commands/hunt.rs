@@ -194,7 +194,7 @@ fn summarize(harvest: &Harvest, counts: &[String], alerts: usize, started: Insta
         harvest.files_read,
         harvest.events_read,
         harvest.rows,
-        harvest.problems.len(),
+        harvest.skipped(),
         started.elapsed().as_secs_f64(),
         if alerts == 1 { "alert" } else { "alerts" },
         counts.join("; "),

@@ -1,0 +1,125 @@
+//! Every page under `src/` is a test: KQL in, table out. `VIDETTE_BLESS=1 cargo test -p vidette-engine --test pages`
+//! writes the tables; review the diff as if someone else had sent it.
+//!
+//! A `kql` block is followed by a table whose heads are `name:type`, or by an `error` block with the diagnostics.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use vidette_engine::{Clock, Error, ResultTable, Workspace};
+use vidette_kql::time::parse_datetime;
+
+/// `now()` on every page.
+const NOW: &str = "2024-05-01T12:00:00Z";
+
+#[tokio::test]
+async fn pages_show_what_the_engine_answers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut pages = Vec::new();
+    find(&root, &mut pages);
+    pages.sort();
+    assert!(!pages.is_empty(), "no pages under {}", root.display());
+    let bless = std::env::var_os("VIDETTE_BLESS").is_some();
+    let mut failures = String::new();
+    let mut blocks = 0;
+    for page in &pages {
+        let text = std::fs::read_to_string(page).expect("a page is readable");
+        let (rewritten, count) = rewrite(&text).await;
+        assert!(count > 0, "{} has no example", page.display());
+        blocks += count;
+        if rewritten == text {
+            continue;
+        }
+        if bless {
+            std::fs::write(page, rewritten).expect("a page is writable");
+        } else {
+            let differs = text.lines().zip(rewritten.lines()).position(|(a, b)| a != b).unwrap_or(0);
+            let (expected, got) = (text.lines().nth(differs).unwrap_or(""), rewritten.lines().nth(differs).unwrap_or(""));
+            let _ = writeln!(failures, "{}:{}\n  expected {expected}\n  got      {got}", page.display(), differs + 1);
+        }
+    }
+    println!("{} pages, {blocks} examples", pages.len());
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+fn find(folder: &Path, pages: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder is readable").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            find(&path, pages);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+}
+
+/// The page with the answers of today, and how many examples it has.
+async fn rewrite(text: &str) -> (String, usize) {
+    let mut out = String::new();
+    let mut lines = text.lines().peekable();
+    let mut count = 0;
+    while let Some(line) = lines.next() {
+        out.push_str(line);
+        out.push('\n');
+        if line != "```kql" {
+            continue;
+        }
+        let mut query = String::new();
+        for line in lines.by_ref() {
+            out.push_str(line);
+            out.push('\n');
+            if line == "```" {
+                break;
+            }
+            query.push_str(line);
+            query.push('\n');
+        }
+        // The old answer is left out: a table, or an error block.
+        while lines.peek().is_some_and(|line| line.is_empty()) {
+            lines.next();
+        }
+        if lines.peek().is_some_and(|line| line.starts_with('|')) {
+            while lines.next_if(|line| line.starts_with('|')).is_some() {}
+        } else if lines.peek() == Some(&"```error") {
+            for line in lines.by_ref() {
+                if line == "```" {
+                    break;
+                }
+            }
+        }
+        out.push('\n');
+        out.push_str(&answer(&query).await);
+        if lines.peek().is_some_and(|line| !line.is_empty()) {
+            out.push('\n');
+        }
+        count += 1;
+    }
+    (out, count)
+}
+
+async fn answer(query: &str) -> String {
+    let clock = Clock::at(parse_datetime(NOW).expect("the pages' clock is a time"));
+    match Workspace::default().query(query, clock).await {
+        Ok(result) => result.tables.last().map(table).unwrap_or_default(),
+        Err(Error::Diagnostics(diagnostics)) => format!("```error\n{}```\n", diagnostics.iter().map(|diagnostic| format!("{}\n", diagnostic.headline())).collect::<String>()),
+        Err(error) => format!("```error\n{error}\n```\n"),
+    }
+}
+
+fn table(table: &ResultTable) -> String {
+    let mut out = String::new();
+    let heads: Vec<String> = table.columns.iter().map(|(name, ty)| format!("{name}:{ty}")).collect();
+    let _ = writeln!(out, "| {} |", heads.join(" | "));
+    let _ = writeln!(out, "|{}", "---|".repeat(heads.len()));
+    for row in table.rows() {
+        let cells: Vec<String> = row
+            .iter()
+            .map(|cell| match cell {
+                serde_json::Value::Null => "(null)".to_owned(),
+                serde_json::Value::String(text) => text.replace('|', "\\|").replace('\n', "\\n"),
+                other => other.to_string().replace('|', "\\|"),
+            })
+            .collect();
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    }
+    out
+}

@@ -1,0 +1,91 @@
+//! Files of every shape into rows, and hostile files into problems.
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int32Type;
+use std::io::Write;
+use std::path::Path;
+use vidette_telemetry::{Harvest, harvest};
+
+fn read(path: &Path) -> Harvest {
+    harvest(&[path.to_owned()], &mut |_| {}).expect("the path exists")
+}
+
+fn texts(harvest: &Harvest, table: &str, column: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    for batch in harvest.tables.get(table).into_iter().flatten() {
+        let array = batch.column_by_name(column).expect("a known column").as_dictionary::<Int32Type>();
+        let array = array.downcast_dict::<arrow::array::StringArray>().expect("text");
+        values.extend(array.into_iter().map(|value| value.unwrap_or_default().to_owned()));
+    }
+    values
+}
+
+const SYSMON_3: &str = r##"{"Event":{"System":{"Provider":{"#attributes":{"Name":"Microsoft-Windows-Sysmon"}},"EventID":3,"TimeCreated":{"#attributes":{"SystemTime":"2026-03-10T09:00:00Z"}},"EventRecordID":7,"Channel":"Microsoft-Windows-Sysmon/Operational","Computer":"HOST.example"},"EventData":{"UtcTime":"2026-03-10 09:00:00.000","ProcessGuid":"{A1B2C307-3CDA-69AF-0000-001077270D00}","ProcessId":44,"Image":"C:\\Windows\\System32\\curl.exe","User":"D\\u","Protocol":"tcp","Initiated":"true","SourceIp":"10.0.0.5","SourcePort":50001,"DestinationIp":"104.20.67.143","DestinationHostname":"ptr.example","DestinationPort":443}}}"##;
+const SYSMON_22: &str = r##"{"Event":{"System":{"Provider":{"#attributes":{"Name":"Microsoft-Windows-Sysmon"}},"EventID":22,"TimeCreated":{"#attributes":{"SystemTime":"2026-03-10T09:00:01Z"}},"EventRecordID":8,"Computer":"HOST.example"},"EventData":{"UtcTime":"2026-03-10 09:00:01.000","ProcessGuid":"{A1B2C307-3CDA-69AF-0000-001077270D00}","ProcessId":44,"QueryName":"pastebin.com","QueryStatus":"0","QueryResults":"type:  5 cname.example;::ffff:104.20.67.143;","Image":"C:\\Windows\\System32\\curl.exe","User":"D\\u"}}}"##;
+
+#[test]
+fn a_connection_is_named_by_the_dns_answer_of_its_process_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, lines) in [("before.jsonl", [SYSMON_22, SYSMON_3]), ("after.jsonl", [SYSMON_3, SYSMON_22])] {
+        let path = folder.path().join(file);
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let harvest = read(&path);
+        assert_eq!(texts(&harvest, "DeviceNetworkEvents", "RemoteUrl"), ["pastebin.com"], "{file}");
+        assert_eq!(texts(&harvest, "DeviceNetworkEvents", "RemoteIPType"), ["Public"]);
+        assert_eq!(texts(&harvest, "DeviceNetworkEvents", "DeviceName"), ["host.example"]);
+        let bag = harvest.tables["DeviceNetworkEvents"][0].column_by_name("AdditionalFields").unwrap().as_string_view().value(0).to_owned();
+        assert_eq!(bag, r#"{"PtrName":"ptr.example","UrlSource":"dns"}"#);
+    }
+}
+
+#[test]
+fn archives_are_read_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let gzip = folder.path().join("a.json.gz");
+    let mut encoder = flate2::write::GzEncoder::new(std::fs::File::create(&gzip).unwrap(), flate2::Compression::fast());
+    encoder.write_all(SYSMON_3.as_bytes()).unwrap();
+    encoder.finish().unwrap();
+    let zstd_file = folder.path().join("b.zst");
+    std::fs::write(&zstd_file, zstd::encode_all(SYSMON_3.as_bytes(), 1).unwrap()).unwrap();
+    let zip_file = folder.path().join("c.zip");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&zip_file).unwrap());
+    archive.start_file("deep/c.jsonl", zip::write::SimpleFileOptions::default()).unwrap();
+    archive.write_all(SYSMON_3.as_bytes()).unwrap();
+    archive.finish().unwrap();
+    let harvest = read(folder.path());
+    assert_eq!((harvest.rows, harvest.skipped()), (3, 0), "{:?}", harvest.problems);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("good.jsonl", SYSMON_3.as_bytes());
+    write("half.jsonl", format!("{SYSMON_3}\n{{\"Event\": {{\n{SYSMON_22}\n").as_bytes());
+    write("noise.evtx", b"ElfFile\0 but nothing more");
+    write("picture.png", &[0x89, b'P', b'N', b'G', 1, 2, 3]);
+    write("empty.json", b"");
+    write("broken.zip", b"PK\x03\x04 not really");
+    write("nest.json", "[".repeat(100_000).as_bytes());
+    let harvest = read(folder.path());
+    assert_eq!(harvest.rows, 3);
+    let mut named: Vec<String> = harvest.problems.iter().map(|problem| problem.path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    named.sort();
+    named.dedup();
+    assert_eq!(named, ["broken.zip", "empty.json", "half.jsonl", "nest.json", "noise.evtx", "picture.png"]);
+}
+
+#[test]
+fn exports_keep_their_own_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.json");
+    let row = r#"{"Results":[{"Timestamp":"2026-03-10T08:10:00.1234567Z","DeviceName":"h","ActionType":"ConnectionSuccess","RemoteUrl":"x.example","RemotePort":443,"AdditionalFields":"{\"a\":1}"}]}"#;
+    std::fs::write(&path, row).unwrap();
+    let harvest = read(&path);
+    assert_eq!(texts(&harvest, "DeviceNetworkEvents", "RemoteUrl"), ["x.example"]);
+    let batch = &harvest.tables["DeviceNetworkEvents"][0];
+    let time = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<arrow::datatypes::Int64Type>().value(0);
+    assert_eq!(time("Timestamp") % 10_000_000, 1_234_567);
+    assert_eq!(time("Timestamp"), time("TimeGenerated"));
+    assert_eq!(batch.column_by_name("AdditionalFields").unwrap().as_string_view().value(0), r#"{"a":1}"#);
+}

@@ -1,0 +1,89 @@
+//! The binary as a user runs it: standard output, standard error, exit status.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn vidette(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vidette")).args(arguments).current_dir(root()).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn alerts(output: &Output) -> Vec<serde_json::Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("an alert is a JSON line")).collect()
+}
+
+#[test]
+fn hunt_finds_the_four_tests_and_nothing_benign() {
+    let output = vidette(&["hunt", "samples/"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let alerts = alerts(&output);
+    let hardened: Vec<&serde_json::Value> = alerts.iter().filter(|alert| alert["ruleName"] == "Bidirectional communication over web services").collect();
+    let host = |alert: &serde_json::Value| alert["rows"][0]["DeviceName"].as_str().unwrap_or_default().to_owned();
+    let mut devices: Vec<String> = hardened.iter().map(|alert| host(alert)).collect();
+    devices.sort();
+    devices.dedup();
+    assert_eq!(devices, ["dev-lt-19.contoso.example", "srv-app-01.contoso.example", "wks-fin-07.contoso.example", "wks-hr-02.contoso.example"]);
+    assert!(hardened.iter().all(|alert| alert["severity"] == "High"));
+    let baseline: Vec<String> = alerts.iter().filter(|alert| alert["ruleName"].as_str().unwrap_or_default().contains("baseline")).map(host).collect();
+    assert_eq!(baseline, ["wks-hr-02.contoso.example", "wks-hr-02.contoso.example"], "the baseline sees the two connections to the paste site only");
+    assert!(text(&output.stderr).contains("6 files, 59 events"));
+}
+
+#[test]
+fn hunt_stays_quiet_on_the_benign_samples() {
+    let output = vidette(&["hunt", "samples/benign.sysmon.jsonl", "samples/benign-portal-export.csv", "--fail-on-alert"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn exit_status_tells_alerts_wrong_queries_and_unreadable_input_apart() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let broken = folder.path().join("broken.jsonl");
+    std::fs::write(&broken, "{\"Event\": oops}\n{\"no\": \"event\"}\n").expect("a file is written");
+    assert_eq!(vidette(&["hunt", "samples/", "--fail-on-alert"]).status.code(), Some(1));
+    assert_eq!(vidette(&["query", "DeviceEvents | wheree x", "samples/"]).status.code(), Some(2));
+    assert_eq!(vidette(&["hunt", "no/such/folder"]).status.code(), Some(3));
+    let output = vidette(&["hunt", broken.to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("broken.jsonl: line 1: not JSON"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("broken.jsonl: line 2: not a shape Vidette knows"));
+}
+
+#[test]
+fn an_unknown_column_is_pointed_at_and_fixed() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let file = folder.path().join("q.kql");
+    std::fs::write(&file, "DeviceNetworkEvents\n| project Timestamp, AccountName\n").expect("a file is written");
+    let path = file.to_str().expect("a plain path");
+    let output = vidette(&["check", path]);
+    assert_eq!(output.status.code(), Some(2));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("error[KS142]: unknown name `AccountName`") && shown.contains("2 | | project Timestamp, AccountName"), "{shown}");
+    assert!(shown.contains("= help: a column with a similar name exists: `InitiatingProcessAccountName`"), "{shown}");
+    assert_eq!(vidette(&["check", "--fix", path]).status.code(), Some(0));
+    assert!(std::fs::read_to_string(&file).expect("the file is there").contains("InitiatingProcessAccountName"));
+}
+
+#[test]
+fn the_pack_binds() {
+    let output = vidette(&["check", "packs/"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn query_writes_every_format() {
+    let query = "DeviceProcessEvents | summarize n = count() by FileName | top 1 by n";
+    let run = |format: &str| text(&vidette(&["query", query, "samples/", "--format", format]).stdout);
+    assert_eq!(run("csv"), "FileName,n\npowershell.exe,4\n");
+    assert_eq!(run("ndjson"), "{\"FileName\":\"powershell.exe\",\"n\":4}\n");
+    assert!(run("json").contains("\"type\":\"long\""));
+    assert!(run("table").ends_with("1 row\n"));
+}

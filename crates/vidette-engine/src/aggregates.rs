@@ -62,6 +62,15 @@ pub(crate) const AGGREGATES: &[&str] = &[
     "passthrough",
 ];
 
+/// The helper functions of aggregates, by their names in plans.
+pub(crate) fn helper(name: &str) -> Option<ScalarUDF> {
+    Some(match name {
+        "join_items" => ScalarUDF::from(JoinItems::new()),
+        "percentile_of_list" => ScalarUDF::from(Percentile::new()),
+        _ => return None,
+    })
+}
+
 type Finish = Box<dyn FnOnce(Expr) -> Expr>;
 
 /// The aggregate expression, and what makes Kusto's value of its result. `order` is the order of the input rows.

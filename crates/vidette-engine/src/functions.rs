@@ -22,7 +22,7 @@ pub(crate) use conversion::display;
 use crate::cells::{Cell, Out};
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, ScalarUDF};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use vidette_kql::ScalarType;
@@ -82,6 +82,11 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarFunction>> =
 
 pub(crate) fn find(name: &str) -> Option<&'static ScalarFunction> {
     BY_NAME.get(name).copied()
+}
+
+/// The function behind a name in a plan, such as `has(string,string):bool`: what a reader of serialized plans asks for.
+pub fn function(name: &str) -> Option<ScalarUDF> {
+    udf::Kernel::from_name(name).map(ScalarUDF::from).or_else(|| crate::operators::helper(name)).or_else(|| crate::aggregates::helper(name)).or_else(|| crate::table::helper(name))
 }
 
 /// Whether a function of the language runs.

@@ -27,6 +27,7 @@ mod table;
 mod workspace;
 
 pub use arrow_types::arrow_type;
+pub use functions::function;
 pub use result::{QueryResult, ResultTable};
 pub use run::{Clock, Error};
 pub use table::Table;

@@ -8,3 +8,15 @@ mod sort;
 mod source;
 mod union;
 mod window;
+
+use datafusion::logical_expr::ScalarUDF;
+
+/// The helper functions of operators, by their names in plans.
+pub(crate) fn helper(name: &str) -> Option<ScalarUDF> {
+    Some(match name {
+        "elements" => ScalarUDF::from(mv_expand::Elements::new()),
+        "indices" => ScalarUDF::from(mv_expand::Indices::new()),
+        "stay_here" => ScalarUDF::from(project::StayHere::new()),
+        _ => return None,
+    })
+}

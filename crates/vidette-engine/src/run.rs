@@ -6,6 +6,7 @@ use crate::workspace::Workspace;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
 use futures::TryStreamExt;
 use vidette_kql::bound::{Column, ExprKind, Plan, Query};
 use vidette_kql::time::UNIX_EPOCH_TICKS;
@@ -84,11 +85,19 @@ impl Workspace {
     /// # Errors
     /// As [`Workspace::query`].
     pub async fn explain(&self, text: &str, clock: Clock) -> Result<String, Error> {
+        Ok(self.plan(text, clock).await?.display_indent().to_string())
+    }
+
+    /// The optimized plan of the first tabular statement.
+    ///
+    /// # Errors
+    /// As [`Workspace::query`].
+    pub async fn plan(&self, text: &str, clock: Clock) -> Result<LogicalPlan, Error> {
         let (queries, diagnostics) = compile(text, self);
         let Some(query) = queries.first().filter(|_| diagnostics.is_empty()) else { return Err(Error::Diagnostics(diagnostics)) };
         let values = self.subqueries(query, clock).await?;
         let logical = Lowering::new(self, clock, &values).query(&query.plan, &query.columns)?;
-        Ok(self.session.state().optimize(&logical)?.display_indent().to_string())
+        Ok(self.session.state().optimize(&logical)?)
     }
 
     /// Values of the scalar subqueries that the query uses, in order; the others stay null.

@@ -74,6 +74,11 @@ pub(crate) fn kusto_type(ty: &DataType) -> ScalarType {
     }
 }
 
+/// `to_ticks_…` by its name in plans.
+pub(crate) fn helper(name: &str) -> Option<ScalarUDF> {
+    [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond].into_iter().map(ToTicks::new).find(|ticks| ticks.name == name).map(ScalarUDF::from)
+}
+
 /// A native timestamp as ticks. Its preimage lets a comparison with ticks prune row groups like one with the column itself.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ToTicks {

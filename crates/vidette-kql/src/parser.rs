@@ -265,7 +265,7 @@ impl<'a> Parser<'a> {
             let start = self.span();
             let word = self.text();
             let hint = word == "hint" && self.peek_at(1) == Token::Dot && self.peek_at(3) == Token::Assign;
-            if !hint && !(WORD_PARAMETERS.contains(&word) && self.peek_at(1) == Token::Assign) {
+            if !(hint || WORD_PARAMETERS.contains(&word) && self.peek_at(1) == Token::Assign) {
                 break;
             }
             let length = if hint { 3 } else { 1 };

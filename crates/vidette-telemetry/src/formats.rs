@@ -26,11 +26,14 @@ pub trait Sink {
     fn parquet(&mut self, path: PathBuf);
 }
 
+/// Reads a whole stream into the sink; an error means that the stream as such is unreadable.
+type Reader = fn(&Path, Box<dyn BufRead + Send>, &mut dyn Sink) -> Result<(), Problem>;
+
 /// An input format, and how its first bytes look.
 struct Format {
     name: &'static str,
     recognizes: fn(&[u8]) -> bool,
-    read: fn(&Path, Box<dyn BufRead + Send>, &mut dyn Sink) -> Result<(), Problem>,
+    read: Reader,
 }
 
 /// One row per format, in the order they are tried.

@@ -39,7 +39,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             _ => Expr::Negative(Box::new(operand)),
         }
     }),
-    stock("in", |types, a| membership(types, a)),
+    stock("in", membership),
     stock("!in", |types, a| not(membership(types, a))),
 ];
 

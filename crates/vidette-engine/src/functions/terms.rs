@@ -183,6 +183,9 @@ fn ends_alphanumeric(text: &str) -> bool {
     }
 }
 
+/// A list's text, how it was compiled (case-sensitive, for terms), and the outcome.
+type CachedList = (String, (bool, bool), Rc<Compiled>);
+
 /// A list compiled once: a set for `in`, an automaton for `has_any` and `has_all`.
 struct Compiled {
     items: Vec<String>,
@@ -211,7 +214,7 @@ impl Compiled {
 
 thread_local! {
     /// The lists compiled last on this thread, so that each batch of a scan finds its automaton ready.
-    static COMPILED: RefCell<Vec<(String, (bool, bool), Rc<Compiled>)>> = const { RefCell::new(Vec::new()) };
+    static COMPILED: RefCell<Vec<CachedList>> = const { RefCell::new(Vec::new()) };
 }
 
 const COMPILED_LISTS: usize = 16;

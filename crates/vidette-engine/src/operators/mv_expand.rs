@@ -73,12 +73,12 @@ pub(super) fn elements(value: Expr, bag_as_array: bool, limit: Option<u64>) -> E
 
 /// `elements(dynamic, bag_as_array, limit)`: an array's items, a bag's properties, a lone value itself; null stays null.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Elements {
+pub(super) struct Elements {
     signature: Signature,
 }
 
 impl Elements {
-    fn new() -> Elements {
+    pub(super) fn new() -> Elements {
         Elements { signature: Signature::any(3, Volatility::Immutable) }
     }
 }
@@ -127,12 +127,12 @@ impl ScalarUDFImpl for Elements {
 
 /// `indices(list, …)`: 0, 1, 2 … up to the longest list.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Indices {
+pub(super) struct Indices {
     signature: Signature,
 }
 
 impl Indices {
-    fn new() -> Indices {
+    pub(super) fn new() -> Indices {
         Indices { signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }

@@ -79,12 +79,12 @@ impl Lowering<'_> {
 /// `stay_here(value)`: the value itself. It says that it is volatile, which is what keeps the optimizer from moving a
 /// filter on the column below the projection that computes it.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct StayHere {
+pub(super) struct StayHere {
     signature: Signature,
 }
 
 impl StayHere {
-    fn new() -> StayHere {
+    pub(super) fn new() -> StayHere {
         StayHere { signature: Signature::any(1, Volatility::Volatile) }
     }
 }

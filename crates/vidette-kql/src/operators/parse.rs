@@ -33,7 +33,7 @@ impl Parse {
         if self.filter { "parse-where" } else { "parse" }
     }
 
-    pub(crate) fn parse(parser: &mut Parser, span: Span, filter: bool) -> Parse {
+    pub(crate) fn read(parser: &mut Parser, span: Span, filter: bool) -> Parse {
         let parameters = parser.operator_parameters();
         let source = parser.expression();
         parser.expect_word("with");

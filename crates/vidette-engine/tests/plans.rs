@@ -1,0 +1,108 @@
+//! What plans must keep: filters that reach the Parquet reader, and plans that travel.
+
+use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, TableReference, internal_err, not_impl_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Extension, LogicalPlan, ScalarUDF};
+use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use datafusion_proto::bytes::{logical_plan_from_bytes_with_extension_codec, logical_plan_to_bytes_with_extension_codec};
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use std::sync::Arc;
+use vidette_engine::{Clock, Table, Workspace, function};
+use vidette_kql::time::{UNIX_EPOCH_TICKS, parse_datetime};
+
+/// A day of rows a second apart from 2024-04-30, in row groups of an hour.
+async fn workspace(folder: &std::path::Path) -> Workspace {
+    let start = (parse_datetime("2024-04-30").expect("a date") - UNIX_EPOCH_TICKS) / 10;
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values((0..86_400).map(|n| start + n * 1_000_000)));
+    let names: ArrayRef = Arc::new(StringArray::from_iter((0..86_400).map(|n| (n % 3 > 0).then(|| format!("host{}", n % 3)))));
+    let batch = RecordBatch::try_from_iter_with_nullable([("Timestamp", times, false), ("DeviceName", names, true)]).expect("two columns");
+    let file = folder.join("T.parquet");
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(3600)).build();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&file).expect("a file"), batch.schema(), Some(properties)).expect("a writer");
+    writer.write(&batch).expect("rows are written");
+    writer.close().expect("a footer is written");
+    let mut workspace = Workspace::default();
+    let frame = workspace.session().read_parquet(file.to_string_lossy().into_owned(), ParquetReadOptions::default()).await.expect("the file is read");
+    let provider = frame.into_view();
+    workspace.register("T", Table::infer(provider));
+    workspace
+}
+
+fn noon() -> Clock {
+    Clock::at(parse_datetime("2024-05-01").expect("a date"))
+}
+
+#[tokio::test]
+async fn a_time_filter_reaches_the_reader_as_a_native_comparison() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let workspace = workspace(folder.path()).await;
+    let plan = workspace.explain("T | where Timestamp > ago(1h) | count", noon()).await.expect("the query plans");
+    let scan = plan.lines().find(|line| line.contains("TableScan")).expect("a scan");
+    assert!(scan.contains("filters=[") && scan.contains("Timestamp >= TimestampMicrosecond(1714518000000001"), "{plan}");
+    let result = workspace.query("T | where Timestamp > ago(1h) | count", noon()).await.expect("the query runs");
+    assert_eq!(result.tables[0].rows()[0][0], 3599);
+}
+
+#[tokio::test]
+async fn an_absent_string_is_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let workspace = workspace(folder.path()).await;
+    let result = workspace.query("T | summarize count() by DeviceName, empty = isempty(DeviceName) | sort by DeviceName asc", noon()).await.expect("the query runs");
+    let rows = serde_json::to_string(&result.tables[0].rows()).expect("JSON");
+    assert_eq!(rows, r#"[["",true,28800],["host1",false,28800],["host2",false,28800]]"#);
+}
+
+/// Finds functions by their names; tables come from the files that the plan names.
+#[derive(Debug)]
+struct ByName;
+
+impl LogicalExtensionCodec for ByName {
+    fn try_decode(&self, _: &[u8], _: &[LogicalPlan], _: &TaskContext) -> Result<Extension> {
+        not_impl_err!("no extension nodes")
+    }
+
+    fn try_encode(&self, _: &Extension, _: &mut Vec<u8>) -> Result<()> {
+        not_impl_err!("no extension nodes")
+    }
+
+    fn try_decode_table_provider(&self, _: &[u8], table: &TableReference, _: arrow::datatypes::SchemaRef, _: &TaskContext) -> Result<Arc<dyn TableProvider>> {
+        not_impl_err!("the table {table} is not a file")
+    }
+
+    fn try_encode_table_provider(&self, table: &TableReference, _: Arc<dyn TableProvider>, _: &mut Vec<u8>) -> Result<()> {
+        not_impl_err!("the table {table} is not a file")
+    }
+
+    fn try_decode_udf(&self, name: &str, _: &[u8]) -> Result<Arc<ScalarUDF>> {
+        match function(name) {
+            Some(function) => Ok(Arc::new(function)),
+            None => internal_err!("no function named {name}"),
+        }
+    }
+
+    fn try_encode_udf(&self, _: &ScalarUDF, buffer: &mut Vec<u8>) -> Result<()> {
+        // A byte says that the name alone is not in any registry.
+        buffer.push(1);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_plan_comes_back_from_bytes_with_the_same_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let workspace = workspace(folder.path()).await;
+    let query = "T | where Timestamp > ago(2h) and DeviceName has_any ('host1', 'nobody') | extend d = dynamic({'a': 1}) | summarize n = count(), s = make_set(strcat(DeviceName, d.a)), t = arg_max(Timestamp, DeviceName) by bin(Timestamp, 1h) | sort by Timestamp asc";
+    let plan = workspace.plan(query, noon()).await.expect("the query plans");
+    let bytes = logical_plan_to_bytes_with_extension_codec(&plan, &ByName).expect("the plan is written");
+    let elsewhere = SessionContext::new();
+    let back = logical_plan_from_bytes_with_extension_codec(&bytes, &elsewhere.task_ctx(), &ByName).expect("the plan is read");
+    let there = elsewhere.execute_logical_plan(back).await.expect("it plans").collect().await.expect("it runs");
+    let here = workspace.query(query, noon()).await.expect("it runs");
+    assert_eq!(arrow::util::pretty::pretty_format_batches(&there).expect("text").to_string(), arrow::util::pretty::pretty_format_batches(&here.tables[0].batches).expect("text").to_string());
+    assert_eq!(here.tables[0].row_count(), 2);
+}

@@ -103,6 +103,9 @@ async fn a_plan_comes_back_from_bytes_with_the_same_answer() {
     let back = logical_plan_from_bytes_with_extension_codec(&bytes, &elsewhere.task_ctx(), &ByName).expect("the plan is read");
     let there = elsewhere.execute_logical_plan(back).await.expect("it plans").collect().await.expect("it runs");
     let here = workspace.query(query, noon()).await.expect("it runs");
-    assert_eq!(arrow::util::pretty::pretty_format_batches(&there).expect("text").to_string(), arrow::util::pretty::pretty_format_batches(&here.tables[0].batches).expect("text").to_string());
+    assert_eq!(
+        arrow::util::pretty::pretty_format_batches(&there).expect("text").to_string(),
+        arrow::util::pretty::pretty_format_batches(&here.tables[0].batches).expect("text").to_string()
+    );
     assert_eq!(here.tables[0].row_count(), 2);
 }

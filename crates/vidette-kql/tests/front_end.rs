@@ -1,0 +1,245 @@
+//! The front end on texts a person or a machine may write: depth, the whole grammar, diagnostics as people see them.
+
+use expect_test::{Expect, expect};
+use vidette_kql::{Catalog, Feature, ScalarType, compile, parse, render};
+
+struct Tables;
+
+impl Catalog for Tables {
+    fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
+        let text = |name: &str| (name.to_owned(), ScalarType::String);
+        match name {
+            "DeviceProcessEvents" => Some(vec![("Timestamp".to_owned(), ScalarType::DateTime), text("DeviceName"), text("FileName"), text("ProcessCommandLine")]),
+            "DeviceEvents" => Some(vec![text("DeviceName"), ("AdditionalFields".to_owned(), ScalarType::Dynamic), ("FileSize".to_owned(), ScalarType::Long)]),
+            _ => None,
+        }
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        vec!["DeviceProcessEvents".to_owned(), "DeviceEvents".to_owned()]
+    }
+
+    fn runs(&self, feature: Feature, name: &str) -> bool {
+        feature != Feature::Operator || name != "sample"
+    }
+}
+
+fn check(query: &str, expected: Expect) {
+    let (_, diagnostics) = compile(query, &Tables);
+    expected.assert_eq(&render(query, "q.kql", &diagnostics));
+}
+
+fn columns(query: &str, expected: Expect) {
+    let (queries, diagnostics) = compile(query, &Tables);
+    assert!(diagnostics.is_empty(), "{}", render(query, "q.kql", &diagnostics));
+    let columns: Vec<String> = queries[0].columns.iter().map(|column| format!("{}:{}", column.name, column.ty)).collect();
+    expected.assert_eq(&columns.join(" "));
+}
+
+#[test]
+fn depth_does_not_depend_on_the_stack() {
+    let chain = vec!["FileName == 'a'"; 2000].join(" or ");
+    let nested = format!("{}FileName == 'a'{}", "(".repeat(500), ")".repeat(500));
+    let calls = format!("{}FileName{}", "tolower(".repeat(500), ")".repeat(500));
+    let sums = vec!["1"; 2000].join(" + ");
+    for query in [
+        format!("DeviceProcessEvents | where {chain}"),
+        format!("DeviceProcessEvents | where {nested}"),
+        format!("DeviceProcessEvents | extend x = {calls}"),
+        format!("print {sums}"),
+    ] {
+        // A thread with a small stack, as a server's workers have.
+        let worker = std::thread::Builder::new().stack_size(512 * 1024).spawn(move || compile(&query, &Tables).1.len()).expect("a thread starts");
+        assert_eq!(worker.join().expect("no overflow"), 0);
+    }
+}
+
+#[test]
+fn bottomless_nesting_is_refused() {
+    let (_, diagnostics) = parse(&format!("print {}1{}", "(".repeat(100_000), ")".repeat(100_000)));
+    assert!(diagnostics.iter().any(|diagnostic| diagnostic.code == "VD003"));
+}
+
+#[test]
+fn the_whole_language_parses() {
+    let queries = [
+        "set notruncation; declare query_parameters(n: long = 5, t: timespan); T | take n",
+        "alias database d = cluster('c').database('x'); database('d').T | count",
+        "restrict access to (database('x').T); T",
+        "let f = view () { T }; let g = (a: int, T: (x: long, *), b: string = 'z') { T | where x > a }; g(1, T)",
+        "T | where a has_any ('x', \"y\") and b !in~ (dynamic(['q'])) and c between (1 .. 2) and d matches regex @'\\d' and h'secret' != ```multi\nline```",
+        "T | extend ['column name'] = 1.5h + 10tick, x = guid(74be27de-1e4e-49d9-b579-fe0b331d3642), y = datetime(2024-01-01), z = dynamic({'a': [1, {'b': null}]})",
+        "T | join hint.strategy=shuffle kind=leftouter (U | project a) on $left.a == $right.b, c",
+        "T | summarize hint.shufflekey=a count(), (x, y) = arg_max(t, *) by bin(t, 1h), a",
+        "union withsource=S kind=outer isfuzzy=true Device*, (T | where a == 1)",
+        "T | mv-expand with_itemindex=i kind=array a to typeof(string), b limit 10 | mv-apply c = d to typeof(long) on (top 1 by c)",
+        "T | parse kind=regex flags=Ui a with * 'x' b: long 'y' c | parse-kv d as (e: string, f: long) with (pair_delimiter=',', kv_delimiter='=')",
+        "externaldata (a: string, b: long) [@'https://host/file.csv', 'other'] with (format='csv', ignoreFirstRecord=true) | count",
+        "T | make-series n = count() default=0, avg(x) on t from ago(1d) to now() step 1h by a, b",
+        "T | evaluate hint.distribution=per_node bag_unpack(d, 'p_') : (a: long, *)",
+        "T | scan with_match_id=m order by t asc partition by a declare (x: long = 0) with (step s1: a == 1 => x = 1; step s2 output=all: b > s1.x;)",
+        "T | partition hint.strategy=native by a (top 1 by b)",
+        "T | top-nested 2 of a with others = 'rest' by count(), top-nested of b by max(c) desc",
+        "T | make-graph a --> b with N on id | graph-match (x)-[e*1..3]->(y)<--(z) where x.a == 1 project x.b",
+        "search kind=case_sensitive in (T, U) 'needle' and a: 'x'",
+        "find withsource=S in (T, U) where a has 'x' project a, b: long",
+        "T | fork (where a == 1 | take 1) named = (count) | facet by a with (take 1)",
+        "T | reduce by a with threshold=0.1 | sample-distinct 5 of b | sample 3 | top-hitters 3 of a by b",
+        "T | assert-schema (a: long) | project-by-names dynamic(['a']) | consume decodeblocks=true",
+        "T | render timechart with (title='x', ycolumns=a, b, ysplit=axes)",
+        "T | sort by a asc nulls last, b | project-reorder a* granny-asc, b desc | project-away *Id, c*",
+    ];
+    for query in queries {
+        let (_, diagnostics) = parse(query);
+        assert!(diagnostics.is_empty(), "{query}\n{}", render(query, "q.kql", &diagnostics));
+    }
+}
+
+#[test]
+fn a_misspelled_column_shows_where_and_what() {
+    check(
+        "DeviceProcessEvents\n| where ProcessComandLine has \"lsass\"",
+        expect![[r#"
+        error[KS142]: unknown name `ProcessComandLine`
+         --> q.kql:2:9
+          |
+        2 | | where ProcessComandLine has "lsass"
+          |         ^^^^^^^^^^^^^^^^^ not a column of DeviceProcessEvents
+          = help: a column with a similar name exists: `ProcessCommandLine`
+    "#]],
+    );
+}
+
+#[test]
+fn several_mistakes_are_reported_at_once() {
+    check(
+        "DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'",
+        expect![[r#"
+        error[KS142]: unknown name `FileNam`
+         --> q.kql:1:29
+          |
+        1 | DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'
+          |                             ^^^^^^^ not a column of DeviceProcessEvents
+          = help: a column with a similar name exists: `FileName`
+        error[KS211]: unknown function `nope`
+         --> q.kql:1:45
+          |
+        1 | DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'
+          |                                             ^^^^ not a known function
+        error[KS119]: the function `strlen` expects 1 argument
+         --> q.kql:1:66
+          |
+        1 | DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'
+          |                                                                  ^^^^^^ wrong number of arguments
+        error[KS106]: the operator `>` is not defined for the operand types string and long
+         --> q.kql:1:91
+          |
+        1 | DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'
+          |                                                                                           ^ string > long
+        error[KS134]: the expression value must be an integer
+         --> q.kql:1:102
+          |
+        1 | DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'
+          |                                                                                                      ^^^ not an integer
+    "#]],
+    );
+}
+
+#[test]
+fn what_merely_follows_stays_silent() {
+    check(
+        "let x = Nope | where a == 1; x | extend b = a + 1 | project b",
+        expect![[r#"
+        error[KS204]: unknown table `Nope`
+         --> q.kql:1:9
+          |
+        1 | let x = Nope | where a == 1; x | extend b = a + 1 | project b
+          |         ^^^^ not a known table, tabular variable or function
+    "#]],
+    );
+}
+
+#[test]
+fn syntax_errors_point_at_the_place() {
+    check(
+        "DeviceEvents | wherez a",
+        expect![[r#"
+        error[KS176]: query operator expected
+         --> q.kql:1:16
+          |
+        1 | DeviceEvents | wherez a
+          |                ^^^^^^ found `wherez`
+    "#]],
+    );
+    check(
+        "print 'abc",
+        expect![[r#"
+        error[KS001]: missing: '
+         --> q.kql:1:7
+          |
+        1 | print 'abc
+          |       ^^^^ string literal without its closing quote
+    "#]],
+    );
+    check(
+        "DeviceEvents | where (1 == 1",
+        expect![[r#"
+        error[KS005]: expected: )
+         --> q.kql:1:29
+          |
+        1 | DeviceEvents | where (1 == 1
+          |                             ^ the query ends here
+    "#]],
+    );
+    check(
+        "DeviceEvents | extend y = 1, | take 1",
+        expect![[r#"
+        error[KS006]: missing expression
+         --> q.kql:1:30
+          |
+        1 | DeviceEvents | extend y = 1, | take 1
+          |                              ^ found `|`
+    "#]],
+    );
+    check(
+        ".show tables",
+        expect![[r#"
+        error[VD002]: management command `.show` is not a query
+         --> q.kql:1:1
+          |
+        1 | .show tables
+          | ^^^^^ a management command
+          = help: Vidette runs queries; leave the leading `.` command out
+    "#]],
+    );
+    check(
+        "DeviceEvents | sample 3",
+        expect![[r#"
+        error[VD001]: the operator `sample` is valid KQL that Vidette does not run yet
+         --> q.kql:1:16
+          |
+        1 | DeviceEvents | sample 3
+          |                ^^^^^^ not supported yet
+    "#]],
+    );
+}
+
+#[test]
+fn columns_are_named_and_typed_as_kusto_does() {
+    columns(
+        "DeviceEvents | summarize count(), dcount(DeviceName), max(FileSize), make_set(DeviceName), percentile(FileSize, 99.5), countif(FileSize > 1) / 2 by bin(FileSize, 10), strlen(DeviceName)",
+        expect!["FileSize:long strlen_DeviceName:long count_:long dcount_DeviceName:long max_FileSize:long set_DeviceName:dynamic percentile_FileSize_99_5:long Column1:long"],
+    );
+    columns(
+        "DeviceEvents | project AdditionalFields.a.b, AdditionalFields['c'], tostring(AdditionalFields.z), FileSize + 1, -FileSize, FileSize in (1, 2)",
+        expect!["b:dynamic AdditionalFields_c:dynamic AdditionalFields_z:string Column1:long Column2:long Column3:bool"],
+    );
+    columns(
+        "DeviceEvents | project DeviceName, A = 1 | join kind=inner (DeviceEvents | project DeviceName, A = 2) on DeviceName",
+        expect!["DeviceName:string A:long DeviceName1:string A1:long"],
+    );
+    columns(
+        "print int(1) + int(2), 1 / 2.0, 1d / 1h, now() - 1d, iff(true, 1, 2.0), dynamic({}).a.b, todatetime('x')",
+        expect!["print_0:long print_1:real print_2:real print_3:datetime print_4:real print_5:dynamic print_6:datetime"],
+    );
+}

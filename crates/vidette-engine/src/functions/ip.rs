@@ -79,7 +79,13 @@ fn parse_v6(text: &str) -> Option<(u128, u32)> {
     if let Ok(v4) = address.parse::<Ipv4Addr>() {
         return Some((u128::from(v4.to_ipv6_mapped()), prefix.map_or(128, |bits| bits + 96)));
     }
-    Some((u128::from(address.parse::<Ipv6Addr>().ok()?), prefix.unwrap_or(128).min(128)))
+    let parsed = address.parse::<Ipv6Addr>().ok()?;
+    // `::192.168.1.1` is the mapped address, and a short prefix counts its own bits.
+    if let (true, Some(v4)) = (address.contains('.'), parsed.to_ipv4()) {
+        let bits = prefix.map_or(128, |bits| if bits <= 32 { bits + 96 } else { bits.min(128) });
+        return Some((u128::from(v4.to_ipv6_mapped()), bits));
+    }
+    Some((u128::from(parsed), prefix.unwrap_or(128).min(128)))
 }
 
 fn mask(address: u32, bits: u32) -> u32 {

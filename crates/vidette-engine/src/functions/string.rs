@@ -50,7 +50,13 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Out::Text(format!("[{}]", parts.join(",")))
     }),
     rows("indexof", |a| index_of(a, |text, needle| text.find(needle).map(|at| (at, needle.len())))),
-    rows("indexof_regex", |a| index_of(a, |text, pattern| with_regex(pattern, |regex| regex.find(text).map(|found| (found.start(), found.len()))).flatten())),
+    rows("indexof_regex", |a| {
+        // Unlike `indexof`, it does not count a negative start from the end.
+        if a.get(2).and_then(|cell| cell.long()).is_some_and(|start| start < 0) {
+            return Out::Null;
+        }
+        index_of(a, |text, pattern| with_regex(pattern, |regex| regex.find(text).map(|found| (found.start(), found.len()))).flatten())
+    }),
     rows("countof", |a| {
         let (text, needle) = (a[0].text(), a[1].text());
         match a.get(2).map(|cell| cell.text()) {

@@ -90,7 +90,8 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
         },
         "avg" => match ty {
             ScalarType::Real => (stock::avg(numeric(arguments.remove(0))), zero(ScalarValue::Float64(Some(f64::NAN)))),
-            _ => (stock::avg(numeric(arguments.remove(0))), as_type()),
+            // A float cannot hold the ticks of today: the mean of times is taken in decimals.
+            _ => (stock::avg(cast(arguments.remove(0), DataType::Decimal128(20, 0))), as_type()),
         },
         "min" => (stock::min(arguments.remove(0)), strings(ty)),
         "max" => (stock::max(arguments.remove(0)), strings(ty)),
@@ -129,7 +130,7 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
             let percentile = arguments.remove(1);
             let value = arguments.remove(0);
             let kept = value.clone().is_not_null();
-            let all = filtered(stock::array_agg(numeric(value)), Some(filter.map_or(kept.clone(), |filter| kept.and(filter))))?;
+            let all = filtered(stock::array_agg(value), Some(filter.map_or(kept.clone(), |filter| kept.and(filter))))?;
             return Ok((all, Box::new(move |list| cast(ScalarUDF::from(Percentile::new()).call(vec![list, percentile]), arrow_type(ty)))));
         }
         other => return internal_err!("the binder let the aggregate {other} pass, which the engine does not run"),
@@ -276,20 +277,23 @@ impl ScalarUDFImpl for Percentile {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [DataType::List(element), _] => Ok(element.data_type().clone()),
+            other => internal_err!("a percentile of {other:?}"),
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let (lists, percentiles) = (arrays[0].as_list::<i32>(), arrays[1].as_primitive::<Float64Type>());
-        let mut builder = arrow::array::Float64Builder::with_capacity(lists.len());
+        let mut chosen = Vec::with_capacity(lists.len());
         for row in 0..lists.len() {
-            let mut numbers: Vec<f64> = if lists.is_valid(row) { lists.value(row).as_primitive::<Float64Type>().iter().flatten().collect() } else { Vec::new() };
-            numbers.sort_by(f64::total_cmp);
-            let rank = (percentiles.value(row) / 100.0 * numbers.len() as f64).ceil() as usize;
-            builder.append_option(numbers.get(rank.saturating_sub(1).min(numbers.len().saturating_sub(1))).copied());
+            let sorted = arrow::compute::sort(&lists.value(row), None)?;
+            let rank = (percentiles.value(row) / 100.0 * sorted.len() as f64).ceil() as usize;
+            let at = rank.saturating_sub(1).min(sorted.len().saturating_sub(1));
+            chosen.push(if lists.is_null(row) || sorted.is_empty() { ScalarValue::try_from(sorted.data_type())? } else { ScalarValue::try_from_array(&sorted, at)? });
         }
-        Ok(ColumnarValue::Array(Arc::new(builder.finish())))
+        Ok(ColumnarValue::Array(ScalarValue::iter_to_array(chosen)?))
     }
 }

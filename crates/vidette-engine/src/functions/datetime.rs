@@ -87,17 +87,18 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
                 other => Out::from(vidette_kql::time::parse_timespan(&super::conversion::display(other))),
             };
         }
-        let n: Vec<i64> = a.iter().filter_map(|cell| cell.long()).collect();
+        let n: Vec<f64> = a.iter().filter_map(|cell| cell.real()).collect();
         let (days, hours, minutes, seconds) = match n[..] {
-            [hours, minutes] => (0, hours, minutes, 0),
-            [hours, minutes, seconds] => (0, hours, minutes, seconds),
+            [hours, minutes] => (0.0, hours, minutes, 0.0),
+            [hours, minutes, seconds] => (0.0, hours, minutes, seconds),
             [days, hours, minutes, seconds] => (days, hours, minutes, seconds),
             _ => return Out::Null,
         };
-        if !(0..24).contains(&hours) || !(0..60).contains(&minutes) || !(0..60).contains(&seconds) {
+        if !(0.0..24.0).contains(&hours) || !(0.0..60.0).contains(&minutes) || !(0.0..60.0).contains(&seconds) {
             return Out::Null;
         }
-        Out::Long(days * TICKS_PER_DAY + hours * TICKS_PER_HOUR + minutes * TICKS_PER_MINUTE + seconds * TICKS_PER_SECOND)
+        let whole = days as i64 * TICKS_PER_DAY + hours as i64 * TICKS_PER_HOUR + minutes as i64 * TICKS_PER_MINUTE;
+        Out::Long(whole + (seconds * TICKS_PER_SECOND as f64).round() as i64)
     }),
     stock("unixtime_seconds_todatetime", |types, a| from_unix(types[0], a, TICKS_PER_SECOND)),
     stock("unixtime_milliseconds_todatetime", |types, a| from_unix(types[0], a, TICKS_PER_MILLISECOND)),

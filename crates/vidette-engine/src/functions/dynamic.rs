@@ -141,9 +141,22 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
     rows("bag_has_key", |a| Out::from(a[0].json().and_then(json::object).map(|bag| follow(&Value::Object(bag), a[1].text()).is_some()))),
     rows("bag_set_key", |a| {
-        let Some(mut bag) = a[0].json().and_then(json::object) else { return Out::Null };
-        bag.insert(a[1].text().to_owned(), value(a[2]));
-        Out::Text(json::write(&Value::Object(bag)))
+        let Some(bag) = a[0].json().and_then(json::object) else { return Out::Null };
+        let mut bag = Value::Object(bag);
+        let keys: Vec<&str> = match a[1].text().strip_prefix("$.") {
+            Some(path) => path.split('.').collect(),
+            None => vec![a[1].text()],
+        };
+        let mut place = &mut bag;
+        for key in keys {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            let Value::Object(inner) = place else { return Out::Null };
+            place = inner.entry(key.to_owned()).or_insert(Value::Null);
+        }
+        *place = value(a[2]);
+        Out::Text(json::write(&bag))
     }),
     rows("bag_zip", |a| {
         let Some(keys) = items(a[0]) else { return Out::Null };

@@ -318,6 +318,8 @@ impl Binder<'_> {
             "Scalar" if reads_text(function) => return self.convert(argument, String),
             "Number" | "NumberOrBool" => return if argument.ty == Dynamic { self.convert(argument, Real) } else { argument },
             "Integer" if argument.ty == ScalarType::Int => return argument,
+            // Its page gives the seconds a fraction, though its signature does not.
+            "Integer" if argument.ty == Real && function == "make_timespan" => return argument,
             "Integer" | "long" => Some(Long),
             "int" => Some(ScalarType::Int),
             // `array_sort_asc(a, b, nulls_last)`: the flag follows any number of arrays.

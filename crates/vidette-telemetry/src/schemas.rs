@@ -67,7 +67,12 @@ fn table(line: &'static str) -> Option<TableSchema> {
 }
 
 /// The Defender table that rows with these columns most likely come from: the one that has all of them and fewest others.
+///
+/// Fewer than four columns say too little: many tables have a time and a device.
 pub fn infer(columns: &[String]) -> Option<&'static TableSchema> {
+    if columns.len() < 4 {
+        return None;
+    }
     let has_all = |table: &&TableSchema| columns.iter().all(|column| table.position(column).is_some());
     TABLES.values().filter(|table| table.name.starts_with("Device")).filter(has_all).min_by_key(|table| table.columns.len())
 }

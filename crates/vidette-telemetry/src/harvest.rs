@@ -54,6 +54,15 @@ impl Harvest {
         self.hours.range(start_ticks.div_euclid(TICKS_PER_HOUR)..=end_ticks.div_euclid(TICKS_PER_HOUR)).next().is_some()
     }
 
+    /// Notes the times of rows that queries read directly from files.
+    pub fn cover(&mut self, ticks: impl IntoIterator<Item = i64>) {
+        for time in ticks {
+            self.hours.insert(time.div_euclid(TICKS_PER_HOUR));
+            self.newest_ticks = self.newest_ticks.max(Some(time));
+            self.oldest_ticks = Some(self.oldest_ticks.map_or(time, |oldest| oldest.min(time)));
+        }
+    }
+
     /// The end of the newest hour with rows that begins before the instant.
     pub fn newest_before(&self, ticks: i64) -> Option<i64> {
         self.hours.range(..=ticks.div_euclid(TICKS_PER_HOUR)).next_back().map(|hour| (hour + 1) * TICKS_PER_HOUR - 1)
@@ -216,9 +225,7 @@ impl Gathering<'_> {
             self.result.rows += 1;
             let time = row.links.time_ticks;
             if time > 0 {
-                self.result.hours.insert(time.div_euclid(TICKS_PER_HOUR));
-                self.result.newest_ticks = self.result.newest_ticks.max(Some(time));
-                self.result.oldest_ticks = Some(self.result.oldest_ticks.map_or(time, |oldest| oldest.min(time)));
+                self.result.cover([time]);
             }
             let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
             rows.push(row);

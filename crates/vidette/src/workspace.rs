@@ -5,8 +5,9 @@ use datafusion::catalog::MemTable;
 use datafusion::prelude::ParquetReadOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vidette_engine::{Table, Workspace};
+use vidette_engine::{Clock, Table, Workspace};
 use vidette_kql::ScalarType;
+use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
 use vidette_telemetry::{Harvest, Problem, harvest};
@@ -84,10 +85,21 @@ async fn register_parquet(workspace: &mut Workspace, harvest: &mut Harvest) {
                     Some(schema) => Table::new(provider, columns(schema)),
                     None => Table::infer(provider),
                 };
-                workspace.register(name, table);
-                harvest.files_read += paths.len();
+                workspace.register(name.clone(), table);
+                cover(workspace, harvest, &name).await;
             }
             Err(error) => harvest.problems.push(Problem::file(&paths[0], error.to_string())),
+        }
+    }
+}
+
+/// Tells the harvest at which times a directly read table has rows: they decide `now()` and the windows of a hunt.
+async fn cover(workspace: &Workspace, harvest: &mut Harvest, table: &str) {
+    for time in ["Timestamp", "TimeGenerated"] {
+        let query = format!("['{table}'] | where isnotnull({time}) | summarize First = min({time}), Last = max({time}) by bin({time}, 1h) | project First, Last");
+        if let Ok(result) = workspace.query(&query, Clock::now()).await {
+            harvest.cover(result.tables[0].text_rows().iter().flatten().filter_map(|text| parse_datetime(text)));
+            return;
         }
     }
 }

@@ -13,6 +13,14 @@ use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ColumnId, Plan};
 use vidette_kql::{ScalarType, Value};
 
+fn twin(column: &str) -> Option<&'static str> {
+    match column {
+        "TimeGenerated" => Some("Timestamp"),
+        "Timestamp" => Some("TimeGenerated"),
+        _ => None,
+    }
+}
+
 impl Lowering<'_> {
     pub(crate) fn table(&mut self, name: &str, columns: &[Column]) -> Result<Rows> {
         let Some(table) = self.workspace.find(name) else { return internal_err!("the binder let the table {name} pass, which is not registered") };
@@ -28,8 +36,11 @@ impl Lowering<'_> {
             }
             let value = match schema.field_with_name(&column.name) {
                 Ok(field) => table.edge(Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), &column.name)), field, column.ty),
-                // Known to Defender, absent in this file.
-                Err(_) => Expr::Literal(crate::arrow_types::scalar(&Value::Null(column.ty)), None),
+                // Known to Defender, absent in this file. XDR says `Timestamp`, Sentinel `TimeGenerated`: each stands in for the other.
+                Err(_) => match twin(&column.name).and_then(|name| schema.field_with_name(name).ok()) {
+                    Some(field) => table.edge(Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), field.name())), field, column.ty),
+                    None => Expr::Literal(crate::arrow_types::scalar(&Value::Null(column.ty)), None),
+                },
             };
             shown.push(value.alias(physical(column.id)));
         }

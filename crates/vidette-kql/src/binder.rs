@@ -6,6 +6,7 @@ pub(crate) mod expressions;
 mod functions;
 pub(crate) mod naming;
 mod signatures;
+mod special_forms;
 pub(crate) mod statements;
 pub(crate) mod tables;
 

@@ -1,0 +1,143 @@
+//! Forms whose arguments or types follow rules that no signature states: `iff`, `case`, `bag_pack`, `bin` and their kind.
+
+use super::expressions::{broken, common_type, widest};
+use super::{Binder, naming};
+use crate::bound::{Expr, ExprKind};
+use crate::diagnostics::codes;
+use crate::span::Span;
+use crate::syntax::{self, ExprKind as Syntax};
+use crate::types::{ScalarType, Value};
+use std::sync::Arc;
+
+impl Binder<'_> {
+    /// Forms whose arguments or type follow rules that no signature states.
+    pub(super) fn special_form(&mut self, function: &str, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
+        let argument = |at: usize| arguments.get(at);
+        Some(match function {
+            "iff" => {
+                let condition = self.predicate(argument(0)?);
+                let values = vec![self.scalar(argument(1)?), self.scalar(argument(2)?)];
+                let ty = common_type(&[values[0].ty, values[1].ty]);
+                let mut all = vec![condition];
+                all.extend(values.into_iter().map(|value| self.convert(value, ty)));
+                Expr::call("iff", ty, all)
+            }
+            "case" => {
+                let mut all: Vec<Expr> = Vec::new();
+                let last = arguments.len() - 1;
+                for (at, argument) in arguments.iter().enumerate() {
+                    let condition = at % 2 == 0 && at != last;
+                    all.push(if condition { self.predicate(argument) } else { self.scalar(argument) });
+                }
+                let is_value = |at: usize| at % 2 == 1 || at == last;
+                let types: Vec<ScalarType> = all.iter().enumerate().filter(|(at, _)| is_value(*at)).map(|(_, value)| value.ty).collect();
+                let ty = common_type(&types);
+                let all = all.into_iter().enumerate().map(|(at, value)| if is_value(at) { self.convert(value, ty) } else { value }).collect();
+                Expr::call("case", ty, all)
+            }
+            "coalesce" | "max_of" | "min_of" => {
+                let values: Vec<Expr> = arguments.iter().map(|argument| self.scalar(argument)).collect();
+                let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+                let values = values.into_iter().map(|value| self.convert(value, ty)).collect();
+                Expr::call(function, ty, values)
+            }
+            "not" => {
+                let operand = self.predicate(argument(0)?);
+                Expr::call("not", ScalarType::Bool, vec![operand])
+            }
+            "bag_pack" => {
+                let mut all = Vec::new();
+                for (at, argument) in arguments.iter().enumerate() {
+                    let value = self.scalar(argument);
+                    all.push(self.convert(value, if at % 2 == 0 { ScalarType::String } else { ScalarType::Dynamic }));
+                }
+                Expr::call("bag_pack", ScalarType::Dynamic, all)
+            }
+            "bag_pack_columns" => {
+                let mut all = Vec::new();
+                for argument in arguments {
+                    let name = naming::automatic_name(argument).unwrap_or_default();
+                    let value = self.scalar(argument);
+                    all.push(Expr::literal(Value::String(name)));
+                    all.push(self.convert(value, ScalarType::Dynamic));
+                }
+                Expr::call("bag_pack", ScalarType::Dynamic, all)
+            }
+            "pack_all" => {
+                let ignore_empty = match argument(0) {
+                    Some(argument) => self.scalar(argument).as_literal() == Some(&Value::Bool(true)),
+                    None => false,
+                };
+                let mut all = Vec::new();
+                for column in self.row.columns.clone() {
+                    all.push(Expr::literal(Value::String(column.name.clone())));
+                    all.push(self.convert(Expr::column(&column), ScalarType::Dynamic));
+                }
+                Expr::call(if ignore_empty { "bag_pack_nonempty" } else { "bag_pack" }, ScalarType::Dynamic, all)
+            }
+            "pack_array" => {
+                let mut all = Vec::new();
+                for argument in arguments {
+                    if matches!(argument.kind, Syntax::Star) {
+                        all.extend(self.row.columns.clone().iter().map(Expr::column));
+                    } else {
+                        all.push(self.scalar(argument));
+                    }
+                }
+                let all = all.into_iter().map(|value| self.convert(value, ScalarType::Dynamic)).collect();
+                Expr::call("pack_array", ScalarType::Dynamic, all)
+            }
+            "column_ifexists" => {
+                let name = self.scalar(argument(0)?);
+                let fallback = self.scalar(argument(1)?);
+                let Some(Value::String(name)) = name.as_literal() else {
+                    self.error(codes::INVALID_USE, "`column_ifexists` expects a column name as a string literal", argument(0)?.span, "not a literal");
+                    return Some(broken());
+                };
+                match self.row.columns.iter().find(|column| column.name == *name) {
+                    Some(column) => Expr::column(column),
+                    None => fallback,
+                }
+            }
+            "parse_json" => {
+                let value = self.scalar(argument(0)?);
+                match value.ty {
+                    ScalarType::String | ScalarType::Dynamic => Expr::call("parse_json", ScalarType::Dynamic, vec![value]),
+                    _ => self.convert(value, ScalarType::Dynamic),
+                }
+            }
+            "ingestion_time" => {
+                let time = ["TimeGenerated", "Timestamp"].iter().find_map(|name| self.row.columns.iter().find(|column| column.name == *name));
+                time.map_or_else(|| Expr::literal(Value::Null(ScalarType::DateTime)), Expr::column)
+            }
+            "bin" => self.bin(arguments, span)?,
+            _ => return None,
+        })
+    }
+
+    /// `bin(value, size)`; without a size (`floor(x)`) it is 1. A plain number counts days for times.
+    fn bin(&mut self, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
+        let value = self.scalar(arguments.first()?);
+        let Some(size) = arguments.get(1) else {
+            let ty = value.ty;
+            let one = Expr::literal(if ty == ScalarType::Real { Value::Real(1.0) } else { Value::Long(1) });
+            return Some(Expr { kind: ExprKind::Call { function: "bin".to_owned(), arguments: Arc::new(vec![value, one]), span }, ty });
+        };
+        let mut size = self.scalar(size);
+        let value = if value.ty == ScalarType::Dynamic { self.convert(value, ScalarType::Real) } else { value };
+        if matches!(value.ty, ScalarType::DateTime | ScalarType::TimeSpan) {
+            if !matches!(size.ty, ScalarType::TimeSpan | ScalarType::DateTime) {
+                let number = self.convert(size, ScalarType::Real);
+                size = Expr::call("*", ScalarType::TimeSpan, vec![number, Expr::literal(Value::TimeSpan(crate::time::TICKS_PER_DAY))]);
+            }
+            let ty = value.ty;
+            return Some(Expr::call("bin", ty, vec![value, size]));
+        }
+        let ty = match widest(value.ty, size.ty) {
+            ScalarType::Int => ScalarType::Long,
+            ty => ty,
+        };
+        let (value, size) = (self.convert(value, ty), self.convert(size, ty));
+        Some(Expr::call("bin", ty, vec![value, size]))
+    }
+}

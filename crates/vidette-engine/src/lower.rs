@@ -6,7 +6,7 @@
 use crate::arrow_types::scalar;
 use crate::functions::{Body, find, udf};
 use crate::prune::{Weights, used_columns};
-use crate::run::Clock;
+use crate::run::{Instant, PlanClock};
 use crate::workspace::Workspace;
 use datafusion::common::{Column as DfColumn, Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::expr::Sort;
@@ -23,9 +23,9 @@ pub(crate) struct Rows {
 
 pub(crate) struct Lowering<'a> {
     pub(crate) workspace: &'a Workspace,
-    pub(crate) clock: Clock,
-    /// Values of the query's scalar subqueries, as far as they are evaluated.
-    pub(crate) subqueries: &'a [ScalarValue],
+    clock: PlanClock,
+    /// The query's scalar subqueries as values or parameters, as far as they are known.
+    pub(crate) subqueries: &'a [Expr],
     /// Columns that some operator or the result reads.
     used: HashSet<ColumnId>,
     pub(crate) weights: Weights,
@@ -47,7 +47,7 @@ pub(crate) fn reference(column: &Column) -> Expr {
 }
 
 impl<'a> Lowering<'a> {
-    pub(crate) fn new(workspace: &'a Workspace, clock: Clock, subqueries: &'a [ScalarValue]) -> Lowering<'a> {
+    pub(crate) fn new(workspace: &'a Workspace, clock: PlanClock, subqueries: &'a [Expr]) -> Lowering<'a> {
         Lowering { workspace, clock, subqueries, used: HashSet::new(), weights: Weights::default(), hidden: 0, windows: 0 }
     }
 
@@ -81,6 +81,11 @@ impl<'a> Lowering<'a> {
             Plan::RowId { input, column } => self.row_id(input, column),
             Plan::Reference { plan, columns } => self.named_value(plan, columns),
         })
+    }
+
+    /// The bounds of the time that the query may see.
+    pub(crate) fn seen_between(&self) -> Option<(Expr, Expr)> {
+        self.clock.is_windowed().then(|| (self.clock.instant(Instant::After, 0), self.clock.instant(Instant::Until, 0)))
     }
 
     pub(crate) fn is_used(&self, column: &Column) -> bool {
@@ -117,7 +122,7 @@ impl<'a> Lowering<'a> {
             ExprKind::Literal(value) => Ok(Expr::Literal(scalar(value), None)),
             ExprKind::Column(id) => Ok(named(physical(*id))),
             ExprKind::Subquery(index) => match self.subqueries.get(*index) {
-                Some(value) => Ok(Expr::Literal(value.clone(), None)),
+                Some(value) => Ok(value.clone()),
                 None => internal_err!("subquery {index} is used before it is evaluated"),
             },
             ExprKind::Call { function, arguments, .. } => self.call(function, arguments, expr),
@@ -128,12 +133,18 @@ impl<'a> Lowering<'a> {
         let lowered = arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
         match function {
             "now" => {
-                let now = Expr::Literal(ScalarValue::Int64(Some(self.clock.now_ticks)), None);
-                return Ok(lowered.into_iter().fold(now, |now, offset| now + offset));
+                return Ok(match lowered.into_iter().next() {
+                    Some(Expr::Literal(ScalarValue::Int64(Some(offset)), _)) => self.clock.instant(Instant::Now, offset),
+                    Some(offset) => self.clock.instant(Instant::Now, 0) + offset,
+                    None => self.clock.instant(Instant::Now, 0),
+                });
             }
             "ago" => {
-                let now = Expr::Literal(ScalarValue::Int64(Some(self.clock.now_ticks)), None);
-                return Ok(lowered.into_iter().fold(now, |now, offset| now - offset));
+                return Ok(match lowered.into_iter().next() {
+                    Some(Expr::Literal(ScalarValue::Int64(Some(offset)), _)) => self.clock.instant(Instant::Now, offset.saturating_neg()),
+                    Some(offset) => self.clock.instant(Instant::Now, 0) - offset,
+                    None => return internal_err!("ago() takes a timespan"),
+                });
             }
             _ => {}
         }

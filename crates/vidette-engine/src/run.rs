@@ -3,12 +3,16 @@
 use crate::lower::Lowering;
 use crate::result::{QueryResult, ResultTable};
 use crate::workspace::Workspace;
+use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::TryStreamExt;
-use vidette_kql::bound::{Column, ExprKind, Plan, Query};
+use std::sync::Arc;
+use vidette_kql::bound::{Column, ExprKind, Plan, Query, Subquery};
 use vidette_kql::time::UNIX_EPOCH_TICKS;
 use vidette_kql::{Diagnostic, ScalarType, Severity, compile};
 
@@ -35,6 +39,79 @@ impl Clock {
     pub fn window(now_ticks: i64, period_ticks: i64) -> Clock {
         Clock { now_ticks, window: Some((now_ticks.saturating_sub(period_ticks), now_ticks)) }
     }
+}
+
+/// The instants that a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Instant {
+    Now,
+    After,
+    Until,
+}
+
+/// The clock while a plan is made: known, or left as parameters so that one plan serves many instants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PlanClock {
+    Known(Clock),
+    Parameters { windowed: bool },
+}
+
+impl PlanClock {
+    pub(crate) fn is_windowed(self) -> bool {
+        match self {
+            PlanClock::Known(clock) => clock.window.is_some(),
+            PlanClock::Parameters { windowed } => windowed,
+        }
+    }
+
+    /// The instant, moved by `offset` ticks.
+    pub(crate) fn instant(self, instant: Instant, offset: i64) -> Expr {
+        match self {
+            PlanClock::Known(clock) => Expr::Literal(ScalarValue::Int64(Some(clock.ticks(instant).saturating_add(offset))), None),
+            PlanClock::Parameters { .. } => parameter(format!("${instant:?}{offset}"), DataType::Int64),
+        }
+    }
+}
+
+impl Clock {
+    fn ticks(self, instant: Instant) -> i64 {
+        match instant {
+            Instant::Now => self.now_ticks,
+            Instant::After => self.window.map_or(i64::MIN, |window| window.0),
+            Instant::Until => self.window.map_or(i64::MAX, |window| window.1),
+        }
+    }
+
+    /// The value of a parameter that [`PlanClock::instant`] or [`subquery_parameter`] named.
+    fn value(self, name: &str, subqueries: &[Option<ScalarValue>]) -> Option<ScalarValue> {
+        if let Some(index) = name.strip_prefix("$Subquery") {
+            return subqueries.get(index.parse::<usize>().ok()?)?.clone();
+        }
+        let (instant, offset) = [Instant::Now, Instant::After, Instant::Until].into_iter().find_map(|instant| Some((instant, name.strip_prefix(&format!("${instant:?}"))?)))?;
+        Some(ScalarValue::Int64(Some(self.ticks(instant).saturating_add(offset.parse().ok()?))))
+    }
+}
+
+fn parameter(name: String, ty: DataType) -> Expr {
+    Expr::Placeholder(Placeholder::new_with_field(name, Some(Arc::new(Field::new("", ty, true)))))
+}
+
+/// A query planned once for runs at many instants.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    query: &'a Query,
+    /// Values of the subqueries that no instant changes, plans of those that one does, nothing for unused ones.
+    subqueries: Vec<PreparedSubquery>,
+    plan: LogicalPlan,
+    /// A comparison of a file's own time column prunes only when it is planned with the instant.
+    replan: bool,
+}
+
+#[derive(Debug)]
+enum PreparedSubquery {
+    Unused,
+    Constant(ScalarValue),
+    Plan(LogicalPlan),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,14 +147,86 @@ impl Workspace {
     /// When planning or execution fails.
     pub async fn run(&self, query: &Query, clock: Clock) -> Result<ResultTable, Error> {
         let values = self.subqueries(query, clock).await?;
-        let batches = self.collect(&query.plan, &query.columns, clock, &values).await?;
+        let batches = self.collect(self.lower(&query.plan, &query.columns, clock, &values)?).await?;
         Ok(ResultTable { columns: query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect(), batches, render: query.render.clone() })
     }
 
-    async fn collect(&self, plan: &Plan, columns: &[Column], clock: Clock, values: &[ScalarValue]) -> Result<Vec<RecordBatch>, Error> {
-        let logical = Lowering::new(self, clock, values).query(plan, columns)?;
+    fn lower(&self, plan: &Plan, columns: &[Column], clock: Clock, values: &[Expr]) -> Result<LogicalPlan, Error> {
+        Ok(Lowering::new(self, PlanClock::Known(clock), values).query(plan, columns)?)
+    }
+
+    async fn collect(&self, logical: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
         let frame = self.session.execute_logical_plan(logical).await?;
         Ok(frame.execute_stream().await?.try_collect().await?)
+    }
+
+    /// Plans a query for [`Workspace::run_prepared`]; `windowed` when its clocks have windows.
+    ///
+    /// # Errors
+    /// When planning fails, or a subquery that no instant changes.
+    pub async fn prepare<'a>(&self, query: &'a Query, windowed: bool) -> Result<Prepared<'a>, Error> {
+        let clock = PlanClock::Parameters { windowed };
+        let state = self.session.state();
+        let mut values: Vec<Expr> = Vec::with_capacity(query.subqueries.len());
+        let mut subqueries = Vec::with_capacity(query.subqueries.len());
+        for (at, (subquery, wanted)) in query.subqueries.iter().zip(wanted(query)).enumerate() {
+            if !wanted {
+                values.push(Expr::Literal(ScalarValue::Null, None));
+                subqueries.push(PreparedSubquery::Unused);
+                continue;
+            }
+            let logical = Lowering::new(self, clock, &values).query(&subquery.plan, std::slice::from_ref(&subquery.column))?;
+            if parameters(&logical)? {
+                let ty = if subquery.as_list { ScalarType::Dynamic } else { subquery.column.ty };
+                values.push(parameter(format!("$Subquery{at}"), crate::arrow_type(ty)));
+                subqueries.push(PreparedSubquery::Plan(state.optimize(&logical)?));
+            } else {
+                let value = subquery_value(subquery, self.collect(logical).await?)?;
+                values.push(Expr::Literal(value.clone(), None));
+                subqueries.push(PreparedSubquery::Constant(value));
+            }
+        }
+        let logical = Lowering::new(self, clock, &values).query(&query.plan, &query.columns)?;
+        let replan = logical.display_indent().to_string().contains("to_ticks_");
+        Ok(Prepared { query, subqueries, plan: state.optimize(&logical)?, replan })
+    }
+
+    /// Runs a prepared query at one instant.
+    ///
+    /// # Errors
+    /// When execution fails.
+    pub async fn run_prepared(&self, prepared: &Prepared<'_>, clock: Clock) -> Result<ResultTable, Error> {
+        if prepared.replan {
+            return self.run(prepared.query, clock).await;
+        }
+        let mut values = Vec::with_capacity(prepared.subqueries.len());
+        for (subquery, bound) in prepared.subqueries.iter().zip(&prepared.query.subqueries) {
+            values.push(match subquery {
+                PreparedSubquery::Unused => None,
+                PreparedSubquery::Constant(value) => Some(value.clone()),
+                PreparedSubquery::Plan(plan) => Some(subquery_value(bound, self.collect_at(plan, clock, &values).await?)?),
+            });
+        }
+        let columns = prepared.query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
+        Ok(ResultTable { columns, batches: self.collect_at(&prepared.plan, clock, &values).await?, render: prepared.query.render.clone() })
+    }
+
+    /// Puts the instant into an optimized plan, and executes it.
+    async fn collect_at(&self, plan: &LogicalPlan, clock: Clock, subqueries: &[Option<ScalarValue>]) -> Result<Vec<RecordBatch>, Error> {
+        let plan = plan.clone().transform_up(|plan| {
+            plan.map_expressions(|expr| {
+                expr.transform_up(|expr| match &expr {
+                    Expr::Placeholder(Placeholder { id, .. }) => match clock.value(id, subqueries) {
+                        Some(value) => Ok(Transformed::yes(Expr::Literal(value, None))),
+                        None => internal_err!("the parameter {id} has no value"),
+                    },
+                    _ => Ok(Transformed::no(expr)),
+                })
+            })
+        })?;
+        let state = self.session.state();
+        let physical = state.query_planner().create_physical_plan(&plan.data, &state).await?;
+        Ok(datafusion::physical_plan::collect(physical, self.session.task_ctx()).await?)
     }
 
     /// The optimized plan as text, for tests that a filter still reaches the reader.
@@ -96,31 +245,51 @@ impl Workspace {
         let (queries, diagnostics) = compile(text, self);
         let Some(query) = queries.first().filter(|_| diagnostics.is_empty()) else { return Err(Error::Diagnostics(diagnostics)) };
         let values = self.subqueries(query, clock).await?;
-        let logical = Lowering::new(self, clock, &values).query(&query.plan, &query.columns)?;
-        Ok(self.session.state().optimize(&logical)?)
+        Ok(self.session.state().optimize(&self.lower(&query.plan, &query.columns, clock, &values)?)?)
     }
 
     /// Values of the scalar subqueries that the query uses, in order; the others stay null.
-    async fn subqueries(&self, query: &Query, clock: Clock) -> Result<Vec<ScalarValue>, Error> {
-        let mut wanted = vec![false; query.subqueries.len()];
-        mark(&query.plan, &mut wanted);
-        for at in (0..wanted.len()).rev() {
-            if wanted[at] {
-                mark(&query.subqueries[at].plan, &mut wanted);
-            }
-        }
-        let mut values = Vec::with_capacity(wanted.len());
-        for (subquery, wanted) in query.subqueries.iter().zip(wanted) {
-            if !wanted {
-                values.push(ScalarValue::Null);
-                continue;
-            }
-            let batches = self.collect(&subquery.plan, std::slice::from_ref(&subquery.column), clock, &values).await?;
-            let table = ResultTable { columns: vec![(subquery.column.name.clone(), subquery.column.ty)], batches, render: None };
-            values.push(if subquery.as_list { list_value(&table) } else { first_value(&table)? });
+    async fn subqueries(&self, query: &Query, clock: Clock) -> Result<Vec<Expr>, Error> {
+        let mut values = Vec::with_capacity(query.subqueries.len());
+        for (subquery, wanted) in query.subqueries.iter().zip(wanted(query)) {
+            let value = if wanted {
+                let logical = self.lower(&subquery.plan, std::slice::from_ref(&subquery.column), clock, &values)?;
+                subquery_value(subquery, self.collect(logical).await?)?
+            } else {
+                ScalarValue::Null
+            };
+            values.push(Expr::Literal(value, None));
         }
         Ok(values)
     }
+}
+
+/// Which of its scalar subqueries the query uses, directly or through another.
+fn wanted(query: &Query) -> Vec<bool> {
+    let mut wanted = vec![false; query.subqueries.len()];
+    mark(&query.plan, &mut wanted);
+    for at in (0..wanted.len()).rev() {
+        if wanted[at] {
+            mark(&query.subqueries[at].plan, &mut wanted);
+        }
+    }
+    wanted
+}
+
+fn parameters(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let mut found = false;
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|inner| Ok(matches!(inner, Expr::Placeholder(_))))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
+}
+
+fn subquery_value(subquery: &Subquery, batches: Vec<RecordBatch>) -> Result<ScalarValue, Error> {
+    let table = ResultTable { columns: vec![(subquery.column.name.clone(), subquery.column.ty)], batches, render: None };
+    Ok(if subquery.as_list { list_value(&table) } else { first_value(&table)? })
 }
 
 fn mark(plan: &Plan, wanted: &mut [bool]) {

@@ -21,20 +21,27 @@ pub(crate) const VALID_JSON: &str = "vidette.json";
 /// Rows and the Kusto schema they are seen through.
 #[derive(Clone, Debug)]
 pub struct Table {
-    pub(crate) provider: Arc<dyn TableProvider>,
+    /// The places its rows come from, one after the other; their Arrow columns may differ.
+    pub(crate) parts: Vec<Arc<dyn TableProvider>>,
     pub(crate) columns: Vec<(String, ScalarType)>,
 }
 
 impl Table {
     /// A table with the given Kusto columns. Columns the provider lacks are null, or `""` for strings.
     pub fn new(provider: Arc<dyn TableProvider>, columns: Vec<(String, ScalarType)>) -> Table {
-        Table { provider, columns }
+        Table { parts: vec![provider], columns }
+    }
+
+    /// The table with more rows, from another place.
+    pub fn and(mut self, provider: Arc<dyn TableProvider>) -> Table {
+        self.parts.push(provider);
+        self
     }
 
     /// A table whose Kusto types are those its Arrow types suggest.
     pub fn infer(provider: Arc<dyn TableProvider>) -> Table {
         let columns = provider.schema().fields().iter().map(|field| (field.name().clone(), kusto_type(field.data_type()))).collect();
-        Table { provider, columns }
+        Table { parts: vec![provider], columns }
     }
 
     /// The column as plans carry it: strings never null, datetimes as ticks.

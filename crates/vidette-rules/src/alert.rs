@@ -4,7 +4,6 @@ use crate::rule::{Rule, SeverityLevel, compare};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use vidette_engine::{Clock, Error, ResultTable, Workspace};
-use vidette_kql::bound::Query;
 use vidette_kql::{Diagnostic, Severity, compile};
 
 /// What an analyst acts on.
@@ -42,7 +41,7 @@ pub enum RuleError {
     Execution { rule: String, source: Error },
 }
 
-/// Runs the rule once per clock, and gives the alerts of all runs.
+/// Runs the rule once per clock, planned once, and gives the alerts of all runs.
 ///
 /// # Errors
 /// When the query does not bind, or a run fails.
@@ -51,25 +50,28 @@ pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result
     let Some(query) = queries.last().filter(|_| !diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)) else {
         return Err(RuleError::Query { rule: rule.name.clone(), diagnostics });
     };
+    let failure = |source| RuleError::Execution { rule: rule.name.clone(), source };
+    let windowed = clocks.iter().any(|clock| clock.window.is_some());
+    let prepared = workspace.prepare(query, windowed).await.map_err(failure)?;
     let mut alerts = Vec::new();
     for clock in clocks {
-        alerts.extend(run_once(rule, workspace, query, *clock).await?);
+        let table = workspace.run_prepared(&prepared, *clock).await.map_err(failure)?;
+        alerts.extend(alerts_of(rule, &table, *clock));
     }
     Ok(alerts)
 }
 
-async fn run_once(rule: &Rule, workspace: &Workspace, query: &Query, clock: Clock) -> Result<Vec<Alert>, RuleError> {
-    let table = workspace.run(query, clock).await.map_err(|source| RuleError::Execution { rule: rule.name.clone(), source })?;
+fn alerts_of(rule: &Rule, table: &ResultTable, clock: Clock) -> Vec<Alert> {
     let count = table.row_count() as u64;
     let (operator, threshold) = (rule.trigger_operator.as_deref().unwrap_or("gt"), rule.trigger_threshold.unwrap_or(0));
     if count == 0 || !compare(operator, count, threshold).unwrap_or(false) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let rows = objects(&table);
+    let rows = objects(table);
     if rule.one_alert_per_row() {
-        return Ok(rows.into_iter().map(|row| alert(rule, vec![row], clock)).collect());
+        return rows.into_iter().map(|row| alert(rule, vec![row], clock)).collect();
     }
-    Ok(vec![alert(rule, rows, clock)])
+    vec![alert(rule, rows, clock)]
 }
 
 fn objects(table: &ResultTable) -> Vec<Map<String, Value>> {

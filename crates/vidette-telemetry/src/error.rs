@@ -40,4 +40,6 @@ pub enum Error {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    #[error("rows do not fit into memory and cannot be written to a temporary file: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
 }

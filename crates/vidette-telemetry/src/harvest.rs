@@ -6,6 +6,7 @@ use crate::formats::{Record, Sink, read_file};
 use crate::normalize;
 use crate::row::{Row, batch};
 use crate::schemas::TableSchema;
+use crate::spill::Spill;
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,12 +19,16 @@ const BATCH_ROWS: usize = 8192;
 const PENDING_ROWS: usize = 65_536;
 /// Records a reader hands over at a time.
 const PARCEL_ROWS: usize = 2048;
+/// Bytes of finished rows that stay in memory.
+pub const MEMORY_BUDGET_BYTES: usize = 96 << 20;
 
 /// Everything read.
 #[derive(Debug, Default)]
 pub struct Harvest {
-    /// Rows by table name.
+    /// Rows by table name, as many as the memory budget holds.
     pub tables: BTreeMap<&'static str, Vec<RecordBatch>>,
+    /// The rows beyond the budget: temporary Parquet files, gone with the harvest.
+    pub spilled: Option<Spill>,
     /// Parquet files, to be read by queries directly.
     pub parquet: Vec<PathBuf>,
     pub problems: Vec<Problem>,
@@ -90,11 +95,13 @@ struct Parcel {
     file_failed: bool,
 }
 
-/// Reads all files under the paths. Directories are walked, links are followed once.
+/// Reads all files under the paths. Directories are walked, links are followed once. Rows beyond `budget_bytes` go to
+/// temporary Parquet files.
 ///
 /// # Errors
-/// When a path does not exist. What is wrong inside the files is in `Harvest::problems`.
-pub fn harvest(paths: &[PathBuf], progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
+/// When a path does not exist, or the temporary files cannot be written. What is wrong inside the files is in
+/// `Harvest::problems`.
+pub fn harvest(paths: &[PathBuf], budget_bytes: usize, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
     let mut files = Vec::new();
     let mut result = Harvest::default();
     for path in paths {
@@ -118,7 +125,7 @@ pub fn harvest(paths: &[PathBuf], progress: &mut dyn FnMut(Progress)) -> Result<
             });
         }
         drop(sender);
-        let mut gathering = Gathering { result: &mut result, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new() };
+        let mut gathering = Gathering { result: &mut result, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), room: budget_bytes };
         let mut state = Progress { files: total, ..Progress::default() };
         for parcel in receiver {
             state.files_done += usize::from(parcel.file_done);
@@ -195,6 +202,8 @@ struct Gathering<'a> {
     context: Context,
     pending: Vec<Row>,
     ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
+    /// Bytes that finished rows may still take.
+    room: usize,
 }
 
 impl Gathering<'_> {
@@ -227,11 +236,13 @@ impl Gathering<'_> {
             if time > 0 {
                 self.result.cover([time]);
             }
-            let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
+            let row_table = row.table;
+            let (table, rows) = self.ready.entry(row_table.name).or_insert_with(|| (row_table, Vec::new()));
             rows.push(row);
             if rows.len() == BATCH_ROWS {
-                self.result.tables.entry(table.name).or_default().push(batch(table, rows)?);
+                let full = batch(table, rows)?;
                 rows.clear();
+                self.room = store(self.result, self.room, row_table, full)?;
             }
         }
         Ok(())
@@ -239,13 +250,32 @@ impl Gathering<'_> {
 
     fn finish(mut self) -> Result<(), Error> {
         self.settle(usize::MAX)?;
-        for (name, (table, rows)) in std::mem::take(&mut self.ready) {
+        for (table, rows) in std::mem::take(&mut self.ready).into_values() {
             if !rows.is_empty() {
-                self.result.tables.entry(name).or_default().push(batch(table, &rows)?);
+                self.room = store(self.result, self.room, table, batch(table, &rows)?)?;
             }
+        }
+        if let Some(spill) = &mut self.result.spilled {
+            spill.finish()?;
         }
         Ok(())
     }
+}
+
+/// Keeps the batch in memory while there is room, else writes it to disk; gives the room that is left.
+fn store(result: &mut Harvest, room: usize, table: &'static TableSchema, batch: RecordBatch) -> Result<usize, Error> {
+    let bytes = batch.get_array_memory_size();
+    if result.spilled.is_none() && bytes <= room {
+        result.tables.entry(table.name).or_default().push(batch);
+        return Ok(room - bytes);
+    }
+    if result.spilled.is_none() {
+        result.spilled = Some(Spill::new()?);
+    }
+    if let Some(spill) = &mut result.spilled {
+        spill.write(table.name, &batch)?;
+    }
+    Ok(0)
 }
 
 /// Folders deeper than this are a loop of links.

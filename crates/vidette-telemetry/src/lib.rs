@@ -1,7 +1,7 @@
 //! Telemetry as it exists on disk to Defender tables in Arrow.
 //!
 //! ```no_run
-//! let harvest = vidette_telemetry::harvest(&["logs".into()], &mut |_| {})?;
+//! let harvest = vidette_telemetry::harvest(&["logs".into()], vidette_telemetry::MEMORY_BUDGET_BYTES, &mut |_| {})?;
 //! for (table, batches) in &harvest.tables {
 //!     println!("{table}: {} rows", batches.iter().map(|batch| batch.num_rows()).sum::<usize>());
 //! }
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! In reading order: [`harvest()`], `formats` (bytes to events), [`Event`], `normalize` (events to rows), `context` (what
-//! events tell about each other), [`row`] (rows to Arrow), [`schemas`].
+//! events tell about each other), [`row`] (rows to Arrow), [`Spill`] (rows that
+//! do not fit into memory), [`schemas`].
 
 mod context;
 mod error;
@@ -19,9 +20,11 @@ mod harvest;
 mod normalize;
 pub mod row;
 pub mod schemas;
+mod spill;
 
 pub use error::{Error, Problem};
 pub use event::Event;
 pub use formats::recognize;
-pub use harvest::{Harvest, Progress, harvest};
+pub use harvest::{Harvest, MEMORY_BUDGET_BYTES, Progress, harvest};
 pub use normalize::SIGNALS;
+pub use spill::Spill;

@@ -4,10 +4,10 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
 use std::io::Write;
 use std::path::Path;
-use vidette_telemetry::{Harvest, harvest};
+use vidette_telemetry::{Harvest, MEMORY_BUDGET_BYTES, harvest};
 
 fn read(path: &Path) -> Harvest {
-    harvest(&[path.to_owned()], &mut |_| {}).expect("the path exists")
+    harvest(&[path.to_owned()], MEMORY_BUDGET_BYTES, &mut |_| {}).expect("the path exists")
 }
 
 fn texts(harvest: &Harvest, table: &str, column: &str) -> Vec<String> {
@@ -88,4 +88,20 @@ fn exports_keep_their_own_columns() {
     assert_eq!(time("Timestamp") % 10_000_000, 1_234_567);
     assert_eq!(time("Timestamp"), time("TimeGenerated"));
     assert_eq!(batch.column_by_name("AdditionalFields").unwrap().as_string_view().value(0), r#"{"a":1}"#);
+}
+
+#[test]
+fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    std::fs::write(&path, [SYSMON_22, SYSMON_3].join("\n")).unwrap();
+    let harvest = harvest(&[path], 0, &mut |_| {}).expect("the path exists");
+    assert!(harvest.tables.is_empty(), "nothing may stay in memory");
+    let spill = harvest.spilled.as_ref().expect("rows were spilled");
+    let file = spill.files()["DeviceNetworkEvents"].clone();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&file).unwrap()).unwrap();
+    let rows: usize = reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!((rows, harvest.rows), (1, 2));
+    drop(harvest);
+    assert!(!file.exists());
 }

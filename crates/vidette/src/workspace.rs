@@ -1,8 +1,9 @@
 //! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
 
 use crate::commands::Failure;
-use datafusion::catalog::MemTable;
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::prelude::ParquetReadOptions;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vidette_engine::{Clock, Table, Workspace};
@@ -10,12 +11,15 @@ use vidette_kql::ScalarType;
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Harvest, Problem, harvest};
+use vidette_telemetry::{Harvest, MEMORY_BUDGET_BYTES, Problem, harvest};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
     pub workspace: Workspace,
+    /// Holds the temporary files that the workspace reads.
     pub harvest: Harvest,
+    /// The tables that something was read for.
+    pub with_rows: Vec<String>,
 }
 
 fn scalar_type(ty: ColumnType) -> ScalarType {
@@ -49,48 +53,61 @@ pub fn register_schemas(workspace: &mut Workspace) {
 /// Reads all paths and registers their tables.
 pub async fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
     let bar = crate::progress::Bar::new();
-    let mut harvest = harvest(paths, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut harvest = harvest(paths, MEMORY_BUDGET_BYTES, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut workspace = Workspace::default();
     register_schemas(&mut workspace);
+    let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for (name, batches) in &harvest.tables {
         let Some(table) = TABLES.get(name) else { continue };
-        let provider = MemTable::try_new(arrow_schema(table), vec![batches.clone()]).map_err(|error| Failure::usage(error.to_string()))?;
-        workspace.register(*name, Table::new(Arc::new(provider), columns(table)));
+        let rows = MemTable::try_new(arrow_schema(table), vec![batches.clone()]).map_err(|error| Failure::usage(error.to_string()))?;
+        parts.entry((*name).to_owned()).or_default().push(Arc::new(rows));
     }
-    register_parquet(&mut workspace, &mut harvest).await;
-    Ok(Loaded { workspace, harvest })
+    for (name, file) in harvest.spilled.iter().flat_map(|spill| spill.files()) {
+        let Some(table) = TABLES.get(name) else { continue };
+        let schema = arrow_schema(table);
+        let options = ParquetReadOptions::default().schema(&schema);
+        let frame = workspace.session().read_parquet(file.to_string_lossy().into_owned(), options).await;
+        parts.entry((*name).to_owned()).or_default().push(frame.map_err(|error| Failure::usage(error.to_string()))?.into_view());
+    }
+    let parquet = parquet_parts(&workspace, &mut harvest, &mut parts).await;
+    let with_rows = parts.keys().cloned().collect();
+    for (name, parts) in parts {
+        let mut parts = parts.into_iter();
+        let Some(first) = parts.next() else { continue };
+        let table = match TABLES.get(name.as_str()) {
+            Some(schema) => Table::new(first, columns(schema)),
+            None => Table::infer(first),
+        };
+        workspace.register(name, parts.fold(table, Table::and));
+    }
+    for name in parquet {
+        cover(&workspace, &mut harvest, &name).await;
+    }
+    Ok(Loaded { workspace, harvest, with_rows })
 }
 
-/// Parquet files by table: a file or folder named after the table, else the table its columns suggest.
-async fn register_parquet(workspace: &mut Workspace, harvest: &mut Harvest) {
-    let mut by_table: std::collections::BTreeMap<String, Vec<PathBuf>> = Default::default();
+/// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables.
+async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>) -> Vec<String> {
+    let mut by_table: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in std::mem::take(&mut harvest.parquet) {
         match parquet_table(workspace, &path).await {
             Ok(name) => by_table.entry(name).or_default().push(path),
             Err(message) => harvest.problems.push(Problem::file(&path, message)),
         }
     }
+    let mut names = Vec::with_capacity(by_table.len());
     for (name, paths) in by_table {
-        if harvest.tables.contains_key(name.as_str()) {
-            harvest.problems.push(Problem::file(&paths[0], format!("{name} was read from other files already; query the Parquet files apart")));
-            continue;
-        }
         let locations: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-        let options = ParquetReadOptions::default().file_extension("");
-        match workspace.session().read_parquet(locations, options).await {
+        match workspace.session().read_parquet(locations, ParquetReadOptions::default().file_extension("")).await {
             Ok(frame) => {
-                let provider = frame.into_view();
-                let table = match TABLES.get(name.as_str()) {
-                    Some(schema) => Table::new(provider, columns(schema)),
-                    None => Table::infer(provider),
-                };
-                workspace.register(name.clone(), table);
-                cover(workspace, harvest, &name).await;
+                parts.entry(name.clone()).or_default().push(frame.into_view());
+                names.push(name);
             }
             Err(error) => harvest.problems.push(Problem::file(&paths[0], error.to_string())),
         }
     }
+    names
 }
 
 /// Tells the harvest at which times a directly read table has rows: they decide `now()` and the windows of a hunt.

@@ -3,12 +3,13 @@
 use crate::arrow_types::{array, arrow_type};
 use crate::functions::udf;
 use crate::lower::{Lowering, Rows, named, physical, reference};
+use crate::table::Table;
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::catalog::MemTable;
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::{Column as DfColumn, Result, TableReference, internal_err, not_impl_err};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast};
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ColumnId, Plan};
 use vidette_kql::{ScalarType, Value};
@@ -24,33 +25,55 @@ fn twin(column: &str) -> Option<&'static str> {
 impl Lowering<'_> {
     pub(crate) fn table(&mut self, name: &str, columns: &[Column]) -> Result<Rows> {
         let Some(table) = self.workspace.find(name) else { return internal_err!("the binder let the table {name} pass, which is not registered") };
+        let mut united: Option<LogicalPlanBuilder> = None;
+        for part in &table.parts {
+            let plan = self.table_part(table, part, columns)?;
+            united = Some(match united {
+                Some(all) => all.union(plan.build()?)?,
+                None => plan,
+            });
+        }
+        let Some(mut plan) = united else { return internal_err!("the table {name} has no parts") };
+        if let (Some((after, until)), Some(time)) = (self.seen_between(), self.window_time(columns)) {
+            let seen = reference(time).gt(after).and(reference(time).lt_eq(until));
+            plan = plan.filter(seen.or(reference(time).is_null()))?;
+        }
+        Ok(Rows { plan, order: Vec::new() })
+    }
+
+    /// The column that decides whether the clock's window shows a row.
+    fn window_time<'c>(&self, columns: &'c [Column]) -> Option<&'c Column> {
+        let time = |column: &&Column| matches!(column.name.as_str(), "TimeGenerated" | "Timestamp") && column.ty == ScalarType::DateTime;
+        if self.seen_between().is_some() { columns.iter().find(time) } else { None }
+    }
+
+    fn table_part(&mut self, table: &Table, part: &Arc<dyn TableProvider>, columns: &[Column]) -> Result<LogicalPlanBuilder> {
         let alias = self.hidden_name("t");
-        let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(table.provider.clone()), None)?;
-        let schema = table.provider.schema();
+        let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(part.clone()), None)?;
+        let schema = part.schema();
         let mut shown = Vec::with_capacity(columns.len());
-        let window_time =
-            columns.iter().find(|column| self.clock.window.is_some() && matches!(column.name.as_str(), "TimeGenerated" | "Timestamp") && column.ty == ScalarType::DateTime);
+        let window_time = self.window_time(columns);
         for column in columns {
             if !self.is_used(column) && Some(column) != window_time {
                 continue;
             }
-            let value = match schema.field_with_name(&column.name) {
-                Ok(field) => table.edge(Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), &column.name)), field, column.ty),
+            let stored = |field: &Field| table.edge(Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), field.name())), field, column.ty);
+            let mut value = match schema.field_with_name(&column.name) {
+                Ok(field) => stored(field),
                 // Known to Defender, absent in this file. XDR says `Timestamp`, Sentinel `TimeGenerated`: each stands in for the other.
                 Err(_) => match twin(&column.name).and_then(|name| schema.field_with_name(name).ok()) {
-                    Some(field) => table.edge(Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), field.name())), field, column.ty),
+                    Some(field) => stored(field),
                     None => Expr::Literal(crate::arrow_types::scalar(&Value::Null(column.ty)), None),
                 },
             };
+            if table.parts.len() > 1 && column.ty == ScalarType::String {
+                // A dictionary column of one part must not decide the type of all.
+                value = cast(value, arrow_type(column.ty));
+            }
             shown.push(value.alias(physical(column.id)));
         }
         self.at_least_one(&mut shown);
-        let mut plan = plan.project(shown)?;
-        if let (Some((after, until)), Some(time)) = (self.clock.window, window_time) {
-            let seen = reference(time).gt(lit(after)).and(reference(time).lt_eq(lit(until)));
-            plan = plan.filter(seen.or(reference(time).is_null()))?;
-        }
-        Ok(Rows { plan, order: Vec::new() })
+        plan.project(shown)
     }
 
     pub(crate) fn values(&mut self, columns: &[Column], rows: &[Vec<Value>]) -> Result<Rows> {

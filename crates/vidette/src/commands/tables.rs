@@ -3,6 +3,7 @@
 use crate::commands::Failure;
 use crate::output;
 use crate::workspace;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use vidette_engine::Clock;
 use vidette_telemetry::SIGNALS;
@@ -17,13 +18,8 @@ pub struct Options {
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     let loaded = workspace::load(&options.paths).await?;
     let mut rows = Vec::new();
-    let mut names: Vec<&str> = loaded.harvest.tables.keys().copied().collect();
-    for name in ["DeviceEvents", "DeviceNetworkEvents", "DeviceProcessEvents"] {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
+    let mut names: BTreeSet<&str> = ["DeviceEvents", "DeviceNetworkEvents", "DeviceProcessEvents"].into();
+    names.extend(loaded.with_rows.iter().map(String::as_str));
     for name in names {
         let query = format!("{name} | summarize Rows = count(), First = min(Timestamp), Last = max(Timestamp), Devices = dcount(DeviceName)");
         let fallback = format!("{name} | summarize Rows = count(), First = min(TimeGenerated), Last = max(TimeGenerated)");

@@ -2,16 +2,19 @@
 
 use crate::row::{Field, Row};
 use indexmap::IndexMap;
+use std::collections::HashSet;
 
-/// Entries kept of each kind; an entry is a few hundred bytes.
-const LIMIT: usize = 200_000;
+/// Entries kept of each kind; a process takes about 2 KiB, the others a few hundred bytes.
+const LIMIT: usize = 40_000;
+/// Names and starts kept of one entry.
+const LIMIT_PER_ENTRY: usize = 32;
 /// A name may be logged this much later than the connection it belongs to.
 const DNS_TOLERANCE_TICKS: i64 = 2 * 10_000_000;
 
 /// The columns of a process that rows about its actions want, named without their prefix.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
-    columns: Vec<(String, Field)>,
+    columns: Box<[(&'static str, Field)]>,
 }
 
 /// `DeviceProcessEvents` columns of the created process, and the `InitiatingProcess*` columns they fill elsewhere.
@@ -44,7 +47,7 @@ impl Process {
             ("FileName" | "FolderPath", Field::Text(text)) => Field::Text(text.to_lowercase()),
             (_, other) => other.clone(),
         };
-        let columns = PROCESS_COLUMNS.iter().filter_map(|(from, to)| row.get(from).map(|field| ((*to).to_owned(), lower(from, field)))).collect();
+        let columns = PROCESS_COLUMNS.iter().filter_map(|(from, to)| row.get(from).map(|field| (*to, lower(from, field)))).collect();
         Process { columns }
     }
 }
@@ -82,7 +85,7 @@ impl Context {
 
     /// Notes a process creation that Sysmon reported.
     pub fn started(&mut self, host: &str, process_id: i64, time_ticks: i64) {
-        self.starts.entry(key(&[host, &process_id.to_string()])).or_default().push(time_ticks);
+        note(self.starts.entry(key(&[host, &process_id.to_string()])).or_default(), time_ticks);
         trim(&mut self.starts);
     }
 
@@ -100,10 +103,7 @@ impl Context {
         if guid.is_empty() || name.is_empty() {
             return;
         }
-        let names = &mut self.answers.entry(key(&[host, guid, address])).or_default().names;
-        if !names.iter().any(|(known, _)| known == name) {
-            names.push((name.to_owned(), time_ticks));
-        }
+        note(&mut self.answers.entry(key(&[host, guid, address])).or_default().names, (name.to_owned(), time_ticks));
         trim(&mut self.answers);
     }
 
@@ -111,10 +111,12 @@ impl Context {
     pub fn merge(&mut self, other: Context) {
         self.processes.extend(other.processes);
         for (key, names) in other.answers {
-            self.answers.entry(key).or_default().names.extend(names.names);
+            let known = &mut self.answers.entry(key).or_default().names;
+            names.names.into_iter().for_each(|name| note(known, name));
         }
         for (key, times) in other.starts {
-            self.starts.entry(key).or_default().extend(times);
+            let known = self.starts.entry(key).or_default();
+            times.into_iter().for_each(|time| note(known, time));
         }
         trim(&mut self.processes);
         trim(&mut self.answers);
@@ -143,10 +145,12 @@ impl Context {
         let plain = address.strip_prefix("::ffff:").unwrap_or(&address);
         if let Some(names) = self.answers.get(&key(&[&row.links.host, &guid, plain])) {
             let mut known: Vec<&(String, i64)> = names.names.iter().filter(|(_, time)| *time <= row.links.time_ticks + DNS_TOLERANCE_TICKS).collect();
-            known.sort_by_key(|(_, time)| -time);
+            // The latest answer first; the order in which files were read must not show.
+            known.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
             if let Some((name, _)) = known.first() {
-                let others: Vec<serde_json::Value> = known.iter().map(|(name, _)| name.as_str().into()).collect();
                 let name = name.clone();
+                let mut seen = HashSet::new();
+                let others: Vec<serde_json::Value> = known.iter().filter(|(name, _)| seen.insert(name)).map(|(name, _)| name.as_str().into()).collect();
                 add(row, "UrlSource", "dns".into());
                 if others.len() > 1 {
                     add(row, "UrlCandidates", serde_json::Value::Array(others));
@@ -194,6 +198,17 @@ fn add(row: &mut Row, name: &str, value: serde_json::Value) {
     };
     bag.insert(name.to_owned(), value);
     row.set("AdditionalFields", Field::Json(serde_json::Value::Object(bag).to_string()));
+}
+
+/// Adds what is new, the oldest giving way.
+fn note<T: PartialEq>(known: &mut Vec<T>, new: T) {
+    if known.contains(&new) {
+        return;
+    }
+    if known.len() == LIMIT_PER_ENTRY {
+        known.remove(0);
+    }
+    known.push(new);
 }
 
 /// Drops the oldest tenth when there are too many.

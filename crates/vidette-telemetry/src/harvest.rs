@@ -16,11 +16,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 /// Rows of one batch.
 const BATCH_ROWS: usize = 8192;
 /// Rows that wait for events that tell more about them.
-const PENDING_ROWS: usize = 65_536;
+const PENDING_ROWS: usize = 24_576;
 /// Records a reader hands over at a time.
-const PARCEL_ROWS: usize = 2048;
+const PARCEL_ROWS: usize = 1024;
 /// Bytes of finished rows that stay in memory.
-pub const MEMORY_BUDGET_BYTES: usize = 96 << 20;
+pub const MEMORY_BUDGET_BYTES: usize = 64 << 20;
 
 /// Everything read.
 #[derive(Debug, Default)]

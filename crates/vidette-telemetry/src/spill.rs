@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// Rows of a row group: what a writer holds in memory, encoded.
-const ROW_GROUP_ROWS: usize = 32_768;
+const ROW_GROUP_ROWS: usize = 8192;
 
 /// Temporary files of one harvest, in the folder that `TMPDIR` names.
 #[derive(Debug)]

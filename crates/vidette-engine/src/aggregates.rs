@@ -3,6 +3,7 @@
 //! Each is a stock aggregate, and a finishing expression over its result.
 
 use crate::arrow_types::arrow_type;
+use crate::decimal;
 use crate::functions::udf;
 use crate::json;
 use arrow::array::{Array, AsArray, StringViewBuilder};
@@ -86,10 +87,12 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
         "dcount" | "count_distinct" => (stock::count_distinct(arguments.remove(0)), same()),
         "sum" => match argument_type {
             ScalarType::Real => (stock::sum(arguments.remove(0)), zero(ScalarValue::Float64(Some(0.0)))),
+            ScalarType::Decimal => (stock::sum(arguments.remove(0)), zero(ScalarValue::Decimal128(Some(0), 38, decimal::SCALE))),
             _ => (stock::sum(cast(arguments.remove(0), DataType::Int64)), zero(ScalarValue::Int64(Some(0)))),
         },
         "avg" => match ty {
             ScalarType::Real => (stock::avg(numeric(arguments.remove(0))), zero(ScalarValue::Float64(Some(f64::NAN)))),
+            ScalarType::Decimal => (stock::avg(arguments.remove(0)), as_type()),
             // A float cannot hold the ticks of today: the mean of times is taken in decimals.
             _ => (stock::avg(cast(arguments.remove(0), DataType::Decimal128(20, 0))), as_type()),
         },

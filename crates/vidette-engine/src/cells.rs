@@ -1,11 +1,12 @@
 //! Values one at a time: what row kernels read and give back.
 
 use crate::arrow_types::arrow_type;
+use crate::decimal;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Decimal128Array, Decimal128Builder, Float64Array, Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, StringViewArray, StringViewBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
@@ -17,6 +18,8 @@ pub enum Cell<'a> {
     Bool(bool),
     Long(i64),
     Real(f64),
+    /// As `decimal` says.
+    Decimal(i128),
     DateTime(i64),
     TimeSpan(i64),
     Guid(&'a str),
@@ -46,6 +49,7 @@ impl<'a> Cell<'a> {
         match self {
             Cell::Long(n) | Cell::DateTime(n) | Cell::TimeSpan(n) => Some(n),
             Cell::Real(n) => Some(n as i64),
+            Cell::Decimal(n) => decimal::to_long(n),
             Cell::Bool(b) => Some(i64::from(b)),
             _ => None,
         }
@@ -55,6 +59,7 @@ impl<'a> Cell<'a> {
         match self {
             Cell::Long(n) | Cell::DateTime(n) | Cell::TimeSpan(n) => Some(n as f64),
             Cell::Real(n) => Some(n),
+            Cell::Decimal(n) => Some(decimal::to_real(n)),
             Cell::Bool(b) => Some(f64::from(u8::from(b))),
             _ => None,
         }
@@ -68,6 +73,7 @@ pub enum Out {
     Bool(bool),
     Long(i64),
     Real(f64),
+    Decimal(i128),
     /// A string, a guid, or the JSON text of a dynamic.
     Text(String),
 }
@@ -107,6 +113,7 @@ enum Values {
     Int(Int32Array),
     Long(Int64Array),
     Real(Float64Array),
+    Decimal(Decimal128Array),
     Text(StringViewArray),
 }
 
@@ -121,6 +128,7 @@ impl Column {
             DataType::Int32 => Values::Int(array.as_primitive::<Int32Type>().clone()),
             DataType::Int64 => Values::Long(array.as_primitive::<Int64Type>().clone()),
             DataType::Float64 => Values::Real(array.as_primitive::<Float64Type>().clone()),
+            DataType::Decimal128(..) => Values::Decimal(array.as_primitive::<Decimal128Type>().clone()),
             _ => Values::Text(array.as_string_view().clone()),
         };
         Ok(Column { values, ty })
@@ -136,6 +144,7 @@ impl Column {
                 _ => Cell::Long(array.value(row)),
             },
             Values::Real(array) if array.is_valid(row) => Cell::Real(array.value(row)),
+            Values::Decimal(array) if array.is_valid(row) => Cell::Decimal(array.value(row)),
             Values::Text(array) if array.is_valid(row) => match self.ty {
                 ScalarType::Dynamic => Cell::Json(array.value(row)),
                 ScalarType::Guid => Cell::Guid(array.value(row)),
@@ -153,6 +162,7 @@ pub enum Builder {
     Int(Int32Builder),
     Long(Int64Builder),
     Real(Float64Builder),
+    Decimal(Decimal128Builder),
     /// Whether an absent value is `""` rather than null.
     Text(StringViewBuilder, bool),
 }
@@ -164,6 +174,7 @@ impl Builder {
             DataType::Int32 => Builder::Int(Int32Builder::with_capacity(rows)),
             DataType::Int64 => Builder::Long(Int64Builder::with_capacity(rows)),
             DataType::Float64 => Builder::Real(Float64Builder::with_capacity(rows)),
+            DataType::Decimal128(..) => Builder::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(decimal::TYPE)),
             _ => Builder::Text(StringViewBuilder::with_capacity(rows), ty == ScalarType::String),
         }
     }
@@ -181,6 +192,10 @@ impl Builder {
             (Builder::Real(builder), Out::Real(n)) => builder.append_value(n),
             (Builder::Real(builder), Out::Long(n)) => builder.append_value(n as f64),
             (Builder::Real(builder), _) => builder.append_null(),
+            (Builder::Decimal(builder), Out::Decimal(n)) => builder.append_value(n),
+            (Builder::Decimal(builder), Out::Long(n)) => builder.append_value(decimal::from_long(n)),
+            (Builder::Decimal(builder), Out::Real(n)) => builder.append_option(decimal::from_real(n)),
+            (Builder::Decimal(builder), _) => builder.append_null(),
             (Builder::Text(builder, _), Out::Text(text)) => builder.append_value(text),
             (Builder::Text(builder, true), _) => builder.append_value(""),
             (Builder::Text(builder, false), _) => builder.append_null(),
@@ -193,6 +208,7 @@ impl Builder {
             Builder::Int(mut builder) => Arc::new(builder.finish()),
             Builder::Long(mut builder) => Arc::new(builder.finish()),
             Builder::Real(mut builder) => Arc::new(builder.finish()),
+            Builder::Decimal(mut builder) => Arc::new(builder.finish()),
             Builder::Text(mut builder, _) => Arc::new(builder.finish()),
         }
     }

@@ -16,6 +16,7 @@
 mod aggregates;
 mod arrow_types;
 mod cells;
+mod decimal;
 mod functions;
 mod json;
 mod lower;
@@ -29,6 +30,6 @@ mod workspace;
 pub use arrow_types::arrow_type;
 pub use functions::function;
 pub use result::{QueryResult, ResultTable};
-pub use run::{Clock, Error};
+pub use run::{Clock, Error, Prepared};
 pub use table::Table;
 pub use workspace::{Checker, Workspace};

@@ -8,7 +8,7 @@ use crate::functions::{Body, find, udf};
 use crate::prune::{Weights, used_columns};
 use crate::run::{Instant, PlanClock};
 use crate::workspace::Workspace;
-use datafusion::common::{Column as DfColumn, Result, ScalarValue, internal_err, not_impl_err};
+use datafusion::common::{Column as DfColumn, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use std::collections::HashSet;
@@ -118,7 +118,6 @@ impl<'a> Lowering<'a> {
     /// A scalar expression over the columns of its input.
     pub(crate) fn expr(&self, expr: &bound::Expr) -> Result<Expr> {
         stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || match &expr.kind {
-            ExprKind::Literal(Value::Decimal(_) | Value::Null(ScalarType::Decimal)) => not_impl_err!("values of type decimal"),
             ExprKind::Literal(value) => Ok(Expr::Literal(scalar(value), None)),
             ExprKind::Column(id) => Ok(named(physical(*id))),
             ExprKind::Subquery(index) => match self.subqueries.get(*index) {

@@ -61,6 +61,7 @@ fn json(cell: Cell) -> Value {
         Cell::Long(n) => Value::from(n),
         Cell::Real(n) if n.is_finite() => crate::json::from_f64(n),
         Cell::Real(n) => Value::String(format_real(n)),
+        Cell::Decimal(n) => Value::String(crate::decimal::format(n)),
         Cell::DateTime(ticks) => Value::String(format_datetime(ticks)),
         Cell::TimeSpan(ticks) => Value::String(format_timespan(ticks)),
         Cell::Guid(text) | Cell::Text(text) => Value::String(text.to_owned()),

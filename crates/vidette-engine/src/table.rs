@@ -75,7 +75,8 @@ pub(crate) fn kusto_type(ty: &DataType) -> ScalarType {
         DataType::Boolean => ScalarType::Bool,
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => ScalarType::Int,
         DataType::UInt32 | DataType::Int64 | DataType::UInt64 => ScalarType::Long,
-        DataType::Float16 | DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..) => ScalarType::Real,
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => ScalarType::Real,
+        DataType::Decimal128(..) | DataType::Decimal256(..) => ScalarType::Decimal,
         DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => ScalarType::DateTime,
         _ => ScalarType::String,
     }

@@ -2,6 +2,7 @@
 
 use super::{ScalarFunction, rows, stock};
 use crate::cells::{Cell, Out};
+use crate::decimal;
 use crate::json;
 use serde_json::Value;
 use vidette_kql::ScalarType;
@@ -16,6 +17,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             Cell::Null => return Out::Null,
             Cell::Long(n) => return Out::Bool(n != 0),
             Cell::Real(n) => return Out::Bool(n != 0.0),
+            Cell::Decimal(n) => return Out::Bool(n != 0),
             other => display(other).to_ascii_lowercase(),
         };
         match text.trim() {
@@ -27,6 +29,20 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("toint", |a| Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok()))),
     rows("tolong", |a| Out::from(to_long(a[0]))),
     rows("toreal", |a| Out::from(to_real(a[0]))),
+    rows("todecimal", |a| {
+        let value = match a[0] {
+            Cell::Null => None,
+            Cell::Decimal(n) => Some(n),
+            Cell::Real(n) => decimal::from_real(n),
+            Cell::Text(_) | Cell::Guid(_) | Cell::Json(_) => decimal::parse(&display(a[0])),
+            other => other.long().map(decimal::from_long),
+        };
+        value.map_or(Out::Null, Out::Decimal)
+    }),
+    rows("decimal_bin", |a| match (a[0], a[1]) {
+        (Cell::Decimal(value), Cell::Decimal(size)) => decimal::floor_to(value, size).map_or(Out::Null, Out::Decimal),
+        _ => Out::Null,
+    }),
     rows("todatetime", |a| match a[0] {
         Cell::DateTime(ticks) => Out::Long(ticks),
         Cell::Long(ticks) => Out::from(Some(ticks).filter(|ticks| (0..=MAX_TICKS).contains(ticks))),
@@ -51,6 +67,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             Cell::Bool(_) => "bool",
             Cell::Long(_) => "long",
             Cell::Real(_) => "real",
+            Cell::Decimal(_) => "decimal",
             Cell::DateTime(_) => "datetime",
             Cell::TimeSpan(_) => "timespan",
             Cell::Guid(_) => "guid",
@@ -89,6 +106,7 @@ pub(crate) fn display(cell: Cell) -> String {
         Cell::Bool(b) => b.to_string(),
         Cell::Long(n) => n.to_string(),
         Cell::Real(n) => format_real(n),
+        Cell::Decimal(n) => decimal::format(n),
         Cell::DateTime(ticks) => format_datetime(ticks),
         Cell::TimeSpan(ticks) => format_timespan(ticks),
         Cell::Guid(text) | Cell::Text(text) => text.to_owned(),
@@ -117,6 +135,7 @@ pub(crate) fn to_long(cell: Cell) -> Option<i64> {
         Cell::Long(n) | Cell::DateTime(n) | Cell::TimeSpan(n) => Some(n),
         Cell::Real(n) => (n.is_finite() && n.abs() < 9.3e18).then_some(n as i64),
         Cell::Bool(b) => Some(i64::from(b)),
+        Cell::Decimal(n) => decimal::to_long(n),
         other => {
             let text = display(other);
             let text = text.trim();

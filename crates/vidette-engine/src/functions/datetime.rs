@@ -16,7 +16,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let size = a.pop().unwrap_or_else(|| lit(1i64));
         let value = a.pop().unwrap_or_else(|| lit(1i64));
         match (types[0], &size) {
-            (ScalarType::Real | ScalarType::Decimal, _) => floor(value / size.clone()) * size,
+            (ScalarType::Decimal, _) => super::udf::call("decimal_bin", &[ScalarType::Decimal; 2], ScalarType::Decimal, vec![value, size]),
+            (ScalarType::Real, _) => floor(value / size.clone()) * size,
             (_, Expr::Literal(datafusion::common::ScalarValue::Int64(Some(n)), _)) if *n > 0 => value.clone() - ((value % size.clone() + size.clone()) % size),
             _ => super::udf::call("bin_checked", types, types[0], vec![value, size]),
         }

@@ -2,7 +2,8 @@
 //! `scalar-data-types/null-values`.
 
 use super::{ScalarFunction, rows, stock};
-use crate::cells::Out;
+use crate::cells::{Cell, Out};
+use crate::decimal;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit, not, when};
 use datafusion::prelude::coalesce;
@@ -18,12 +19,15 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     stock("<=", |_, a| pair(a, Expr::lt_eq)),
     stock(">", |_, a| pair(a, Expr::gt)),
     stock(">=", |_, a| pair(a, Expr::gt_eq)),
-    stock("+", |_, a| pair(a, |l, r| l + r)),
-    stock("-", |_, a| pair(a, |l, r| l - r)),
+    stock("+", |types, a| in_decimals(types, pair(a, |l, r| l + r))),
+    stock("-", |types, a| in_decimals(types, pair(a, |l, r| l - r))),
     stock("*", multiply),
     stock("/", divide),
+    rows("decimal_multiply", |a| decimals(a, decimal::multiply)),
+    rows("decimal_divide", |a| decimals(a, decimal::divide)),
     rows("%", |a| match (a[0], a[1]) {
-        (l, r) if matches!(l, crate::cells::Cell::Real(_)) => match (l.real(), r.real()) {
+        (Cell::Decimal(l), Cell::Decimal(r)) => l.checked_rem_euclid(r).map_or(Out::Null, Out::Decimal),
+        (l, r) if matches!(l, Cell::Real(_)) => match (l.real(), r.real()) {
             (Some(l), Some(r)) => Out::Real(l - r * (l / r).floor()),
             _ => Out::Null,
         },
@@ -35,13 +39,25 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     stock("negate", |types, mut a| {
         let operand = a.remove(0);
         match types[0] {
-            ScalarType::Real | ScalarType::Decimal => lit(-1.0) * operand,
+            ScalarType::Real => lit(-1.0) * operand,
             _ => Expr::Negative(Box::new(operand)),
         }
     }),
     stock("in", membership),
     stock("!in", |types, a| not(membership(types, a))),
 ];
+
+/// Sums of decimals grow by a digit in Arrow; Kusto's keep their type.
+fn in_decimals(types: &[ScalarType], sum: Expr) -> Expr {
+    if types[0] == ScalarType::Decimal { datafusion::logical_expr::cast(sum, decimal::TYPE) } else { sum }
+}
+
+fn decimals(a: &[Cell], combine: fn(i128, i128) -> Option<i128>) -> Out {
+    match (a[0], a[1]) {
+        (Cell::Decimal(left), Cell::Decimal(right)) => combine(left, right).map_or(Out::Null, Out::Decimal),
+        _ => Out::Null,
+    }
+}
 
 fn pair(mut operands: Vec<Expr>, combine: fn(Expr, Expr) -> Expr) -> Expr {
     let right = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
@@ -106,6 +122,7 @@ fn multiply(types: &[ScalarType], operands: Vec<Expr>) -> Expr {
             let reals = operands.into_iter().map(to_real).collect();
             to_long(pair(reals, |l, r| l * r))
         }
+        (ScalarType::Decimal, _) => super::udf::call("decimal_multiply", &[ScalarType::Decimal; 2], ScalarType::Decimal, operands),
         _ => pair(operands, |l, r| l * r),
     }
 }
@@ -124,6 +141,7 @@ fn divide(types: &[ScalarType], mut operands: Vec<Expr>) -> Expr {
         }
         (ScalarType::TimeSpan, ScalarType::Real) => to_long(pair(operands.into_iter().map(to_real).collect(), |l, r| l / r)),
         (ScalarType::TimeSpan | ScalarType::DateTime, _) => pair(operands.into_iter().map(to_real).collect(), |l, r| l / r),
+        (ScalarType::Decimal, _) => super::udf::call("decimal_divide", &[ScalarType::Decimal; 2], ScalarType::Decimal, operands),
         _ => pair(operands, |l, r| l / r),
     }
 }

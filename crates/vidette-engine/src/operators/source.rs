@@ -7,7 +7,7 @@ use crate::table::Table;
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::{MemTable, TableProvider};
-use datafusion::common::{Column as DfColumn, Result, TableReference, internal_err, not_impl_err};
+use datafusion::common::{Column as DfColumn, Result, TableReference, internal_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast};
 use std::sync::Arc;
@@ -79,9 +79,6 @@ impl Lowering<'_> {
     pub(crate) fn values(&mut self, columns: &[Column], rows: &[Vec<Value>]) -> Result<Rows> {
         if columns.is_empty() {
             return Ok(Rows { plan: LogicalPlanBuilder::empty(!rows.is_empty()), order: Vec::new() });
-        }
-        if columns.iter().any(|column| column.ty == ScalarType::Decimal) {
-            return not_impl_err!("values of type decimal");
         }
         let fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), arrow_type(column.ty), column.ty != ScalarType::String)).collect();
         let arrays = columns.iter().enumerate().map(|(at, column)| array(column.ty, rows.iter().map(|row| &row[at]))).collect();

@@ -13,6 +13,7 @@ mod ip;
 mod mathematical;
 mod operators;
 mod parsing;
+mod series;
 mod string;
 mod terms;
 pub(crate) mod udf;
@@ -69,6 +70,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     string::FUNCTIONS,
     parsing::FUNCTIONS,
     ip::FUNCTIONS,
+    series::FUNCTIONS,
 ];
 
 /// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.

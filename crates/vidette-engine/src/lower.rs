@@ -13,7 +13,6 @@ use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use std::collections::HashSet;
 use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
-use vidette_kql::{ScalarType, Value};
 
 /// Rows, and the order they should be seen in.
 pub(crate) struct Rows {

@@ -7,6 +7,7 @@ mod functions;
 pub(crate) mod naming;
 mod signatures;
 mod special_forms;
+mod tuples;
 pub(crate) mod statements;
 pub(crate) mod tables;
 

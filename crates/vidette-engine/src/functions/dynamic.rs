@@ -175,7 +175,6 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         tree_paths(&document, String::new(), &mut paths);
         Out::Text(json::write(&Value::Array(paths.into_iter().map(Value::String).collect())))
     }),
-    rows("series_sum", |a| Out::from(a[0].json().and_then(json::numbers).map(|numbers| numbers.into_iter().flatten().sum::<f64>()))),
     // Kernels of aggregates and of `mv-expand`.
     rows("make_bag", |a| {
         let mut merged = Map::new();

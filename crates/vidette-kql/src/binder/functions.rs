@@ -2,6 +2,7 @@
 
 use super::expressions::{broken, common_type, widest};
 use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS};
+use super::tuples::tuple;
 use super::{Binder, Binding, Bound, Environment, naming};
 use crate::bound::{Aggregate, Expr, ExprKind, Subquery};
 use crate::catalog::Feature;
@@ -281,6 +282,11 @@ impl Binder<'_> {
         for (index, (argument, at)) in bound.into_iter().enumerate() {
             let ty = overload.parameter(index, count).map_or("Scalar", |parameter| parameter.ty);
             converted.push(self.adapt(function, argument, ty, at));
+        }
+        if let Some(elements) = tuple(function) {
+            // Where one value is wanted, it is the first.
+            let call = Expr { kind: ExprKind::Call { function: function.to_owned(), arguments: Arc::new(converted), span }, ty: ScalarType::Dynamic };
+            return Bound::Scalar(self.tuple_element(&call, 0, elements[0].1));
         }
         let ty = result_type.unwrap_or_else(|| self.result_type(function, overload, &converted));
         let call = Expr { kind: ExprKind::Call { function: function.to_owned(), arguments: Arc::new(converted), span }, ty };

@@ -31,7 +31,7 @@ impl Extend {
 pub(super) fn extend(binder: &mut Binder, input: Relation, columns: &[Expr]) -> Relation {
     let mut names = Names::with(input.columns.iter().map(|column| column.name.clone()));
     let mut result: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
-    let bound = binder.with_row(&input.columns, |binder| columns.iter().map(|column| binder.named_scalar(column)).collect::<Vec<_>>());
+    let bound = binder.with_row(&input.columns, |binder| columns.iter().flat_map(|column| binder.named_scalars(column)).collect::<Vec<_>>());
     for (name, value) in bound {
         let name = name.unwrap_or_else(|| names.numbered());
         let column = binder.column(name.clone(), value.ty);

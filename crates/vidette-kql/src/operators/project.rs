@@ -31,18 +31,19 @@ impl Project {
         let mut names = Names::default();
         let mut result = Vec::with_capacity(self.columns.len());
         for expr in &self.columns {
-            let (name, value) = binder.with_row(&input.columns, |binder| binder.named_scalar(expr));
             let plain = matches!(expr.kind, ExprKind::Name(_) | ExprKind::Named { .. });
-            let name = match name {
-                Some(name) if names.take(&name) => name,
-                Some(name) if plain => {
-                    binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{name}` is already declared"), expr.span, "declared twice");
-                    continue;
-                }
-                Some(name) => names.unique(&name),
-                None => names.numbered(),
-            };
-            result.push((binder.column(name, value.ty), value));
+            for (name, value) in binder.with_row(&input.columns, |binder| binder.named_scalars(expr)) {
+                let name = match name {
+                    Some(name) if names.take(&name) => name,
+                    Some(name) if plain => {
+                        binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{name}` is already declared"), expr.span, "declared twice");
+                        continue;
+                    }
+                    Some(name) => names.unique(&name),
+                    None => names.numbered(),
+                };
+                result.push((binder.column(name, value.ty), value));
+            }
         }
         Some(binder.project(input, result))
     }

@@ -1,0 +1,94 @@
+//! Functions of several results, such as `series_stats`: in `extend` and `project` each becomes a column.
+
+use super::{Binder, naming};
+use crate::bound::{Expr, ExprKind};
+use crate::syntax::{self, ExprKind as Syntax};
+use crate::types::{ScalarType, Value};
+
+use ScalarType::{Dynamic, Long, Real};
+
+type Elements = &'static [(&'static str, ScalarType)];
+
+/// The results of each such function: the end of the column's name, and its type.
+const TUPLES: &[(&str, Elements)] = &[
+    ("series_stats", &[("min", Real), ("min_idx", Long), ("max", Real), ("max_idx", Long), ("avg", Real), ("stdev", Real), ("variance", Real)]),
+    ("series_fft", &[("real", Dynamic), ("imag", Dynamic)]),
+    ("series_ifft", &[("real", Dynamic), ("imag", Dynamic)]),
+    ("series_fit_line", &[("rsquare", Real), ("slope", Real), ("variance", Real), ("rvariance", Real), ("interception", Real), ("line_fit", Dynamic)]),
+    (
+        "series_fit_2lines",
+        &[
+            ("rsquare", Real),
+            ("split_idx", Long),
+            ("variance", Real),
+            ("rvariance", Real),
+            ("line_fit", Dynamic),
+            ("right_rsquare", Real),
+            ("right_slope", Real),
+            ("right_interception", Real),
+            ("right_variance", Real),
+            ("right_rvariance", Real),
+            ("left_rsquare", Real),
+            ("left_slope", Real),
+            ("left_interception", Real),
+            ("left_variance", Real),
+            ("left_rvariance", Real),
+        ],
+    ),
+    ("series_fit_poly", &[("rsquare", Real), ("coefficients", Dynamic), ("variance", Real), ("rvariance", Real), ("poly_fit", Dynamic)]),
+    ("series_periods_detect", &[("periods", Dynamic), ("scores", Dynamic)]),
+    ("series_periods_validate", &[("periods", Dynamic), ("scores", Dynamic)]),
+    ("series_decompose", &[("baseline", Dynamic), ("seasonal", Dynamic), ("trend", Dynamic), ("residual", Dynamic)]),
+    ("series_decompose_forecast", &[("baseline", Dynamic), ("seasonal", Dynamic), ("trend", Dynamic), ("residual", Dynamic)]),
+    ("series_decompose_anomalies", &[("ad_flag", Dynamic), ("ad_score", Dynamic), ("baseline", Dynamic)]),
+];
+
+pub(super) fn tuple(function: &str) -> Option<Elements> {
+    TUPLES.iter().find(|(name, _)| *name == function).map(|(_, elements)| *elements)
+}
+
+impl Binder<'_> {
+    pub(super) fn tuple_element(&mut self, call: &Expr, at: i64, ty: ScalarType) -> Expr {
+        let element = Expr::call("path", Dynamic, vec![call.clone(), Expr::literal(Value::Long(at))]);
+        self.convert(element, ty)
+    }
+
+    /// The columns an expression of `extend` or `project` makes: one, or all results of a function of several.
+    ///
+    /// The names are explicit for the first ones, then automatic; `None` is a numbered one.
+    pub(crate) fn named_scalars(&mut self, expr: &syntax::Expr) -> Vec<(Option<String>, Expr)> {
+        let (explicit, value): (&[syntax::Name], &syntax::Expr) = match &expr.kind {
+            Syntax::Named { names, value } => (names, value),
+            _ => (&[], expr),
+        };
+        let elements = match &value.kind {
+            Syntax::Call { name, .. } if self.lookup(&name.node).is_none() => tuple(&name.node).map(|elements| (&name.node, elements)),
+            _ => None,
+        };
+        let (Some((function, elements)), Syntax::Call { arguments, .. }) = (elements, &value.kind) else { return vec![self.named_scalar(expr)] };
+        let first = self.scalar(value);
+        let Some(call) = innermost(&first, function) else { return vec![(explicit.first().map(|name| name.node.clone()), first)] };
+        if explicit.len() > elements.len() {
+            self.error("KS149", format!("the function has {} results", elements.len()), explicit[elements.len()].span, "one name too many");
+        }
+        let argument = arguments.first().and_then(naming::automatic_name).unwrap_or_default();
+        let mut columns = Vec::with_capacity(elements.len());
+        for (at, (suffix, ty)) in elements.iter().enumerate() {
+            let name = explicit.get(at).map_or_else(|| format!("{function}_{argument}_{suffix}"), |name| name.node.clone());
+            columns.push((Some(name), self.tuple_element(&call, at as i64, *ty)));
+        }
+        columns
+    }
+}
+
+/// The call of `function` below conversions.
+fn innermost(expr: &Expr, function: &str) -> Option<Expr> {
+    let mut expr = expr;
+    loop {
+        match &expr.kind {
+            ExprKind::Call { function: name, .. } if name == function => return Some(expr.clone()),
+            ExprKind::Call { arguments, .. } => expr = arguments.first()?,
+            _ => return None,
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::decimal;
 use crate::functions::udf;
 use crate::json;
 use arrow::array::{Array, AsArray, StringViewBuilder};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, i256};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::functions_aggregate::expr_fn as stock;
 use datafusion::logical_expr::expr::Sort;
@@ -87,7 +87,7 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
         "dcount" | "count_distinct" => (stock::count_distinct(arguments.remove(0)), same()),
         "sum" => match argument_type {
             ScalarType::Real => (stock::sum(arguments.remove(0)), zero(ScalarValue::Float64(Some(0.0)))),
-            ScalarType::Decimal => (stock::sum(arguments.remove(0)), zero(ScalarValue::Decimal128(Some(0), 38, decimal::SCALE))),
+            ScalarType::Decimal => (stock::sum(arguments.remove(0)), zero(ScalarValue::Decimal256(Some(i256::ZERO), decimal::PRECISION, decimal::SCALE))),
             _ => (stock::sum(cast(arguments.remove(0), DataType::Int64)), zero(ScalarValue::Int64(Some(0)))),
         },
         "avg" => match ty {

@@ -1,7 +1,7 @@
 //! How Kusto's types ride in Arrow: the one place that says so. See `ARCHITECTURE.md`, "Representation".
 
 use crate::decimal;
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, StringViewArray};
+use arrow::array::{ArrayRef, BooleanArray, Decimal256Array, Float64Array, Int32Array, Int64Array, StringViewArray};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) fn scalar(value: &Value) -> ScalarValue {
         Value::Int(n) => ScalarValue::Int32(Some(*n)),
         Value::Long(n) | Value::DateTime(n) | Value::TimeSpan(n) => ScalarValue::Int64(Some(*n)),
         Value::Real(n) => ScalarValue::Float64(Some(*n)),
-        Value::Decimal(text) => ScalarValue::Decimal128(decimal::parse(text), 38, decimal::SCALE),
+        Value::Decimal(text) => ScalarValue::Decimal256(decimal::parse(text), decimal::PRECISION, decimal::SCALE),
         Value::Guid(text) | Value::String(text) | Value::Dynamic(text) => ScalarValue::Utf8View(Some(text.clone())),
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn null(ty: ScalarType) -> ScalarValue {
         ScalarType::Int => ScalarValue::Int32(None),
         ScalarType::Long | ScalarType::DateTime | ScalarType::TimeSpan => ScalarValue::Int64(None),
         ScalarType::Real => ScalarValue::Float64(None),
-        ScalarType::Decimal => ScalarValue::Decimal128(None, 38, decimal::SCALE),
+        ScalarType::Decimal => ScalarValue::Decimal256(None, decimal::PRECISION, decimal::SCALE),
         ScalarType::Guid | ScalarType::String | ScalarType::Dynamic => ScalarValue::Utf8View(None),
     }
 }
@@ -59,12 +59,12 @@ pub(crate) fn array<'a>(ty: ScalarType, values: impl Iterator<Item = &'a Value>)
             Value::Real(n) => Some(*n),
             _ => None,
         }))),
-        DataType::Decimal128(..) => {
+        DataType::Decimal256(..) => {
             let values = values.map(|value| match value {
                 Value::Decimal(text) => decimal::parse(text),
                 _ => None,
             });
-            Arc::new(Decimal128Array::from_iter(values).with_data_type(decimal::TYPE))
+            Arc::new(Decimal256Array::from_iter(values).with_data_type(decimal::TYPE))
         }
         DataType::Int64 => Arc::new(Int64Array::from_iter(values.map(|value| match value {
             Value::Long(n) | Value::DateTime(n) | Value::TimeSpan(n) => Some(*n),

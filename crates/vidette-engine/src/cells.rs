@@ -3,10 +3,11 @@
 use crate::arrow_types::arrow_type;
 use crate::decimal;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Decimal128Array, Decimal128Builder, Float64Array, Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Decimal256Array, Decimal256Builder, Float64Array, Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder,
+    StringViewArray, StringViewBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
@@ -19,7 +20,7 @@ pub enum Cell<'a> {
     Long(i64),
     Real(f64),
     /// As `decimal` says.
-    Decimal(i128),
+    Decimal(i256),
     DateTime(i64),
     TimeSpan(i64),
     Guid(&'a str),
@@ -73,7 +74,7 @@ pub enum Out {
     Bool(bool),
     Long(i64),
     Real(f64),
-    Decimal(i128),
+    Decimal(i256),
     /// A string, a guid, or the JSON text of a dynamic.
     Text(String),
 }
@@ -113,7 +114,7 @@ enum Values {
     Int(Int32Array),
     Long(Int64Array),
     Real(Float64Array),
-    Decimal(Decimal128Array),
+    Decimal(Decimal256Array),
     Text(StringViewArray),
 }
 
@@ -128,7 +129,7 @@ impl Column {
             DataType::Int32 => Values::Int(array.as_primitive::<Int32Type>().clone()),
             DataType::Int64 => Values::Long(array.as_primitive::<Int64Type>().clone()),
             DataType::Float64 => Values::Real(array.as_primitive::<Float64Type>().clone()),
-            DataType::Decimal128(..) => Values::Decimal(array.as_primitive::<Decimal128Type>().clone()),
+            DataType::Decimal256(..) => Values::Decimal(array.as_primitive::<Decimal256Type>().clone()),
             _ => Values::Text(array.as_string_view().clone()),
         };
         Ok(Column { values, ty })
@@ -162,7 +163,7 @@ pub enum Builder {
     Int(Int32Builder),
     Long(Int64Builder),
     Real(Float64Builder),
-    Decimal(Decimal128Builder),
+    Decimal(Decimal256Builder),
     /// Whether an absent value is `""` rather than null.
     Text(StringViewBuilder, bool),
 }
@@ -174,7 +175,7 @@ impl Builder {
             DataType::Int32 => Builder::Int(Int32Builder::with_capacity(rows)),
             DataType::Int64 => Builder::Long(Int64Builder::with_capacity(rows)),
             DataType::Float64 => Builder::Real(Float64Builder::with_capacity(rows)),
-            DataType::Decimal128(..) => Builder::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(decimal::TYPE)),
+            DataType::Decimal256(..) => Builder::Decimal(Decimal256Builder::with_capacity(rows).with_data_type(decimal::TYPE)),
             _ => Builder::Text(StringViewBuilder::with_capacity(rows), ty == ScalarType::String),
         }
     }

@@ -17,6 +17,8 @@ mod series;
 mod string;
 mod terms;
 pub(crate) mod udf;
+mod units;
+mod xml;
 
 pub(crate) use conversion::display;
 
@@ -71,6 +73,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     parsing::FUNCTIONS,
     ip::FUNCTIONS,
     series::FUNCTIONS,
+    units::FUNCTIONS,
 ];
 
 /// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.

@@ -7,9 +7,9 @@ mod functions;
 pub(crate) mod naming;
 mod signatures;
 mod special_forms;
-mod tuples;
 pub(crate) mod statements;
 pub(crate) mod tables;
+mod tuples;
 
 use crate::bound::{Aggregate, Column, ColumnId, Expr, Plan, Query, Render, Subquery};
 use crate::catalog::{Catalog, Feature};

@@ -17,7 +17,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             Cell::Null => return Out::Null,
             Cell::Long(n) => return Out::Bool(n != 0),
             Cell::Real(n) => return Out::Bool(n != 0.0),
-            Cell::Decimal(n) => return Out::Bool(n != 0),
+            Cell::Decimal(n) => return Out::Bool(n != arrow::datatypes::i256::ZERO),
             other => display(other).to_ascii_lowercase(),
         };
         match text.trim() {

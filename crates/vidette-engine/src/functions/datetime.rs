@@ -26,6 +26,28 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (Some(value), Some(size)) if size > 0 => Out::Long(value.div_euclid(size) * size),
         _ => Out::Null,
     }),
+    rows("datetime_utc_to_local", |a| {
+        in_zone(a, |zone, ticks| {
+            let offset = zone.to_offset(timestamp(ticks)?);
+            Some(ticks + i64::from(offset.seconds()) * TICKS_PER_SECOND)
+        })
+    }),
+    rows("datetime_local_to_utc", |a| {
+        in_zone(a, |zone, ticks| {
+            // Of two moments with this local time the earlier one; a time that a clock skips is its gap's start.
+            let local = jiff::tz::Offset::UTC.to_datetime(timestamp(ticks)?);
+            let offset = match zone.to_ambiguous_timestamp(local).offset() {
+                jiff::tz::AmbiguousOffset::Unambiguous { offset } => offset,
+                jiff::tz::AmbiguousOffset::Gap { after, .. } => after,
+                jiff::tz::AmbiguousOffset::Fold { before, .. } => before,
+            };
+            Some(ticks - i64::from(offset.seconds()) * TICKS_PER_SECOND)
+        })
+    }),
+    rows("datetime_list_timezones", |_| {
+        let names: Vec<serde_json::Value> = jiff::tz::db().available().map(|name| name.to_string().into()).collect();
+        Out::Text(crate::json::write(&serde_json::Value::Array(names)))
+    }),
     rows("bin_at", |a| match (a[0], a[1], a[2]) {
         (Cell::Real(_), ..) | (_, Cell::Real(_), _) | (.., Cell::Real(_)) if !matches!(a[0], Cell::TimeSpan(_) | Cell::DateTime(_)) => {
             match (a[0].real(), a[1].real(), a[2].real()) {
@@ -274,4 +296,17 @@ fn format_pattern(pattern: &str, ticks: i64, is_datetime: bool) -> Option<String
         }
     }
     Some(out)
+}
+
+fn timestamp(ticks: i64) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_second((ticks - UNIX_EPOCH_TICKS).div_euclid(TICKS_PER_SECOND)).ok()
+}
+
+/// Null for a zone that the IANA database does not know.
+fn in_zone(a: &[Cell], convert: impl Fn(&jiff::tz::TimeZone, i64) -> Option<i64>) -> Out {
+    let Cell::DateTime(ticks) = a[0] else { return Out::Null };
+    match jiff::tz::TimeZone::get(a[1].text()) {
+        Ok(zone) => Out::from(convert(&zone, ticks)),
+        Err(_) => Out::Null,
+    }
 }

@@ -7,6 +7,12 @@ use crate::json;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    // No database of addresses comes with the engine: no address is known, as for addresses that Kusto does not know.
+    rows("geo_info_from_ip_address", |_| Out::Text("{}".to_owned())),
+    rows("ipv4_range_to_cidr_list", |a| match (a[0].text().parse::<Ipv4Addr>(), a[1].text().parse::<Ipv4Addr>()) {
+        (Ok(first), Ok(last)) => Out::Text(crate::json::write(&serde_json::Value::Array(cidrs(first.into(), last.into())))),
+        _ => Out::Null,
+    }),
     rows("parse_ipv4", |a| Out::from(parse_v4(a[0].text()).map(|(address, prefix)| i64::from(mask(address, prefix))))),
     rows("parse_ipv4_mask", |a| match (parse_v4(a[0].text()), a[1].long()) {
         (Some((address, prefix)), Some(bits)) if (0..=32).contains(&bits) => Out::Long(i64::from(mask(address, prefix.min(bits as u32)))),
@@ -168,4 +174,18 @@ fn has_v4_prefix(text: &str, prefix: &str) -> bool {
     let whole = prefix.parse::<Ipv4Addr>().is_ok();
     let valid = whole || prefix.ends_with('.') && (1..=3).contains(&prefix.matches('.').count());
     valid && addresses(text).any(|found| if whole { found == prefix } else { found.starts_with(prefix) })
+}
+
+/// The fewest networks that cover the range.
+fn cidrs(first: u32, last: u32) -> Vec<serde_json::Value> {
+    let (mut at, end) = (u64::from(first), u64::from(last));
+    let mut networks = Vec::new();
+    while at <= end {
+        let aligned = if at == 0 { 32 } else { at.trailing_zeros().min(32) };
+        let fitting = (end - at + 1).ilog2();
+        let bits = aligned.min(fitting);
+        networks.push(format!("{}/{}", Ipv4Addr::from(at as u32), 32 - bits).into());
+        at += 1 << bits;
+    }
+    networks
 }

@@ -5,6 +5,8 @@ use super::{ScalarFunction, rows, stock};
 use crate::cells::{Cell, Out};
 use datafusion::functions::math::expr_fn as math;
 use datafusion::logical_expr::lit;
+use statrs::distribution::{Beta, Continuous, ContinuousCDF, StudentsT};
+use statrs::function::{erf, gamma};
 use vidette_kql::ScalarType;
 
 /// A function of one real number.
@@ -65,6 +67,21 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (Some(y), Some(x)) => Out::Real(y.atan2(x)),
         _ => Out::Null,
     }),
+    rows("erf", |a| Out::from(a[0].real().map(erf::erf))),
+    rows("erfc", |a| Out::from(a[0].real().map(erf::erfc))),
+    rows("gamma", |a| Out::from(a[0].real().map(gamma::gamma).map(whole_if_near))),
+    rows("loggamma", |a| Out::from(a[0].real().map(gamma::ln_gamma))),
+    rows("beta_cdf", |a| match (a[1].real(), a[2].real()) {
+        // Its page says NaN; Kusto's emulator gives 1.
+        (Some(alpha), Some(beta)) if alpha <= 0.0 || beta <= 0.0 => Out::Real(1.0),
+        _ => distribution(a, |beta, x| if (0.0..=1.0).contains(&x) { beta.cdf(x) } else { f64::NAN }),
+    }),
+    rows("beta_pdf", |a| distribution(a, |beta, x| if (0.0..=1.0).contains(&x) { beta.pdf(x) } else { f64::NAN })),
+    rows("beta_inv", |a| match a[0].real() {
+        Some(p) if !(0.0..=1.0).contains(&p) => Out::Null,
+        _ => distribution(a, |beta, p| beta.inverse_cdf(p)),
+    }),
+    rows("welch_test", welch_test),
     rows("isnan", |a| Out::from(a[0].real().map(f64::is_nan))),
     rows("isinf", |a| Out::from(a[0].real().map(f64::is_infinite))),
     rows("isfinite", |a| Out::from(a[0].real().map(f64::is_finite))),
@@ -76,6 +93,32 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         }
     }),
 ];
+
+/// The function of the beta distribution with the second and third argument; NaN when they are not positive.
+fn distribution(a: &[Cell], body: fn(&Beta, f64) -> f64) -> Out {
+    match (a[0].real(), a[1].real(), a[2].real()) {
+        (Some(x), Some(alpha), Some(beta)) => Out::Real(Beta::new(alpha, beta).map_or(f64::NAN, |beta| body(&beta, x))),
+        _ => Out::Null,
+    }
+}
+
+/// Factorials are whole numbers.
+fn whole_if_near(value: f64) -> f64 {
+    if value.abs() < 1e15 && (value - value.round()).abs() < value.abs() * 1e-13 { value.round() } else { value }
+}
+
+/// The two-sided p-value that both samples have the same mean. Kusto docs: `welch-test-function`.
+fn welch_test(a: &[Cell]) -> Out {
+    let numbers: Option<Vec<f64>> = a.iter().map(|cell| cell.real()).collect();
+    let Some([mean1, variance1, count1, mean2, variance2, count2]) = numbers.as_deref().and_then(|n| <&[f64; 6]>::try_from(n).ok()) else { return Out::Null };
+    let (first, second) = (variance1 / count1, variance2 / count2);
+    let freedom = (first + second).powi(2) / (first.powi(2) / (count1 - 1.0) + second.powi(2) / (count2 - 1.0));
+    let t = (mean1 - mean2) / (first + second).sqrt();
+    match StudentsT::new(0.0, 1.0, freedom) {
+        Ok(distribution) => Out::Real(2.0 * distribution.cdf(-t.abs())),
+        Err(_) => Out::Real(f64::NAN),
+    }
+}
 
 /// Half away from zero, as the docs' examples show.
 fn round_to(value: f64, digits: i64) -> f64 {

@@ -4,6 +4,7 @@
 use super::{ScalarFunction, rows, stock};
 use crate::cells::{Cell, Out};
 use crate::decimal;
+use arrow::datatypes::i256;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit, not, when};
 use datafusion::prelude::coalesce;
@@ -26,7 +27,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("decimal_multiply", |a| decimals(a, decimal::multiply)),
     rows("decimal_divide", |a| decimals(a, decimal::divide)),
     rows("%", |a| match (a[0], a[1]) {
-        (Cell::Decimal(l), Cell::Decimal(r)) => l.checked_rem_euclid(r).map_or(Out::Null, Out::Decimal),
+        (Cell::Decimal(l), Cell::Decimal(r)) => decimal::remainder(l, r).map_or(Out::Null, Out::Decimal),
         (l, r) if matches!(l, Cell::Real(_)) => match (l.real(), r.real()) {
             (Some(l), Some(r)) => Out::Real(l - r * (l / r).floor()),
             _ => Out::Null,
@@ -52,7 +53,7 @@ fn in_decimals(types: &[ScalarType], sum: Expr) -> Expr {
     if types[0] == ScalarType::Decimal { datafusion::logical_expr::cast(sum, decimal::TYPE) } else { sum }
 }
 
-fn decimals(a: &[Cell], combine: fn(i128, i128) -> Option<i128>) -> Out {
+fn decimals(a: &[Cell], combine: fn(i256, i256) -> Option<i256>) -> Out {
     match (a[0], a[1]) {
         (Cell::Decimal(left), Cell::Decimal(right)) => combine(left, right).map_or(Out::Null, Out::Decimal),
         _ => Out::Null,

@@ -30,8 +30,20 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         }
         Out::Text(json::write(&Value::Array(split_windows(a[0].text()).into_iter().map(Value::String).collect())))
     }),
+    rows("parse_xml", |a| Out::from(super::xml::parse(&super::conversion::display(a[0])))),
+    rows("parse_version", |a| parse_version(a[0].text()).map_or(Out::Null, Out::Decimal)),
     rows("parse_captures", parse_captures),
 ];
+
+/// One to four parts of up to eight digits, the first weighing most.
+fn parse_version(text: &str) -> Option<arrow::datatypes::i256> {
+    let parts: Vec<&str> = text.trim().split('.').collect();
+    if parts.len() > 4 || !parts.iter().all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    let digits: String = (0..4).map(|at| format!("{:0>8}", parts.get(at).copied().unwrap_or("0"))).collect();
+    crate::decimal::parse(&digits)
+}
 
 /// The parts of a URL, all present, empty where the URL has none.
 fn parse_url(text: &str) -> Value {

@@ -77,7 +77,10 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("series_iir", iir),
     rows("series_stats", |a| {
         let ignore = matches!(a.get(1), Some(Cell::Bool(true)));
-        tuple(stats(a[0], ignore).map(|s| vec![from_f64(s.min), json!(s.min_at), from_f64(s.max), json!(s.max_at), from_f64(s.mean), from_f64(s.variance.sqrt()), from_f64(s.variance)]))
+        tuple(
+            stats(a[0], ignore)
+                .map(|s| vec![from_f64(s.min), json!(s.min_at), from_f64(s.max), json!(s.max_at), from_f64(s.mean), from_f64(s.variance.sqrt()), from_f64(s.variance)]),
+        )
     }),
     rows("series_stats_dynamic", |a| {
         let ignore = matches!(a.get(1), Some(Cell::Bool(true)));
@@ -355,16 +358,7 @@ fn stats(cell: Cell, ignore_nonfinite: bool) -> Option<Stats> {
         }
     }
     let numbers: Vec<f64> = present.iter().map(|(_, n)| *n).collect();
-    Some(Stats {
-        min: least.1,
-        min_at: least.0,
-        max: most.1,
-        max_at: most.0,
-        mean: mean(&numbers),
-        variance: variance(&numbers),
-        sum: numbers.iter().sum(),
-        count: series.len(),
-    })
+    Some(Stats { min: least.1, min_at: least.0, max: most.1, max_at: most.0, mean: mean(&numbers), variance: variance(&numbers), sum: numbers.iter().sum(), count: series.len() })
 }
 
 /// Of a sample; 0 for less than two numbers.
@@ -591,11 +585,12 @@ fn score(series: &[f64], period: usize) -> f64 {
 /// Periods with their scores, the best first. A multiple of a period is another only when it is much surer.
 fn periods(series: &[f64], least: f64, most: f64) -> Vec<(usize, f64)> {
     const MUCH: f64 = 1.25;
+    const LEAST: f64 = 0.1;
     let longest = (series.len() / 2).min(most.max(0.0) as usize);
     let mut kept: Vec<(usize, f64)> = Vec::new();
     for period in least.max(4.0).ceil() as usize..=longest {
         let score = score(series, period);
-        if score > 0.0 && !kept.iter().any(|(shorter, known)| period % shorter == 0 && score < known * MUCH) {
+        if score >= LEAST && !kept.iter().any(|(shorter, known)| period % shorter == 0 && score < known * MUCH) {
             kept.push((period, score));
         }
     }

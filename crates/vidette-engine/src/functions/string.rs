@@ -7,10 +7,12 @@ use crate::json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::functions::unicode::expr_fn::character_length;
+use flate2::Compression;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex::Regex;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::io::Read;
 use std::rc::Rc;
 
 /// What Kusto leaves as it is in a URL.
@@ -127,6 +129,31 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("url_encode_component", |a| Out::Text(encode_url(a[0].text()))),
     rows("url_encode", |a| Out::Text(encode_url(a[0].text()).replace("%20", "+"))),
     rows("url_decode", |a| Out::Text(percent_decode_str(&a[0].text().replace('+', " ")).decode_utf8_lossy().into_owned())),
+    rows("base64_encode_fromguid", |a| match guid_bytes(a[0].text()) {
+        Some(bytes) => Out::Text(BASE64.encode(bytes)),
+        None => Out::Text(String::new()),
+    }),
+    rows("base64_decode_toguid", |a| {
+        let bytes = BASE64.decode(a[0].text().trim()).ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        Out::from(bytes.map(|bytes| guid_text(&bytes)))
+    }),
+    rows("zlib_compress_to_base64_string", |a| Out::from(compress(flate2::read::ZlibEncoder::new(a[0].text().as_bytes(), Compression::default())))),
+    rows("gzip_compress_to_base64_string", |a| Out::from(compress(flate2::read::GzEncoder::new(a[0].text().as_bytes(), Compression::default())))),
+    rows("zlib_decompress_from_base64_string", |a| Out::from(BASE64.decode(a[0].text()).ok().and_then(|bytes| decompress(flate2::read::ZlibDecoder::new(&bytes[..]))))),
+    rows("gzip_decompress_from_base64_string", |a| Out::from(BASE64.decode(a[0].text()).ok().and_then(|bytes| decompress(flate2::read::GzDecoder::new(&bytes[..]))))),
+    rows("punycode_from_string", |a| Out::from(idna::punycode::encode_str(a[0].text()).map(|text| text.trim_end_matches('-').to_owned()))),
+    rows("punycode_to_string", |a| Out::from(idna::punycode::decode_to_string(a[0].text()))),
+    rows("punycode_domain_from_string", |a| {
+        let decode = |label: &str| label.strip_prefix("xn--").map_or(Some(label.to_owned()), idna::punycode::decode_to_string);
+        Out::from(a[0].text().split(DOTS).map(decode).collect::<Option<Vec<_>>>().map(|labels| labels.join(".")))
+    }),
+    rows("punycode_domain_to_string", |a| {
+        let encode = |label: &str| if label.is_ascii() { Some(label.to_owned()) } else { idna::punycode::encode_str(label).map(|text| format!("xn--{text}")) };
+        Out::from(a[0].text().split(DOTS).map(encode).collect::<Option<Vec<_>>>().map(|labels| labels.join(".")))
+    }),
+    rows("format_bytes", format_bytes),
+    rows("estimate_data_size", |a| Out::Long(a.iter().map(|cell| data_size(*cell)).sum())),
+    rows("new_guid", |_| Out::Text(guid_text(&random_bytes()))),
     rows("base64_encode_tostring", |a| Out::Text(BASE64.encode(a[0].text()))),
     rows("base64_decode_tostring", |a| {
         let decoded = BASE64.decode(a[0].text().trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -272,4 +299,78 @@ fn extract_all(a: &[Cell]) -> Out {
         (!matches.is_empty()).then(|| json::write(&Value::Array(matches)))
     });
     Out::from(found.flatten())
+}
+
+/// The full stops of domain names.
+const DOTS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
+
+/// What is packed into a text must not fill the memory: longer results are empty.
+const MAX_UNPACKED: u64 = 64 << 20;
+
+/// A guid's bytes in its mixed order: the first three groups are little endian.
+const GUID_ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+
+fn guid_bytes(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    let mut bytes = [0; 16];
+    for (at, byte) in GUID_ORDER.iter().zip(&mut bytes) {
+        *byte = u8::from_str_radix(digits.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn guid_text(bytes: &[u8; 16]) -> String {
+    let digits: String = GUID_ORDER.iter().map(|at| format!("{:02x}", bytes[*at])).collect();
+    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
+}
+
+/// Sixteen bytes of the hasher's random keys, marked as a guid of version 4.
+fn random_bytes() -> [u8; 16] {
+    use std::hash::{BuildHasher, Hasher};
+    let half = || std::collections::hash_map::RandomState::new().build_hasher().finish().to_le_bytes();
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&half());
+    bytes[8..].copy_from_slice(&half());
+    bytes[7] = bytes[7] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
+}
+
+fn compress(mut packer: impl Read) -> Option<String> {
+    let mut packed = Vec::new();
+    packer.read_to_end(&mut packed).ok()?;
+    Some(BASE64.encode(packed))
+}
+
+fn decompress(unpacker: impl Read) -> Option<String> {
+    let mut text = Vec::new();
+    let length = unpacker.take(MAX_UNPACKED + 1).read_to_end(&mut text).ok()?;
+    if length as u64 > MAX_UNPACKED { None } else { String::from_utf8(text).ok() }
+}
+
+/// `format_bytes(size, digits, unit)`; the largest unit that the size fills when none is named.
+fn format_bytes(a: &[Cell]) -> Out {
+    const UNITS: [&str; 7] = ["Bytes", "KB", "MB", "GB", "TB", "PB", "EB"];
+    let Some(size) = a[0].real() else { return Out::Text(String::new()) };
+    let digits = a.get(1).and_then(|cell| cell.long()).unwrap_or(0).clamp(0, 15) as usize;
+    let named = a.get(2).map_or("", |cell| cell.text());
+    let unit = match UNITS.iter().position(|unit| *unit == named) {
+        Some(unit) => unit,
+        None if named.is_empty() => (0..UNITS.len()).rev().find(|unit| size.abs() >= 1024f64.powi(*unit as i32)).unwrap_or(0),
+        None => return Out::Text(String::new()),
+    };
+    let scaled = format!("{:.digits$}", size / 1024f64.powi(unit as i32));
+    let shown = if scaled.contains('.') { scaled.trim_end_matches('0').trim_end_matches('.') } else { &scaled };
+    Out::Text(format!("{shown} {}", UNITS[unit]))
+}
+
+/// Bytes of the value as Kusto estimates them. Kusto docs: `estimate-data-size-function`.
+fn data_size(cell: Cell) -> i64 {
+    match cell {
+        Cell::Null => 0,
+        Cell::Bool(_) => 1,
+        Cell::Long(_) | Cell::Real(_) | Cell::DateTime(_) | Cell::TimeSpan(_) => 8,
+        Cell::Decimal(_) | Cell::Guid(_) => 16,
+        Cell::Text(text) | Cell::Json(text) => text.len() as i64,
+    }
 }

@@ -41,6 +41,14 @@ const OPERATORS: &[&str] = &[
     "getschema",
     "invoke",
     "datatable",
+    "make-series",
+    "parse-kv",
+    "partition",
+    "sample",
+    "sample-distinct",
+    "top-hitters",
+    "project-by-names",
+    "assert-schema",
 ];
 
 /// A set of tables that queries run over.

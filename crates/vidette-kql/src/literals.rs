@@ -141,3 +141,20 @@ pub fn write_json_string(text: &str, json: &mut String) {
     json.push_str(&text[plain..]);
     json.push('"');
 }
+/// The texts of a JSON array of strings without escapes but `\\"` and `\\\\`; other items are left out.
+pub(crate) fn string_array(json: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut rest = json.chars();
+    while rest.any(|c| c == '"') {
+        let mut text = String::new();
+        while let Some(c) = rest.next() {
+            match c {
+                '"' => break,
+                '\\' => text.extend(rest.next()),
+                _ => text.push(c),
+            }
+        }
+        texts.push(text);
+    }
+    texts
+}

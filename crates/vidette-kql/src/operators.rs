@@ -1,18 +1,23 @@
 //! The tabular operators: for each its node, how it parses and how it binds.
 
+mod assert_schema;
 mod count;
 mod distinct;
 mod extend;
 mod getschema;
 mod invoke;
 mod join;
+mod make_series;
 mod mv_expand;
 mod parse;
+mod parse_kv;
+mod partition;
 mod print;
 mod project;
 mod range;
 mod refused;
 mod render;
+mod sample;
 mod serialize;
 mod sort;
 mod summarize;
@@ -50,28 +55,36 @@ macro_rules! operators {
 }
 
 operators! {
+    AssertSchema(assert_schema::AssertSchema),
     Count(count::Count),
     Distinct(distinct::Distinct),
     Extend(extend::Extend),
     GetSchema(getschema::GetSchema),
     Invoke(invoke::Invoke),
     Join(join::Join),
+    MakeSeries(make_series::MakeSeries),
     MvApply(mv_expand::MvApply),
     MvExpand(mv_expand::MvExpand),
     Parse(parse::Parse),
+    ParseKv(parse_kv::ParseKv),
+    Partition(partition::Partition),
     Print(print::Print),
     Project(project::Project),
     ProjectAway(project::ProjectAway),
+    ProjectByNames(project::ProjectByNames),
     ProjectRename(project::ProjectRename),
     ProjectReorder(project::ProjectReorder),
     Range(range::Range),
     Refused(refused::Refused),
     Render(render::Render),
+    Sample(sample::Sample),
+    SampleDistinct(sample::SampleDistinct),
     Serialize(serialize::Serialize),
     Sort(sort::Sort),
     Summarize(summarize::Summarize),
     Take(take::Take),
     Top(sort::Top),
+    TopHitters(sample::TopHitters),
     Union(union::Union),
     Where(where_::Where),
 }
@@ -163,6 +176,23 @@ impl Parser<'_> {
         operator
     }
 
+    /// Operators between parentheses: `( where … | take 1 )`.
+    pub(crate) fn subquery(&mut self) -> Vec<Operator> {
+        self.expect(Token::OpenParen, "(");
+        let mut operators = Vec::new();
+        loop {
+            match self.operator() {
+                Some(operator) => operators.push(operator),
+                None => self.recover(),
+            }
+            if !self.eat(Token::Pipe) {
+                break;
+            }
+        }
+        self.expect(Token::CloseParen, ")");
+        operators
+    }
+
     /// The operator after a `|`; the name has not been consumed.
     pub(crate) fn operator(&mut self) -> Option<Operator> {
         let Some((name, tokens)) = self.operator_name() else {
@@ -196,6 +226,14 @@ impl Parser<'_> {
             "mv-apply" | "mvapply" => Operator::MvApply(mv_expand::MvApply::parse(self, span)),
             "parse" => Operator::Parse(parse::Parse::read(self, span, false)),
             "parse-where" => Operator::Parse(parse::Parse::read(self, span, true)),
+            "parse-kv" => Operator::ParseKv(parse_kv::ParseKv::parse(self, span)),
+            "make-series" => Operator::MakeSeries(make_series::MakeSeries::parse(self, span)),
+            "partition" | "__partitionby" => Operator::Partition(partition::Partition::parse(self, span)),
+            "sample" => Operator::Sample(sample::Sample::parse(self, span)),
+            "sample-distinct" => Operator::SampleDistinct(sample::SampleDistinct::parse(self, span)),
+            "top-hitters" => Operator::TopHitters(sample::TopHitters::parse(self, span)),
+            "project-by-names" => Operator::ProjectByNames(project::ProjectByNames::parse(self, span)),
+            "assert-schema" => Operator::AssertSchema(assert_schema::AssertSchema::parse(self, span)),
             "print" => Operator::Print(print::Print::parse(self, span)),
             "range" => Operator::Range(range::Range::parse(self, span)),
             "render" => Operator::Render(render::Render::parse(self, span)),

@@ -8,6 +8,7 @@ use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
 use crate::json::{self, from_f64};
 use serde_json::{Value, json};
+use vidette_kql::time::{format_datetime, format_timespan};
 
 /// A function of each number of one series.
 macro_rules! each {
@@ -140,6 +141,27 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let scores: Vec<f64> = asked.iter().map(score).collect();
         document(json!([array(&asked), array(&scores)]))
     }),
+    rows("axis_number", |a| match a[0] {
+        Cell::Real(n) => Out::Real(n),
+        other => Out::from(other.long()),
+    }),
+    rows("series_bin", |a| Out::from(Axis::new(a[1], Cell::Null, a[2]).and_then(|axis| axis.bin(a[0])))),
+    rows("series_values", |a| {
+        let Some((_, points, first, count)) = series_points(a) else { return Out::Null };
+        let (index, default) = (a[5].long().unwrap_or(1), a[6].json().and_then(json::parse).unwrap_or(Value::Null));
+        let mut values = vec![default; count];
+        for point in &points {
+            let place = point.get(0).and_then(Value::as_i64).and_then(|bin| usize::try_from(bin - first).ok());
+            if let (Some(slot), Some(value)) = (place.and_then(|place| values.get_mut(place)), point.get(index as usize)) {
+                *slot = value.clone();
+            }
+        }
+        document(Value::Array(values))
+    }),
+    rows("series_axis", |a| {
+        let Some((axis, _, first, count)) = series_points(a) else { return Out::Null };
+        document(Value::Array((first..first + count as i64).map(|at| axis.value(at, a[5].text())).collect()))
+    }),
     rows("series_seasonal", |a| {
         let Some(series) = known(a[0]) else { return Out::Null };
         let tested = a.get(2).and_then(|cell| cell.long()).unwrap_or(0);
@@ -149,6 +171,82 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("series_decompose_forecast", |a| parts(a, 2, 3, 1, 4)),
     rows("series_decompose_anomalies", anomalies),
 ];
+
+/// The most bins of a series, as in Kusto.
+const MOST_BINS: i64 = 1_048_576;
+
+/// The axis of `make-series`, bins counted from `low`.
+#[derive(Clone, Copy)]
+enum Axis {
+    /// Whole numbers and ticks.
+    Whole {
+        low: i64,
+        high: Option<i64>,
+        width: i64,
+    },
+    Real {
+        low: f64,
+        high: Option<f64>,
+        width: f64,
+    },
+}
+
+impl Axis {
+    /// Null bounds are open: then bins are counted from zero.
+    fn new(low: Cell, high: Cell, width: Cell) -> Option<Axis> {
+        match width {
+            Cell::Real(width) if width > 0.0 => Some(Axis::Real { low: low.real().unwrap_or(0.0), high: high.real(), width }),
+            Cell::Long(width) if width > 0 => Some(Axis::Whole { low: low.long().unwrap_or(0), high: high.long(), width }),
+            _ => None,
+        }
+    }
+
+    fn bin(self, value: Cell) -> Option<i64> {
+        match self {
+            Axis::Whole { low, width, .. } => Some(value.long()?.checked_sub(low)?.div_euclid(width)),
+            Axis::Real { low, width, .. } => value.real().filter(|n| n.is_finite()).map(|n| ((n - low) / width).floor() as i64),
+        }
+    }
+
+    /// The bins before the upper bound.
+    fn bound(self, inclusive: bool) -> Option<i64> {
+        match self {
+            Axis::Whole { low, high, width } => {
+                high.and_then(|high| high.checked_sub(low)).map(|range| if inclusive { range.div_euclid(width) + 1 } else { -(-range).div_euclid(width) })
+            }
+            Axis::Real { low, high, width } => high.map(|high| if inclusive { ((high - low) / width).floor() as i64 + 1 } else { ((high - low) / width).ceil() as i64 }),
+        }
+    }
+
+    fn value(self, at: i64, kind: &str) -> Value {
+        match self {
+            Axis::Real { low, width, .. } => from_f64(low + at as f64 * width),
+            Axis::Whole { low, width, .. } => {
+                let value = low.saturating_add(at.saturating_mul(width));
+                match kind {
+                    "datetime" => Value::String(format_datetime(value)),
+                    "timespan" => Value::String(format_timespan(value)),
+                    _ => json!(value),
+                }
+            }
+        }
+    }
+}
+
+/// The points of one series, `[bin, value, …]` each, and the bins it spans: from the bounds, where they are given, else
+/// from its own first to its last point. The arguments are points, low, high, width and whether the high bound has a bin.
+fn series_points(a: &[Cell]) -> Option<(Axis, Vec<Value>, i64, usize)> {
+    let axis = Axis::new(a[1], a[2], a[3])?;
+    let points = json::array(a[0].json()?)?;
+    let bins = || points.iter().filter_map(|point| point.get(0)?.as_i64());
+    let first = if a[1] == Cell::Null { bins().min()? } else { 0 };
+    let end = match axis.bound(a[4] == Cell::Bool(true)) {
+        Some(end) => end,
+        None => bins().max()? + 1,
+    };
+    let count = end.checked_sub(first).filter(|count| (0..=MOST_BINS).contains(count))?;
+    Some((axis, points, first, count as usize))
+}
 
 fn value(cell: Cell) -> Value {
     json::parse(&to_json(cell)).unwrap_or(Value::Null)

@@ -1,8 +1,8 @@
 //! `distinct`: one row per distinct tuple. Kusto docs: `distinct-operator`.
 
-use super::summarize::bind_keys;
+use super::summarize::{aggregate, bind_keys};
 use crate::binder::{Binder, Relation};
-use crate::bound::{Expr as Bound, Plan};
+use crate::bound::Expr as Bound;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind};
@@ -32,6 +32,6 @@ impl Distinct {
             columns => bind_keys(binder, &input, columns).0,
         };
         let columns = by.iter().map(|(column, _)| column.clone()).collect();
-        Some(Relation { plan: Plan::Aggregate { input: Box::new(input.plan), by, aggregates: Vec::new() }, columns })
+        Some(Relation { plan: aggregate(binder, input, by, Vec::new()), columns })
     }
 }

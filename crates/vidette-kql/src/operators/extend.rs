@@ -27,6 +27,13 @@ impl Extend {
     }
 }
 
+/// The columns of `input`, and after them hidden or new ones.
+pub(super) fn add_columns(binder: &mut Binder, input: Relation, columns: Vec<(Column, Bound)>) -> Relation {
+    let mut result: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+    result.extend(columns);
+    binder.project(input, result)
+}
+
 /// The columns of `input`, with `columns` replaced in place or added at the end.
 pub(super) fn extend(binder: &mut Binder, input: Relation, columns: &[Expr]) -> Relation {
     let mut names = Names::with(input.columns.iter().map(|column| column.name.clone()));

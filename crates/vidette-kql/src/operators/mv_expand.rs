@@ -118,18 +118,7 @@ impl MvApply {
         let items = parser.comma_list(parse_item);
         let limit = parser.eat_word("limit").then(|| parser.expression());
         parser.expect_word("on");
-        parser.expect(Token::OpenParen, "(");
-        let mut operators = Vec::new();
-        loop {
-            match parser.operator() {
-                Some(operator) => operators.push(operator),
-                None => parser.recover(),
-            }
-            if !parser.eat(Token::Pipe) {
-                break;
-            }
-        }
-        parser.expect(Token::CloseParen, ")");
+        let operators = parser.subquery();
         MvApply { parameters, items, limit, operators, span }
     }
 
@@ -138,29 +127,6 @@ impl MvApply {
         if binder.group.is_some() {
             binder.refuse("`mv-apply` inside `mv-apply`", self.span);
             return None;
-        }
-        for operator in &self.operators {
-            let grouped = matches!(
-                operator.name(),
-                "where"
-                    | "extend"
-                    | "project"
-                    | "project-away"
-                    | "project-keep"
-                    | "project-rename"
-                    | "project-reorder"
-                    | "summarize"
-                    | "count"
-                    | "take"
-                    | "top"
-                    | "sort"
-                    | "mv-expand"
-                    | "serialize"
-            );
-            if !grouped {
-                binder.refuse(&format!("`{}` inside `mv-apply`", operator.name()), operator.span());
-                return None;
-            }
         }
         let row_id = binder.column("$row", ScalarType::Long);
         let expanded: Vec<String> = self.items.iter().filter_map(|item| automatic_name(&item.expr)).collect();
@@ -172,16 +138,10 @@ impl MvApply {
         copies.extend(carried.iter().zip(&outer).map(|(copy, column)| (copy.clone(), Bound::column(column))));
         copies.push((row_id.clone(), Bound::column(&row_id)));
         numbered.plan = Plan::Project { input: Box::new(numbered.plan), columns: copies };
-        binder.group = Some(GroupContext { row_id, carried: carried.clone() });
-        let mut relation = expand(binder, numbered, &self.parameters, &self.items, self.limit.as_ref());
-        for operator in &self.operators {
-            relation = match relation {
-                Some(input) if binder.require_operator(operator.name(), operator.span()) => operator.bind(binder, input),
-                _ => None,
-            };
-        }
+        binder.group = Some(GroupContext { row_id: row_id.clone(), carried: carried.clone() });
+        let expanded = expand(binder, numbered, &self.parameters, &self.items, self.limit.as_ref());
         binder.group = None;
-        let relation = relation?;
+        let relation = grouped(binder, GroupContext { row_id, carried: carried.clone() }, expanded?, &self.operators, "mv-apply")?;
         // Outer columns that the subquery kept are shown once, in their first place.
         let mut shown: Vec<(Column, Bound)> = Vec::new();
         for (copy, column) in carried.iter().zip(&outer) {
@@ -197,4 +157,48 @@ impl MvApply {
         }
         Some(binder.project(relation, shown))
     }
+}
+
+/// Runs a subquery over all rows at once, every operator by group; the others are refused.
+pub(super) fn grouped(binder: &mut Binder, group: GroupContext, input: Relation, operators: &[Operator], outer: &str) -> Option<Relation> {
+    const GROUPED: &[&str] = &[
+        "where",
+        "extend",
+        "project",
+        "project-away",
+        "project-keep",
+        "project-rename",
+        "project-reorder",
+        "project-by-names",
+        "summarize",
+        "distinct",
+        "count",
+        "take",
+        "sample",
+        "top",
+        "sort",
+        "mv-expand",
+        "parse",
+        "parse-where",
+        "parse-kv",
+        "make-series",
+        "as",
+        "serialize",
+    ];
+    for operator in operators {
+        if !GROUPED.contains(&operator.name()) {
+            binder.refuse(&format!("`{}` inside `{outer}`", operator.name()), operator.span());
+            return None;
+        }
+    }
+    binder.group = Some(group);
+    let mut relation = Some(input);
+    for operator in operators {
+        relation = match relation {
+            Some(input) if binder.require_operator(operator.name(), operator.span()) => operator.bind(binder, input),
+            _ => None,
+        };
+    }
+    binder.group = None;
+    relation
 }

@@ -11,6 +11,7 @@ use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::{Span, Spanned};
 use crate::syntax::{Expr, ExprKind, Name};
+use crate::types::Value;
 
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -218,5 +219,46 @@ impl Parser<'_> {
         }
         let span = start.to(end);
         Spanned { node: span.text(self.source).to_owned(), span }
+    }
+}
+
+/// `project-by-names`: columns whose names are given as texts, arrays of texts, or patterns.
+#[derive(Clone, Debug)]
+pub struct ProjectByNames {
+    pub names: Vec<Expr>,
+    pub span: Span,
+}
+
+impl ProjectByNames {
+    pub(crate) fn name(&self) -> &'static str {
+        "project-by-names"
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> ProjectByNames {
+        ProjectByNames { names: parser.comma_list(|parser| parser.named_expression()), span }
+    }
+
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        let mut patterns = Vec::new();
+        for name in &self.names {
+            let value = binder.with_row(&[], |binder| binder.scalar(name));
+            match value.as_literal() {
+                Some(Value::String(text)) => patterns.push(text.clone()),
+                Some(Value::Dynamic(json)) => patterns.extend(crate::literals::string_array(json)),
+                _ => {
+                    binder.refuse("a computed column name", name.span);
+                    return None;
+                }
+            }
+        }
+        let mut shown: Vec<(Column, Bound)> = Vec::new();
+        for pattern in &patterns {
+            for column in input.columns.iter().filter(|column| wildcard_matches(pattern, &column.name)) {
+                if !shown.iter().any(|(known, _)| known.id == column.id) {
+                    shown.push((column.clone(), Bound::column(column)));
+                }
+            }
+        }
+        Some(binder.project(input, shown))
     }
 }

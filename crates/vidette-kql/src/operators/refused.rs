@@ -24,23 +24,9 @@ impl Refused {
             "evaluate" => evaluate(parser),
             "fork" => fork(parser),
             "facet" => facet(parser),
-            "partition" | "__partitionby" => partition(parser),
             "reduce" => reduce(parser),
-            "sample" => {
-                parser.operator_parameters();
-                parser.named_expression();
-            }
-            "sample-distinct" => {
-                parser.operator_parameters();
-                parser.named_expression();
-                parser.expect_word("of");
-                parser.named_expression();
-            }
             "scan" => scan(parser),
             "top-nested" => top_nested(parser),
-            "top-hitters" => top_hitters(parser),
-            "make-series" => make_series(parser),
-            "parse-kv" => parse_kv(parser),
             "make-graph" => make_graph(parser),
             "graph-match" | "graph-shortest-paths" => graph_pattern(parser),
             "graph-to-table" => graph_to_table(parser),
@@ -49,12 +35,6 @@ impl Refused {
             }
             "graph-where-nodes" | "graph-where-edges" => {
                 parser.named_expression();
-            }
-            "assert-schema" => {
-                parser.column_declarations();
-            }
-            "project-by-names" => {
-                parser.comma_list(|parser| parser.named_expression());
             }
             "macro-expand" => macro_expand(parser),
             _ => {}
@@ -154,27 +134,13 @@ fn output_schema(parser: &mut Parser) {
     parser.expect(Token::CloseParen, ")");
 }
 
-/// Operators between parentheses: `( where … | take 1 )`.
-fn subquery(parser: &mut Parser) {
-    parser.expect(Token::OpenParen, "(");
-    loop {
-        if parser.operator().is_none() {
-            parser.recover();
-        }
-        if !parser.eat(Token::Pipe) {
-            break;
-        }
-    }
-    parser.expect(Token::CloseParen, ")");
-}
-
 fn fork(parser: &mut Parser) {
     loop {
         if parser.peek() == Token::Name && parser.peek_at(1) == Token::Assign {
             parser.bump();
             parser.bump();
         }
-        subquery(parser);
+        parser.subquery();
         parser.eat(Token::Comma);
         let named = parser.peek() == Token::Name && parser.peek_at(1) == Token::Assign;
         if parser.peek() != Token::OpenParen && !named {
@@ -188,30 +154,10 @@ fn facet(parser: &mut Parser) {
     parser.comma_list(|parser| parser.declared_name());
     if parser.eat_word("with") {
         if parser.peek() == Token::OpenParen {
-            subquery(parser);
+            parser.subquery();
         } else {
             parser.operator();
         }
-    }
-}
-
-fn partition(parser: &mut Parser) {
-    parser.operator_parameters();
-    parser.expect_word("by");
-    parser.declared_name();
-    while parser.eat(Token::Dot) {
-        parser.declared_name();
-    }
-    if parser.eat_word("in") {
-        parser.unary();
-    }
-    match parser.peek() {
-        Token::OpenBrace => {
-            parser.bump();
-            parser.pipe();
-            parser.expect(Token::CloseBrace, "}");
-        }
-        _ => subquery(parser),
     }
 }
 
@@ -291,62 +237,6 @@ fn top_nested(parser: &mut Parser) {
                 parser.bump();
             }
         }
-    }
-}
-
-fn top_hitters(parser: &mut Parser) {
-    parser.named_expression();
-    parser.expect_word("of");
-    parser.named_expression();
-    if parser.eat_word("by") {
-        parser.named_expression();
-    }
-}
-
-fn make_series(parser: &mut Parser) {
-    parser.operator_parameters();
-    parser.comma_list(|parser| {
-        parser.named_expression();
-        if parser.eat_word("default") {
-            parser.expect(Token::Assign, "=");
-            parser.unary();
-        }
-    });
-    parser.expect_word("on");
-    if parser.peek() == Token::Name && parser.peek_at(1) == Token::Assign {
-        parser.bump();
-        parser.bump();
-    }
-    parser.unary();
-    if parser.at_word("in") {
-        parser.bump();
-        parser.expect_word("range");
-        if parser.peek() == Token::OpenParen {
-            parser.arguments();
-        }
-    } else {
-        if parser.eat_word("from") {
-            parser.expression();
-        }
-        if parser.eat_word("to") {
-            parser.expression();
-        }
-        parser.expect_word("step");
-        parser.expression();
-    }
-    if parser.eat_word("by") {
-        parser.comma_list(|parser| parser.named_expression());
-    }
-}
-
-fn parse_kv(parser: &mut Parser) {
-    parser.expression();
-    parser.expect_word("as");
-    parser.column_declarations();
-    if parser.eat_word("with") {
-        parser.expect(Token::OpenParen, "(");
-        parser.comma_list(|parser| parser.named_expression());
-        parser.expect(Token::CloseParen, ")");
     }
 }
 

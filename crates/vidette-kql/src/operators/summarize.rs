@@ -82,14 +82,14 @@ pub(super) fn bind_keys(binder: &mut Binder, input: &Relation, keys: &[Expr]) ->
     (by, names)
 }
 
-struct Found {
-    aggregates: Vec<(Column, Aggregate)>,
+pub(super) struct Found {
+    pub(super) aggregates: Vec<(Column, Aggregate)>,
     /// The shown columns, computed from the aggregates.
-    results: Vec<(Column, Bound)>,
-    names: Names,
+    pub(super) results: Vec<(Column, Bound)>,
+    pub(super) names: Names,
 }
 
-fn bind_aggregate(binder: &mut Binder, input: &Relation, expr: &Expr, by: &[(Column, Bound)], found: &mut Found) {
+pub(super) fn bind_aggregate(binder: &mut Binder, input: &Relation, expr: &Expr, by: &[(Column, Bound)], found: &mut Found) {
     let (explicit, value): (&[Name], &Expr) = match &expr.kind {
         ExprKind::Named { names, value } => (names, value),
         _ => (&[], expr),

@@ -75,6 +75,8 @@ pub enum Out {
     Long(i64),
     Real(f64),
     Decimal(i256),
+    /// The function does not do this yet, and says why rather than give a wrong value.
+    Refused(&'static str),
     /// A string, a guid, or the JSON text of a dynamic.
     Text(String),
 }

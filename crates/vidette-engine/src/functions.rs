@@ -8,6 +8,7 @@ mod conditional;
 mod conversion;
 mod datetime;
 mod dynamic;
+mod geospatial;
 mod hash;
 mod ip;
 mod mathematical;
@@ -74,6 +75,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     ip::FUNCTIONS,
     series::FUNCTIONS,
     units::FUNCTIONS,
+    geospatial::FUNCTIONS,
 ];
 
 /// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.

@@ -2,11 +2,11 @@
 
 use super::{Body, find};
 use crate::arrow_types::arrow_type;
-use crate::cells::{Builder, Cell, Column};
+use crate::cells::{Builder, Cell, Column, Out};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use vidette_kql::ScalarType;
 
@@ -109,7 +109,10 @@ impl Kernel {
                 for row in 0..rows {
                     cells.clear();
                     cells.extend(arguments.iter().map(|argument| argument.cell(row)));
-                    builder.push(body(&cells));
+                    match body(&cells) {
+                        Out::Refused(why) => return not_impl_err!("{}: {why}", self.function),
+                        value => builder.push(value),
+                    }
                 }
                 Ok(builder.finish())
             }

@@ -1,0 +1,554 @@
+//! Points, lines and polygons on the sphere, and the grids over it. Kusto docs: `scalar-functions`, "Geospatial
+//! functions". Edges are great circles on a sphere with the Earth's mean radius, as in S2.
+
+use super::{ScalarFunction, rows};
+use crate::cells::{Cell, Out};
+use crate::json::{self, from_f64};
+use geohash::Direction;
+use h3o::{CellIndex, LatLng, Resolution};
+use s2::cellid::CellID;
+use serde_json::{Value, json};
+
+/// Metres.
+const EARTH_RADIUS: f64 = 6_371_010.0;
+const OVERLAP: &str = "overlapping parts of a multi-polygon are not united";
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("geo_distance_2points", |a| match (point(a, 0), point(a, 2)) {
+        (Some(from), Some(to)) => Out::Real(from.angle(to) * EARTH_RADIUS),
+        _ => Out::Null,
+    }),
+    rows("geo_azimuth", |a| match (point(a, 0), point(a, 2)) {
+        (Some(from), Some(to)) if from != to => Out::Real(azimuth(from, to)),
+        _ => Out::Null,
+    }),
+    rows("geo_angle", |a| match (point(a, 0), point(a, 2), point(a, 4)) {
+        (Some(first), Some(middle), Some(last)) if first != middle && middle != last => {
+            Out::Real((azimuth(middle, last) - azimuth(middle, first)).rem_euclid(std::f64::consts::TAU))
+        }
+        _ => Out::Null,
+    }),
+    rows("geo_point_in_circle", |a| match (point(a, 0), point(a, 2), a[4].real()) {
+        (Some(inner), Some(center), Some(radius)) if radius >= 0.0 => Out::Bool(inner.angle(center) * EARTH_RADIUS <= radius),
+        _ => Out::Null,
+    }),
+    rows("geo_point_in_polygon", |a| match (point(a, 0), polygons(a[2])) {
+        (Some(point), Some(polygons)) => Out::Bool(polygons.iter().any(|polygon| polygon.contains(point))),
+        _ => Out::Null,
+    }),
+    rows("geo_distance_point_to_line", |a| match (point(a, 0), lines(a[2])) {
+        (Some(point), Some(lines)) => Out::from(closest(point, &lines).map(|near| near.angle(point) * EARTH_RADIUS)),
+        _ => Out::Null,
+    }),
+    rows("geo_distance_point_to_polygon", |a| match (point(a, 0), polygons(a[2])) {
+        (Some(point), Some(polygons)) if polygons.iter().any(|polygon| polygon.contains(point)) => Out::Real(0.0),
+        (Some(point), Some(polygons)) => Out::from(closest(point, &rings(&polygons)).map(|near| near.angle(point) * EARTH_RADIUS)),
+        _ => Out::Null,
+    }),
+    rows("geo_closest_point_on_line", |a| match (point(a, 0), lines(a[2])) {
+        (Some(point), Some(lines)) => closest(point, &lines).map_or(Out::Null, show_point),
+        _ => Out::Null,
+    }),
+    rows("geo_closest_point_on_polygon", |a| match (point(a, 0), polygons(a[2])) {
+        (Some(point), Some(polygons)) if polygons.iter().any(|polygon| polygon.contains(point)) => show_point(point),
+        (Some(point), Some(polygons)) => closest(point, &rings(&polygons)).map_or(Out::Null, show_point),
+        _ => Out::Null,
+    }),
+    rows("geo_line_length", |a| Out::from(lines(a[0]).map(|lines| lines.iter().map(|line| length(line)).sum::<f64>() * EARTH_RADIUS))),
+    rows("geo_polygon_perimeter", |a| on_polygons(a[0], |polygons| Out::Real(rings(polygons).iter().map(|ring| length(ring)).sum::<f64>() * EARTH_RADIUS))),
+    rows("geo_polygon_area", |a| on_polygons(a[0], |polygons| Out::Real(polygons.iter().map(Polygon::area).sum::<f64>() * EARTH_RADIUS * EARTH_RADIUS))),
+    rows("geo_polygon_centroid", |a| {
+        on_polygons(a[0], |polygons| show_point(polygons.iter().map(Polygon::centroid).fold(Vector::default(), Vector::plus).unit()))
+    }),
+    rows("geo_line_centroid", |a| match lines(a[0]) {
+        Some(lines) => {
+            let parts = lines.iter().flat_map(|line| line.windows(2)).map(|edge| edge[0].plus(edge[1]).unit().times(edge[0].angle(edge[1])));
+            show_point(parts.fold(Vector::default(), Vector::plus).unit())
+        }
+        None => Out::Null,
+    }),
+    rows("geo_line_interpolate_point", |a| match (lines(a[0]), a[1].real()) {
+        (Some(lines), Some(fraction)) if lines.len() == 1 && (0.0..=1.0).contains(&fraction) => show_point(along(&lines[0], fraction * length(&lines[0]))),
+        _ => Out::Null,
+    }),
+    rows("geo_line_locate_point", |a| match (lines(a[0]), point(a, 1)) {
+        (Some(lines), Some(point)) if lines.len() == 1 => Out::Real(locate(&lines[0], point) / length(&lines[0])),
+        _ => Out::Null,
+    }),
+    rows("geo_line_simplify", |a| {
+        let tolerance = a.get(1).map_or(Some(10.0), |cell| cell.real());
+        match (lines(a[0]), tolerance) {
+            (Some(lines), Some(tolerance)) if tolerance > 0.0 => show_lines(&lines.iter().map(|line| simplified(line, tolerance / EARTH_RADIUS)).collect::<Vec<_>>()),
+            _ => Out::Null,
+        }
+    }),
+    rows("geo_intersects_2lines", |a| match (lines(a[0]), lines(a[1])) {
+        (Some(first), Some(second)) => Out::Bool(crosses(&first, &second)),
+        _ => Out::Null,
+    }),
+    rows("geo_intersects_line_with_polygon", |a| match (lines(a[0]), polygons(a[1])) {
+        (Some(lines), Some(polygons)) => {
+            let inside = lines.iter().any(|line| polygons.iter().any(|polygon| polygon.contains(line[0])));
+            Out::Bool(inside || crosses(&lines, &rings(&polygons)))
+        }
+        _ => Out::Null,
+    }),
+    rows("geo_intersects_2polygons", |a| match (polygons(a[0]), polygons(a[1])) {
+        (Some(first), Some(second)) => {
+            let holds = |outer: &[Polygon], inner: &[Polygon]| inner.iter().any(|polygon| outer.iter().any(|outer| outer.contains(polygon.rings[0][0])));
+            Out::Bool(holds(&first, &second) || holds(&second, &first) || crosses(&rings(&first), &rings(&second)))
+        }
+        _ => Out::Null,
+    }),
+    rows("geo_from_wkt", |a| from_wkt(super::conversion::display(a[0]).as_str()).map_or(Out::Null, |shape| Out::Text(json::write(&shape)))),
+    rows("geo_point_to_geohash", |a| {
+        let accuracy = a.get(2).map_or(Some(5), |cell| cell.long()).and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=18).contains(n));
+        match (position(a, 0), accuracy) {
+            (Some((longitude, latitude)), Some(accuracy)) => Out::from(geohash::encode(geohash::Coord { x: longitude, y: latitude }, accuracy.min(12)).ok()),
+            _ => Out::Text(String::new()),
+        }
+    }),
+    rows("geo_geohash_to_central_point", |a| match geohash::decode(a[0].text()) {
+        Ok((center, ..)) if !a[0].text().is_empty() => document(json!({"type": "Point", "coordinates": [from_f64(center.x), from_f64(center.y)]})),
+        _ => Out::Null,
+    }),
+    rows("geo_geohash_to_polygon", |a| match geohash::decode_bbox(a[0].text()) {
+        Ok(area) if !a[0].text().is_empty() => {
+            let (low, high) = (area.min(), area.max());
+            show_ring([(low.x, low.y), (high.x, low.y), (high.x, high.y), (low.x, high.y), (low.x, low.y)])
+        }
+        _ => Out::Null,
+    }),
+    rows("geo_geohash_neighbors", |a| {
+        use Direction::{E, N, NE, NW, S, SE, SW, W};
+        let cells: Option<Vec<Value>> = [W, SW, S, NW, E, N, SE, NE].into_iter().map(|direction| geohash::neighbor(a[0].text(), direction).ok().map(Value::String)).collect();
+        let _ = (E, NE);
+        cells.filter(|_| !a[0].text().is_empty()).map_or(Out::Null, |cells| document(Value::Array(cells)))
+    }),
+    rows("geo_point_to_h3cell", |a| {
+        let resolution = a.get(2).map_or(Some(6), |cell| cell.long()).and_then(resolution);
+        match (position(a, 0), resolution) {
+            (Some((longitude, latitude)), Some(resolution)) => Out::from(LatLng::new(latitude, longitude).ok().map(|place| place.to_cell(resolution).to_string())),
+            _ => Out::Text(String::new()),
+        }
+    }),
+    rows("geo_h3cell_to_central_point", |a| match h3(a[0]) {
+        Some(cell) => {
+            let center = LatLng::from(cell);
+            document(json!({"type": "Point", "coordinates": [from_f64(center.lng()), from_f64(center.lat())]}))
+        }
+        None => Out::Null,
+    }),
+    rows("geo_h3cell_to_polygon", |a| match h3(a[0]) {
+        Some(cell) => {
+            let boundary = cell.boundary();
+            let corners: Vec<(f64, f64)> = boundary.iter().map(|corner| (corner.lng(), corner.lat())).collect();
+            show_ring(corners.iter().copied().chain(corners.first().copied()))
+        }
+        None => Out::Null,
+    }),
+    rows("geo_h3cell_level", |a| Out::from(h3(a[0]).map(|cell| i64::from(u8::from(cell.resolution()))))),
+    rows("geo_h3cell_parent", |a| match h3(a[0]) {
+        Some(cell) => {
+            let wanted = a.get(1).map_or(Some(i64::from(u8::from(cell.resolution())) - 1), |level| level.long()).and_then(resolution);
+            Out::from(wanted.and_then(|wanted| cell.parent(wanted)).map(|parent| parent.to_string()))
+        }
+        None => Out::Text(String::new()),
+    }),
+    rows("geo_h3cell_children", |a| {
+        const MOST: i64 = 5;
+        let Some(cell) = h3(a[0]) else { return Out::Null };
+        let own = i64::from(u8::from(cell.resolution()));
+        let wanted = a.get(1).map_or(Some(own + 1), |level| level.long()).filter(|level| (own..=own + MOST).contains(level)).and_then(resolution);
+        wanted.map_or(Out::Null, |wanted| document(Value::Array(cell.children(wanted).map(|child| child.to_string().into()).collect())))
+    }),
+    rows("geo_h3cell_neighbors", |a| h3(a[0]).map_or(Out::Null, |cell| document(ring(cell, 1)))),
+    rows("geo_h3cell_rings", |a| match (h3(a[0]), a[1].long()) {
+        (Some(cell), Some(distance)) if (0..=142).contains(&distance) => document(Value::Array((0..=distance as u32).map(|k| ring(cell, k)).collect())),
+        _ => Out::Null,
+    }),
+    rows("geo_point_to_s2cell", |a| {
+        let level = a.get(2).map_or(Some(11), |cell| cell.long()).and_then(|level| u64::try_from(level).ok()).filter(|level| *level <= 30);
+        match (position(a, 0), level) {
+            (Some((longitude, latitude)), Some(level)) => Out::Text(CellID::from(s2::latlng::LatLng::from_degrees(latitude, longitude)).parent(level).to_token()),
+            _ => Out::Text(String::new()),
+        }
+    }),
+    rows("geo_s2cell_to_central_point", |a| match s2(a[0]) {
+        Some(cell) => {
+            let center = s2::latlng::LatLng::from(cell);
+            document(json!({"type": "Point", "coordinates": [from_f64(center.lng.deg()), from_f64(center.lat.deg())]}))
+        }
+        None => Out::Null,
+    }),
+    rows("geo_s2cell_to_polygon", |a| match s2(a[0]) {
+        Some(cell) => {
+            let cell = s2::cell::Cell::from(cell);
+            let corner = |at: usize| {
+                let place = s2::latlng::LatLng::from(cell.vertex(at % 4));
+                (place.lng.deg(), place.lat.deg())
+            };
+            show_ring((0..5).map(corner))
+        }
+        None => Out::Null,
+    }),
+    rows("geo_s2cell_neighbors", |a| match s2(a[0]) {
+        Some(cell) => document(Value::Array(cell.all_neighbors(cell.level()).into_iter().map(|near| near.to_token().into()).collect())),
+        None => Out::Null,
+    }),
+];
+
+/// A point on the unit sphere, or any vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Vector([f64; 3]);
+
+impl Vector {
+    fn from_degrees(longitude: f64, latitude: f64) -> Vector {
+        let (lng, lat) = (longitude.to_radians(), latitude.to_radians());
+        Vector([lat.cos() * lng.cos(), lat.cos() * lng.sin(), lat.sin()])
+    }
+
+    fn degrees(self) -> (f64, f64) {
+        let [x, y, z] = self.0;
+        (y.atan2(x).to_degrees(), z.atan2(x.hypot(y)).to_degrees())
+    }
+
+    fn dot(self, other: Vector) -> f64 {
+        self.0.iter().zip(other.0).map(|(a, b)| a * b).sum()
+    }
+
+    fn cross(self, other: Vector) -> Vector {
+        let ([a, b, c], [x, y, z]) = (self.0, other.0);
+        Vector([b * z - c * y, c * x - a * z, a * y - b * x])
+    }
+
+    fn plus(self, other: Vector) -> Vector {
+        Vector([self.0[0] + other.0[0], self.0[1] + other.0[1], self.0[2] + other.0[2]])
+    }
+
+    fn times(self, factor: f64) -> Vector {
+        Vector(self.0.map(|n| n * factor))
+    }
+
+    fn length(self) -> f64 {
+        self.dot(self).sqrt()
+    }
+
+    fn unit(self) -> Vector {
+        let length = self.length();
+        if length == 0.0 { self } else { self.times(1.0 / length) }
+    }
+
+    /// Radians between two directions.
+    fn angle(self, other: Vector) -> f64 {
+        self.cross(other).length().atan2(self.dot(other))
+    }
+}
+
+/// A closed ring and its holes; the first point of a ring is also its last.
+struct Polygon {
+    rings: Vec<Vec<Vector>>,
+}
+
+impl Polygon {
+    fn contains(&self, point: Vector) -> bool {
+        winds(&self.rings[0], point) && !self.rings[1..].iter().any(|hole| winds(hole, point))
+    }
+
+    /// Steradians.
+    fn area(&self) -> f64 {
+        excess(&self.rings[0]).abs() - self.rings[1..].iter().map(|hole| excess(hole).abs()).sum::<f64>()
+    }
+
+    /// The mean of its points, times its area.
+    fn centroid(&self) -> Vector {
+        let whole = |ring: &Vec<Vector>| if excess(ring) < 0.0 { moment(ring).times(-1.0) } else { moment(ring) };
+        self.rings[1..].iter().map(whole).fold(whole(&self.rings[0]), |sum, hole| sum.plus(hole.times(-1.0)))
+    }
+}
+
+/// Whether the ring goes around the point.
+fn winds(ring: &[Vector], point: Vector) -> bool {
+    if ring.iter().any(|corner| corner.angle(point) < 1e-15) {
+        return true;
+    }
+    let turn: f64 = ring
+        .windows(2)
+        .map(|edge| {
+            let (from, to) = (point.cross(edge[0]), point.cross(edge[1]));
+            from.cross(to).dot(point).atan2(from.dot(to))
+        })
+        .sum();
+    turn.abs() > std::f64::consts::PI && point.dot(ring.iter().copied().fold(Vector::default(), Vector::plus)) > 0.0
+}
+
+/// The signed area of a ring: the sum of its triangles, seen from its first point.
+fn excess(ring: &[Vector]) -> f64 {
+    ring.windows(2)
+        .map(|edge| {
+            let (a, b, c) = (ring[0], edge[0], edge[1]);
+            2.0 * a.dot(b.cross(c)).atan2(1.0 + a.dot(b) + b.dot(c) + c.dot(a))
+        })
+        .sum()
+}
+
+/// The signed integral of position over a ring's inside: half the sum over edges of angle times normal.
+fn moment(ring: &[Vector]) -> Vector {
+    ring.windows(2).map(|edge| edge[0].cross(edge[1]).unit().times(edge[0].angle(edge[1]) / 2.0)).fold(Vector::default(), Vector::plus)
+}
+
+fn azimuth(from: Vector, to: Vector) -> f64 {
+    let ((lng1, lat1), (lng2, lat2)) = (from.degrees(), to.degrees());
+    let (lat1, lat2, turn) = (lat1.to_radians(), lat2.to_radians(), (lng2 - lng1).to_radians());
+    (turn.sin() * lat2.cos()).atan2(lat1.cos() * lat2.sin() - lat1.sin() * lat2.cos() * turn.cos()).rem_euclid(std::f64::consts::TAU)
+}
+
+/// Radians.
+fn length(line: &[Vector]) -> f64 {
+    line.windows(2).map(|edge| edge[0].angle(edge[1])).sum()
+}
+
+/// The point of an edge that is nearest.
+fn nearest(point: Vector, from: Vector, to: Vector) -> Vector {
+    let normal = from.cross(to);
+    let foot = point.plus(normal.times(-point.dot(normal) / normal.dot(normal))).unit();
+    let between = from.cross(foot).dot(normal) >= 0.0 && foot.cross(to).dot(normal) >= 0.0;
+    match (between, from.angle(point) <= to.angle(point)) {
+        (true, _) => foot,
+        (false, true) => from,
+        (false, false) => to,
+    }
+}
+
+fn closest(point: Vector, lines: &[Vec<Vector>]) -> Option<Vector> {
+    let near = lines.iter().flat_map(|line| line.windows(2)).map(|edge| nearest(point, edge[0], edge[1]));
+    near.min_by(|a, b| a.angle(point).total_cmp(&b.angle(point)))
+}
+
+fn along(line: &[Vector], mut distance: f64) -> Vector {
+    for edge in line.windows(2) {
+        let angle = edge[0].angle(edge[1]);
+        if distance <= angle {
+            let tangent = edge[0].cross(edge[1]).cross(edge[0]).unit();
+            return edge[0].times(distance.cos()).plus(tangent.times(distance.sin())).unit();
+        }
+        distance -= angle;
+    }
+    line[line.len() - 1]
+}
+
+/// How far along the line its point nearest to `point` is.
+fn locate(line: &[Vector], point: Vector) -> f64 {
+    let mut best = (f64::INFINITY, 0.0);
+    let mut before = 0.0;
+    for edge in line.windows(2) {
+        let near = nearest(point, edge[0], edge[1]);
+        if near.angle(point) < best.0 {
+            best = (near.angle(point), before + edge[0].angle(near));
+        }
+        before += edge[0].angle(edge[1]);
+    }
+    best.1
+}
+
+/// Douglas and Peucker's simplification: points nearer than `tolerance` radians to the line without them are left out.
+fn simplified(line: &[Vector], tolerance: f64) -> Vec<Vector> {
+    let mut kept = vec![false; line.len()];
+    let mut waiting = vec![(0, line.len() - 1)];
+    while let Some((from, to)) = waiting.pop() {
+        (kept[from], kept[to]) = (true, true);
+        let off = |at: &usize| nearest(line[*at], line[from], line[to]).angle(line[*at]);
+        if let Some(far) = (from + 1..to).max_by(|a, b| off(a).total_cmp(&off(b))).filter(|far| off(far) > tolerance) {
+            waiting.extend([(from, far), (far, to)]);
+        }
+    }
+    line.iter().zip(kept).filter(|(_, kept)| *kept).map(|(point, _)| *point).collect()
+}
+
+/// Whether an edge of one meets an edge of the other.
+fn crosses(first: &[Vec<Vector>], second: &[Vec<Vector>]) -> bool {
+    let meet = |a: &[Vector], b: &[Vector]| {
+        let (first, second) = (a[0].cross(a[1]), b[0].cross(b[1]));
+        let sides = [first.dot(b[0]), first.dot(b[1]), second.dot(a[0]), second.dot(a[1])];
+        // The edges' planes also cross on the other side of the sphere.
+        sides[0] * sides[1] <= 0.0 && sides[2] * sides[3] <= 0.0 && a[0].plus(a[1]).dot(b[0].plus(b[1])) > 0.0
+    };
+    first.iter().flat_map(|line| line.windows(2)).any(|a| second.iter().flat_map(|line| line.windows(2)).any(|b| meet(a, b)))
+}
+
+/// Longitude and latitude, within their ranges.
+fn position(a: &[Cell], at: usize) -> Option<(f64, f64)> {
+    let (longitude, latitude) = (a.get(at)?.real()?, a.get(at + 1)?.real()?);
+    ((-180.0..=180.0).contains(&longitude) && (-90.0..=90.0).contains(&latitude)).then_some((longitude, latitude))
+}
+
+fn point(a: &[Cell], at: usize) -> Option<Vector> {
+    position(a, at).map(|(longitude, latitude)| Vector::from_degrees(longitude, latitude))
+}
+
+fn coordinates(value: &Value) -> Option<Vec<Vector>> {
+    let place = |pair: &Value| {
+        let (longitude, latitude) = (pair.get(0)?.as_f64()?, pair.get(1)?.as_f64()?);
+        ((-180.0..=180.0).contains(&longitude) && (-90.0..=90.0).contains(&latitude)).then(|| Vector::from_degrees(longitude, latitude))
+    };
+    value.as_array()?.iter().map(place).collect()
+}
+
+/// The lines of a `LineString` or `MultiLineString`; `None` when one is not a line.
+fn lines(cell: Cell) -> Option<Vec<Vec<Vector>>> {
+    let shape = json::object(cell.json()?)?;
+    let inner = shape.get("coordinates")?;
+    let lines: Vec<Vec<Vector>> = match shape.get("type")?.as_str()? {
+        "LineString" => vec![coordinates(inner)?],
+        "MultiLineString" => inner.as_array()?.iter().map(coordinates).collect::<Option<_>>()?,
+        _ => return None,
+    };
+    (!lines.is_empty() && lines.iter().all(|line| line.len() > 1 && length(line) > 0.0)).then_some(lines)
+}
+
+/// The polygons of a `Polygon` or `MultiPolygon`; `None` when one is not a polygon.
+fn polygons(cell: Cell) -> Option<Vec<Polygon>> {
+    let shape = json::object(cell.json()?)?;
+    let inner = shape.get("coordinates")?;
+    let rings = |value: &Value| -> Option<Polygon> {
+        let rings: Vec<Vec<Vector>> = value.as_array()?.iter().map(coordinates).collect::<Option<_>>()?;
+        (!rings.is_empty() && rings.iter().all(|ring| is_ring(ring))).then_some(Polygon { rings })
+    };
+    match shape.get("type")?.as_str()? {
+        "Polygon" => Some(vec![rings(inner)?]),
+        "MultiPolygon" => inner.as_array().filter(|all| !all.is_empty())?.iter().map(rings).collect(),
+        _ => None,
+    }
+}
+
+/// At least a triangle that ends where it begins, without repeated corners.
+fn is_ring(ring: &[Vector]) -> bool {
+    let corners = &ring[..ring.len().saturating_sub(1)];
+    corners.len() >= 3 && ring[0] == ring[ring.len() - 1] && !corners.iter().enumerate().any(|(at, corner)| corners[..at].contains(corner))
+}
+
+fn rings(polygons: &[Polygon]) -> Vec<Vec<Vector>> {
+    polygons.iter().flat_map(|polygon| polygon.rings.iter().cloned()).collect()
+}
+
+/// A measure of polygons that must not overlap.
+fn on_polygons(cell: Cell, measure: impl FnOnce(&[Polygon]) -> Out) -> Out {
+    let Some(polygons) = polygons(cell) else { return Out::Null };
+    for (at, first) in polygons.iter().enumerate() {
+        for second in &polygons[at + 1..] {
+            if first.contains(second.rings[0][0]) || second.contains(first.rings[0][0]) || crosses(&first.rings, &second.rings) {
+                return Out::Refused(OVERLAP);
+            }
+        }
+    }
+    measure(&polygons)
+}
+
+fn document(value: Value) -> Out {
+    Out::Text(json::write(&value))
+}
+
+fn pair((longitude, latitude): (f64, f64)) -> Value {
+    json!([from_f64(longitude), from_f64(latitude)])
+}
+
+fn show_point(point: Vector) -> Out {
+    document(json!({"type": "Point", "coordinates": pair(point.degrees())}))
+}
+
+fn show_ring(corners: impl IntoIterator<Item = (f64, f64)>) -> Out {
+    let ring: Vec<Value> = corners.into_iter().map(pair).collect();
+    document(json!({"type": "Polygon", "coordinates": [ring]}))
+}
+
+fn show_lines(lines: &[Vec<Vector>]) -> Out {
+    let all: Vec<Value> = lines.iter().map(|line| Value::Array(line.iter().map(|point| pair(point.degrees())).collect())).collect();
+    match &all[..] {
+        [only] => document(json!({"type": "LineString", "coordinates": only})),
+        _ => document(json!({"type": "MultiLineString", "coordinates": all})),
+    }
+}
+
+fn resolution(level: i64) -> Option<Resolution> {
+    Resolution::try_from(u8::try_from(level).ok()?).ok()
+}
+
+fn h3(cell: Cell) -> Option<CellIndex> {
+    cell.text().parse().ok()
+}
+
+fn s2(cell: Cell) -> Option<CellID> {
+    let text = cell.text();
+    let hex = !text.is_empty() && text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(CellID::from_token(text)).filter(|cell| hex && cell.is_valid())
+}
+
+/// The cells at a distance of `k`.
+fn ring(cell: CellIndex, k: u32) -> Value {
+    let cells: Option<Vec<CellIndex>> = cell.grid_ring_fast(k).collect();
+    let cells = cells.unwrap_or_else(|| cell.grid_disk_distances_safe(k).filter(|(_, distance)| *distance == k).map(|(near, _)| near).collect());
+    Value::Array(cells.into_iter().map(|near| near.to_string().into()).collect())
+}
+
+/// Well-known text to GeoJSON.
+fn from_wkt(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let open = text.find('(')?;
+    let name = match text[..open].trim().to_ascii_uppercase().as_str() {
+        "POINT" => "Point",
+        "LINESTRING" => "LineString",
+        "POLYGON" => "Polygon",
+        "MULTIPOINT" => "MultiPoint",
+        "MULTILINESTRING" => "MultiLineString",
+        "MULTIPOLYGON" => "MultiPolygon",
+        "GEOMETRYCOLLECTION" => {
+            let inner = text[open + 1..].trim_end().strip_suffix(')')?;
+            let shapes: Option<Vec<Value>> = split_shapes(inner).into_iter().map(from_wkt).collect();
+            return Some(json!({"type": "GeometryCollection", "geometries": shapes?}));
+        }
+        _ => return None,
+    };
+    let mut rest = &text[open..];
+    let mut value = nested(&mut rest, 0)?;
+    if name == "Point" {
+        value = value.get_mut(0)?.take();
+    }
+    rest.trim().is_empty().then(|| json!({"type": name, "coordinates": value}))
+}
+
+/// The shapes of a collection: cut at commas outside parentheses.
+fn split_shapes(text: &str) -> Vec<&str> {
+    let mut depth = 0;
+    text.split(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    })
+    .collect()
+}
+
+/// `(1 2, 3 4)` or `((…), (…))` as arrays.
+fn nested(rest: &mut &str, depth: usize) -> Option<Value> {
+    const DEPTH_LIMIT: usize = 4;
+    *rest = rest.trim_start().strip_prefix('(').filter(|_| depth < DEPTH_LIMIT)?;
+    let mut items = Vec::new();
+    loop {
+        *rest = rest.trim_start();
+        if rest.starts_with('(') {
+            items.push(nested(rest, depth + 1)?);
+        } else {
+            let end = rest.find([',', ')'])?;
+            let numbers: Option<Vec<Value>> = rest[..end].split_whitespace().map(|number| number.parse().ok().map(from_f64)).collect();
+            items.push(Value::Array(numbers.filter(|numbers| numbers.len() == 2)?));
+            *rest = &rest[end..];
+        }
+        *rest = rest.trim_start();
+        match rest.chars().next()? {
+            ',' => *rest = &rest[1..],
+            ')' => {
+                *rest = &rest[1..];
+                return Some(Value::Array(items));
+            }
+            _ => return None,
+        }
+    }
+}

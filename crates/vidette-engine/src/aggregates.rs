@@ -181,16 +181,17 @@ fn collect(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>
     }
     let all = filtered(all, kept)?;
     let bag = aggregate.function == "make_bag";
+    let makes_list = aggregate.function == "make_list" && ty == ScalarType::Dynamic;
     Ok((
         all,
         Box::new(move |list| {
-            let joined = ScalarUDF::from(JoinItems::new()).call(vec![list, lit(most), lit(set)]);
+            let joined = ScalarUDF::from(JoinItems::new()).call(vec![list, lit(most), lit(set || makes_list), lit(set)]);
             if bag { udf::call("make_bag", &[ScalarType::Dynamic], ScalarType::Dynamic, vec![joined]) } else { joined }
         }),
     ))
 }
 
-/// `join_items(list, most, flatten)`: JSON texts as one array; null items are `null`, an absent list is `[]`.
+/// `join_items(list, most, flatten, distinct)`: JSON texts as one array; null items are `null`, an absent list is `[]`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct JoinItems {
     signature: Signature,
@@ -198,7 +199,7 @@ struct JoinItems {
 
 impl JoinItems {
     fn new() -> JoinItems {
-        JoinItems { signature: Signature::any(3, Volatility::Immutable) }
+        JoinItems { signature: Signature::any(4, Volatility::Immutable) }
     }
 }
 
@@ -218,6 +219,7 @@ impl ScalarUDFImpl for JoinItems {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let (lists, most, flatten) = (arrays[0].as_list::<i32>(), arrays[1].as_primitive::<arrow::datatypes::Int64Type>(), arrays[2].as_boolean());
+        let distinct = arrays[3].as_boolean();
         let mut builder = StringViewBuilder::with_capacity(lists.len());
         let mut out = String::new();
         for row in 0..lists.len() {
@@ -227,7 +229,7 @@ impl ScalarUDFImpl for JoinItems {
                 let items = arrow::compute::cast(&lists.value(row), &DataType::Utf8View)?;
                 let items = items.as_string_view();
                 let most = usize::try_from(most.value(row)).unwrap_or(usize::MAX);
-                // A set of arrays is the set of their elements.
+                // A set or list of arrays is that of their elements.
                 if flatten.value(row) && items.iter().flatten().any(|item| item.starts_with('[')) {
                     let mut seen: Vec<String> = Vec::new();
                     for item in items.iter().flatten() {
@@ -236,7 +238,7 @@ impl ScalarUDFImpl for JoinItems {
                             None => vec![item.to_owned()],
                         };
                         for text in inner {
-                            if !seen.contains(&text) {
+                            if !distinct.value(row) || !seen.contains(&text) {
                                 seen.push(text);
                             }
                         }

@@ -81,6 +81,19 @@ pub enum Out {
     Text(String),
 }
 
+impl From<Cell<'_>> for Out {
+    fn from(cell: Cell) -> Out {
+        match cell {
+            Cell::Null => Out::Null,
+            Cell::Bool(b) => Out::Bool(b),
+            Cell::Long(n) | Cell::DateTime(n) | Cell::TimeSpan(n) => Out::Long(n),
+            Cell::Real(n) => Out::Real(n),
+            Cell::Decimal(n) => Out::Decimal(n),
+            Cell::Guid(text) | Cell::Text(text) | Cell::Json(text) => Out::Text(text.to_owned()),
+        }
+    }
+}
+
 impl From<Option<i64>> for Out {
     fn from(value: Option<i64>) -> Out {
         value.map_or(Out::Null, Out::Long)

@@ -21,6 +21,7 @@ mod functions;
 mod json;
 mod lower;
 mod operators;
+mod passes;
 mod prune;
 mod result;
 mod run;

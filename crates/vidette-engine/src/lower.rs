@@ -78,6 +78,7 @@ impl<'a> Lowering<'a> {
             Plan::Union { inputs, columns } => self.union(inputs, columns),
             Plan::MvExpand { input, expansions, index, limit, keep, bag_as_array } => self.mv_expand(input, expansions, index.as_ref(), *limit, keep, *bag_as_array),
             Plan::RowId { input, column } => self.row_id(input, column),
+            Plan::Pass { name, inputs, columns } => self.pass(name, inputs, columns),
             Plan::Reference { plan, columns } => self.named_value(plan, columns),
         })
     }

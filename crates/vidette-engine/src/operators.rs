@@ -3,11 +3,14 @@
 mod aggregate;
 mod join;
 mod mv_expand;
+mod pass;
 mod project;
 mod sort;
 mod source;
 mod union;
 mod window;
+
+pub(crate) use pass::{Output, Planner, Table};
 
 use datafusion::logical_expr::ScalarUDF;
 

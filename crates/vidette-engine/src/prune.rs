@@ -77,6 +77,12 @@ fn visit(plan: &Plan, used: &mut HashSet<ColumnId>) {
             expansions.iter().for_each(|expansion| mark(&expansion.source, used));
             visit(input, used);
         }
+        Plan::Pass { inputs, .. } => {
+            for input in inputs {
+                used.extend(input.columns.iter().map(|column| column.id));
+                visit(&input.plan, used);
+            }
+        }
         Plan::Reference { plan, columns } => {
             for (new, old) in columns {
                 if used.contains(&new.id) {

@@ -2,7 +2,7 @@
 
 use crate::lower::Lowering;
 use crate::result::{QueryResult, ResultTable};
-use crate::workspace::Workspace;
+use crate::workspace::{Answering, Workspace};
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -11,10 +11,12 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::TryStreamExt;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use vidette_kql::bound::{Column, ExprKind, Plan, Query, Subquery};
 use vidette_kql::time::UNIX_EPOCH_TICKS;
-use vidette_kql::{Diagnostic, ScalarType, Severity, compile};
+use vidette_kql::{Diagnostic, QuestionKind, ScalarType, Severity, compile};
 
 /// The instant of `now()` for one query, and the data it may see; ticks since 0001-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,15 +132,34 @@ impl Workspace {
     /// # Errors
     /// [`Error::Diagnostics`] when the text is not a query that runs here, [`Error::Execution`] when running it fails.
     pub async fn query(&self, text: &str, clock: Clock) -> Result<QueryResult, Error> {
-        let (queries, diagnostics) = compile(text, self);
-        if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
-            return Err(Error::Diagnostics(diagnostics));
-        }
+        let (queries, diagnostics) = self.compile(text, clock).await?;
         let mut tables = Vec::with_capacity(queries.len());
         for query in &queries {
             tables.push(self.run(query, clock).await?);
         }
         Ok(QueryResult { tables, diagnostics })
+    }
+
+    /// Parses and binds a query text; what only rows can tell, such as the columns of `bag_unpack`, is found out by
+    /// running the query before it.
+    ///
+    /// # Errors
+    /// As [`Workspace::query`].
+    pub async fn compile(&self, text: &str, clock: Clock) -> Result<(Vec<Query>, Vec<Diagnostic>), Error> {
+        let mut answers = Vec::new();
+        loop {
+            let (compiled, answering) = {
+                let catalog = Answering { workspace: self, answers, open: RefCell::new(None) };
+                (compile(text, &catalog), (catalog.answers, catalog.open.into_inner()))
+            };
+            let (queries, diagnostics) = compiled;
+            if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+                return Err(Error::Diagnostics(diagnostics));
+            }
+            let (known, Some(question)) = answering else { return Ok((queries, diagnostics)) };
+            answers = known;
+            answers.push(answer(&self.run(&question.query, clock).await?, question.kind));
+        }
     }
 
     /// Runs one bound query.
@@ -242,8 +263,8 @@ impl Workspace {
     /// # Errors
     /// As [`Workspace::query`].
     pub async fn plan(&self, text: &str, clock: Clock) -> Result<LogicalPlan, Error> {
-        let (queries, diagnostics) = compile(text, self);
-        let Some(query) = queries.first().filter(|_| diagnostics.is_empty()) else { return Err(Error::Diagnostics(diagnostics)) };
+        let (queries, diagnostics) = self.compile(text, clock).await?;
+        let Some(query) = queries.first() else { return Err(Error::Diagnostics(diagnostics)) };
         let values = self.subqueries(query, clock).await?;
         Ok(self.session.state().optimize(&self.lower(&query.plan, &query.columns, clock, &values)?)?)
     }
@@ -300,6 +321,39 @@ fn mark(plan: &Plan, wanted: &mut [bool]) {
             }
         });
     });
+}
+
+fn answer(table: &ResultTable, kind: QuestionKind) -> Vec<(String, ScalarType)> {
+    let mut found: BTreeMap<String, Option<ScalarType>> = BTreeMap::new();
+    match kind {
+        QuestionKind::Values => found.extend(table.text_rows().into_iter().flatten().map(|text| (text, Some(ScalarType::String)))),
+        QuestionKind::Properties => {
+            for bag in table.rows().into_iter().flatten() {
+                let serde_json::Value::Object(bag) = bag else { continue };
+                for (name, value) in bag {
+                    let ty = json_type(&value);
+                    let known = found.entry(name).or_insert(ty);
+                    *known = match (*known, ty) {
+                        (None, other) | (other, None) => other,
+                        (Some(ScalarType::Long), Some(ScalarType::Real)) | (Some(ScalarType::Real), Some(ScalarType::Long)) => Some(ScalarType::Real),
+                        (Some(a), Some(b)) => Some(if a == b { a } else { ScalarType::Dynamic }),
+                    };
+                }
+            }
+        }
+    }
+    found.into_iter().map(|(name, ty)| (name, ty.unwrap_or(ScalarType::Dynamic))).collect()
+}
+
+/// `None` for null, which says nothing about a property's type.
+fn json_type(value: &serde_json::Value) -> Option<ScalarType> {
+    match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::Bool(_) => Some(ScalarType::Bool),
+        serde_json::Value::Number(_) => Some(if crate::json::is_integer(value) { ScalarType::Long } else { ScalarType::Real }),
+        serde_json::Value::String(_) => Some(ScalarType::String),
+        _ => Some(ScalarType::Dynamic),
+    }
 }
 
 fn list_value(table: &ResultTable) -> ScalarValue {

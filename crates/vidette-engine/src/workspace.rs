@@ -2,13 +2,16 @@
 
 use crate::aggregates::AGGREGATES;
 use crate::functions;
+use crate::operators::Planner;
 use crate::table::Table;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use vidette_kql::{Catalog, Feature, ScalarType, Watchlist};
+use vidette_kql::{Catalog, Feature, Question, ScalarType, Watchlist};
 
 /// Operators of the language that the engine runs.
 const OPERATORS: &[&str] = &[
@@ -49,6 +52,7 @@ const OPERATORS: &[&str] = &[
     "top-hitters",
     "project-by-names",
     "assert-schema",
+    "evaluate",
 ];
 
 /// A set of tables that queries run over.
@@ -72,10 +76,12 @@ impl Workspace {
             runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(limit)));
         }
         let config = SessionConfig::new().with_information_schema(false);
-        let session = match runtime.build_arc() {
-            Ok(runtime) => SessionContext::new_with_config_rt(config, runtime),
-            Err(_) => SessionContext::new_with_config(config),
+        let state = SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(Planner));
+        let state = match runtime.build_arc() {
+            Ok(runtime) => state.with_runtime_env(runtime),
+            Err(_) => state,
         };
+        let session = SessionContext::new_with_state(state.build());
         Workspace { tables: BTreeMap::new(), watchlists: HashMap::new(), session }
     }
 
@@ -116,7 +122,7 @@ impl Catalog for Workspace {
             Feature::ScalarFunction => functions::runs(name),
             Feature::Aggregate => AGGREGATES.contains(&name),
             Feature::Operator => OPERATORS.contains(&name),
-            Feature::Plugin => false,
+            Feature::Plugin => matches!(name, "bag_unpack" | "pivot") || crate::passes::find(name).is_some(),
         }
     }
 }
@@ -135,5 +141,39 @@ impl Catalog for Checker<'_> {
 
     fn runs(&self, _: Feature, _: &str) -> bool {
         true
+    }
+}
+
+/// The workspace with answers to the questions that only rows can answer.
+pub(crate) struct Answering<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) answers: Vec<Vec<(String, ScalarType)>>,
+    /// The first question without an answer.
+    pub(crate) open: RefCell<Option<Question>>,
+}
+
+impl Catalog for Answering<'_> {
+    fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
+        self.workspace.table(name)
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        self.workspace.table_names()
+    }
+
+    fn watchlist(&self, alias: &str) -> Option<Watchlist> {
+        self.workspace.watchlist(alias)
+    }
+
+    fn ask(&self, number: usize, question: &Question) -> Option<Vec<(String, ScalarType)>> {
+        let answer = self.answers.get(number).cloned();
+        if answer.is_none() {
+            self.open.borrow_mut().get_or_insert_with(|| question.clone());
+        }
+        answer
+    }
+
+    fn runs(&self, feature: Feature, name: &str) -> bool {
+        self.workspace.runs(feature, name)
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod tables;
 mod tuples;
 
 use crate::bound::{Aggregate, Column, ColumnId, Expr, Plan, Query, Render, Subquery};
-use crate::catalog::{Catalog, Feature};
+use crate::catalog::{Catalog, Feature, Question, QuestionKind};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::span::Span;
 use crate::syntax::{self, FunctionDeclaration};
@@ -35,6 +35,7 @@ pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Di
         call_depth: 0,
         aggregates: None,
         scalar_depth: 0,
+        questions: 0,
     };
     let queries = binder.bind_statements(query);
     binder.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -56,6 +57,8 @@ pub(crate) struct Binder<'a> {
     /// While a `summarize` expression is bound: the aggregates found in it.
     pub(crate) aggregates: Option<Vec<(Column, Aggregate)>>,
     scalar_depth: usize,
+    /// Questions asked so far.
+    questions: usize,
 }
 
 /// A tabular value: a plan and the columns it shows.
@@ -188,6 +191,14 @@ impl Binder<'_> {
         let renamed: Vec<(Column, ColumnId)> = columns.iter().map(|old| (self.column(old.name.clone(), old.ty), old.id)).collect();
         let columns = renamed.iter().map(|(new, _)| new.clone()).collect();
         Relation { plan: Plan::Reference { plan: plan.clone(), columns: renamed }, columns }
+    }
+
+    /// Asks the catalog for what only the rows of `column` can tell.
+    pub(crate) fn ask(&mut self, plan: Plan, column: Column, kind: QuestionKind) -> Option<Vec<(String, ScalarType)>> {
+        let number = self.questions;
+        self.questions += 1;
+        let query = Query { plan, columns: vec![column], render: None, subqueries: self.subqueries.clone() };
+        self.catalog.ask(number, &Question { query, kind })
     }
 
     /// An empty relation, for what could not be bound.

@@ -170,11 +170,25 @@ pub enum Plan {
         input: Box<Plan>,
         column: Column,
     },
+    /// An operator that sees all rows of its inputs, one after the other: most plugins of `evaluate`.
+    Pass {
+        name: String,
+        inputs: Vec<PassInput>,
+        columns: Vec<Column>,
+    },
     /// A tabular value used by name: the columns are new, so that it may be used twice.
     Reference {
         plan: Arc<Plan>,
         columns: Vec<(Column, ColumnId)>,
     },
+}
+
+/// Rows of a pass. The last `arguments` columns are the values of the operator's arguments.
+#[derive(Clone, Debug)]
+pub struct PassInput {
+    pub plan: Plan,
+    pub columns: Vec<Column>,
+    pub arguments: usize,
 }
 
 /// How a client should draw the result. Kusto docs: `render-operator`.
@@ -218,6 +232,7 @@ impl Plan {
             | Plan::MvExpand { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().map(|(input, _)| input).collect(),
+            Plan::Pass { inputs, .. } => inputs.iter().map(|input| &input.plan).collect(),
             Plan::Reference { plan, .. } => vec![plan],
         }
     }
@@ -234,7 +249,7 @@ impl Plan {
     /// Calls `visit` on every expression of this plan and the plans below it.
     pub fn visit_expressions(&self, visit: &mut dyn FnMut(&Expr)) {
         self.visit(&mut |plan| match plan {
-            Plan::Table { .. } | Plan::Values { .. } | Plan::Take { .. } | Plan::TakePerGroup { .. } | Plan::RowId { .. } | Plan::Reference { .. } => {}
+            Plan::Table { .. } | Plan::Values { .. } | Plan::Take { .. } | Plan::TakePerGroup { .. } | Plan::RowId { .. } | Plan::Pass { .. } | Plan::Reference { .. } => {}
             Plan::Range { start, end, step, .. } => [start, end, step].into_iter().for_each(&mut *visit),
             Plan::Filter { predicate, .. } => visit(predicate),
             Plan::Project { columns, .. } => columns.iter().for_each(|(_, expr)| visit(expr)),

@@ -1,5 +1,6 @@
 //! What the binder asks of the outside: which tables there are, and what the engine can run.
 
+use crate::bound::Query;
 use crate::types::ScalarType;
 
 /// Which list of the language a name belongs to.
@@ -23,8 +24,30 @@ pub trait Catalog {
         None
     }
 
+    /// The answer to what only the rows can tell; questions are numbered in the order of binding. Without an answer the
+    /// binder leaves the query open, without a diagnostic.
+    fn ask(&self, _number: usize, _question: &Question) -> Option<Vec<(String, ScalarType)>> {
+        None
+    }
+
     /// Whether the engine can run this part of the language; otherwise the binder refuses it with `VD001`.
     fn runs(&self, feature: Feature, name: &str) -> bool;
+}
+
+/// A schema that depends on rows, as that of `bag_unpack`.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// A query of one column.
+    pub query: Query,
+    pub kind: QuestionKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuestionKind {
+    /// The properties of a column of bags, in the order of their names, each with the type of its values.
+    Properties,
+    /// The distinct values of a column as texts, sorted.
+    Values,
 }
 
 /// A watchlist: Kusto sees every column as a string.

@@ -36,7 +36,8 @@ pub fn typed(ty: ScalarType, text: &str) -> Option<Value> {
             unquoted.parse::<f64>().ok()?;
             Value::Decimal(unquoted.to_owned())
         }
-        ScalarType::DateTime => Value::DateTime(parse_datetime(unquoted)?),
+        // Kusto reads `datetime(2017 - 08 - 01)` too.
+        ScalarType::DateTime => Value::DateTime(parse_datetime(unquoted).or_else(|| parse_datetime(&unquoted.replace(" - ", "-")))?),
         ScalarType::TimeSpan => Value::TimeSpan(parse_timespan(unquoted)?),
         ScalarType::Guid => Value::Guid(guid(unquoted)?),
         ScalarType::String => Value::String(unquoted.to_owned()),

@@ -3,6 +3,7 @@
 mod assert_schema;
 mod count;
 mod distinct;
+mod evaluate;
 mod extend;
 mod getschema;
 mod invoke;
@@ -58,6 +59,7 @@ operators! {
     AssertSchema(assert_schema::AssertSchema),
     Count(count::Count),
     Distinct(distinct::Distinct),
+    Evaluate(evaluate::Evaluate),
     Extend(extend::Extend),
     GetSchema(getschema::GetSchema),
     Invoke(invoke::Invoke),
@@ -226,6 +228,7 @@ impl Parser<'_> {
             "mv-apply" | "mvapply" => Operator::MvApply(mv_expand::MvApply::parse(self, span)),
             "parse" => Operator::Parse(parse::Parse::read(self, span, false)),
             "parse-where" => Operator::Parse(parse::Parse::read(self, span, true)),
+            "evaluate" => Operator::Evaluate(evaluate::Evaluate::parse(self, span)),
             "parse-kv" => Operator::ParseKv(parse_kv::ParseKv::parse(self, span)),
             "make-series" => Operator::MakeSeries(make_series::MakeSeries::parse(self, span)),
             "partition" | "__partitionby" => Operator::Partition(partition::Partition::parse(self, span)),

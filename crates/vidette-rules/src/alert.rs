@@ -4,7 +4,7 @@ use crate::rule::{Rule, SeverityLevel, compare};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use vidette_engine::{Clock, Error, ResultTable, Workspace};
-use vidette_kql::{Diagnostic, Severity, compile};
+use vidette_kql::Diagnostic;
 
 /// What an analyst acts on.
 #[derive(Clone, Debug, Serialize)]
@@ -46,10 +46,12 @@ pub enum RuleError {
 /// # Errors
 /// When the query does not bind, or a run fails.
 pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result<Vec<Alert>, RuleError> {
-    let (queries, diagnostics) = compile(&rule.query, workspace);
-    let Some(query) = queries.last().filter(|_| !diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)) else {
-        return Err(RuleError::Query { rule: rule.name.clone(), diagnostics });
+    let (queries, diagnostics) = match workspace.compile(&rule.query, whole(clocks)).await {
+        Ok(compiled) => compiled,
+        Err(Error::Diagnostics(diagnostics)) => return Err(RuleError::Query { rule: rule.name.clone(), diagnostics }),
+        Err(source) => return Err(RuleError::Execution { rule: rule.name.clone(), source }),
     };
+    let Some(query) = queries.last() else { return Err(RuleError::Query { rule: rule.name.clone(), diagnostics }) };
     let failure = |source| RuleError::Execution { rule: rule.name.clone(), source };
     let windowed = clocks.iter().any(|clock| clock.window.is_some());
     let prepared = workspace.prepare(query, windowed).await.map_err(failure)?;
@@ -59,6 +61,13 @@ pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result
         alerts.extend(alerts_of(rule, &table, *clock));
     }
     Ok(alerts)
+}
+
+/// The time of all clocks together: columns that depend on rows are those of every run.
+fn whole(clocks: &[Clock]) -> Clock {
+    let now_ticks = clocks.iter().map(|clock| clock.now_ticks).max().unwrap_or_else(|| Clock::now().now_ticks);
+    let windows = clocks.iter().filter_map(|clock| clock.window);
+    Clock { now_ticks, window: windows.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))) }
 }
 
 fn alerts_of(rule: &Rule, table: &ResultTable, clock: Clock) -> Vec<Alert> {

@@ -57,9 +57,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_line_length", |a| Out::from(lines(a[0]).map(|lines| lines.iter().map(|line| length(line)).sum::<f64>() * EARTH_RADIUS))),
     rows("geo_polygon_perimeter", |a| on_polygons(a[0], |polygons| Out::Real(rings(polygons).iter().map(|ring| length(ring)).sum::<f64>() * EARTH_RADIUS))),
     rows("geo_polygon_area", |a| on_polygons(a[0], |polygons| Out::Real(polygons.iter().map(Polygon::area).sum::<f64>() * EARTH_RADIUS * EARTH_RADIUS))),
-    rows("geo_polygon_centroid", |a| {
-        on_polygons(a[0], |polygons| show_point(polygons.iter().map(Polygon::centroid).fold(Vector::default(), Vector::plus).unit()))
-    }),
+    rows("geo_polygon_centroid", |a| on_polygons(a[0], |polygons| show_point(polygons.iter().map(Polygon::centroid).fold(Vector::default(), Vector::plus).unit()))),
     rows("geo_line_centroid", |a| match lines(a[0]) {
         Some(lines) => {
             let parts = lines.iter().flat_map(|line| line.windows(2)).map(|edge| edge[0].plus(edge[1]).unit().times(edge[0].angle(edge[1])));
@@ -120,9 +118,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         _ => Out::Null,
     }),
     rows("geo_geohash_neighbors", |a| {
+        // The order of the examples on the function's page.
         use Direction::{E, N, NE, NW, S, SE, SW, W};
         let cells: Option<Vec<Value>> = [W, SW, S, NW, E, N, SE, NE].into_iter().map(|direction| geohash::neighbor(a[0].text(), direction).ok().map(Value::String)).collect();
-        let _ = (E, NE);
         cells.filter(|_| !a[0].text().is_empty()).map_or(Out::Null, |cells| document(Value::Array(cells)))
     }),
     rows("geo_point_to_h3cell", |a| {
@@ -162,7 +160,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let wanted = a.get(1).map_or(Some(own + 1), |level| level.long()).filter(|level| (own..=own + MOST).contains(level)).and_then(resolution);
         wanted.map_or(Out::Null, |wanted| document(Value::Array(cell.children(wanted).map(|child| child.to_string().into()).collect())))
     }),
-    rows("geo_h3cell_neighbors", |a| h3(a[0]).map_or(Out::Null, |cell| document(ring(cell, 1)))),
+    rows("geo_h3cell_neighbors", |a| h3(a[0]).map_or(Out::Null, |cell| document(Value::Array(cell.edges().map(|edge| edge.destination().to_string().into()).collect())))),
     rows("geo_h3cell_rings", |a| match (h3(a[0]), a[1].long()) {
         (Some(cell), Some(distance)) if (0..=142).contains(&distance) => document(Value::Array((0..=distance as u32).map(|k| ring(cell, k)).collect())),
         _ => Out::Null,
@@ -486,6 +484,11 @@ fn s2(cell: Cell) -> Option<CellID> {
 /// The cells at a distance of `k`.
 fn ring(cell: CellIndex, k: u32) -> Value {
     let cells: Option<Vec<CellIndex>> = cell.grid_ring_fast(k).collect();
+    // H3's own library begins one cell later.
+    let cells = cells.map(|mut cells| {
+        cells.rotate_left(usize::from(k > 0));
+        cells
+    });
     let cells = cells.unwrap_or_else(|| cell.grid_disk_distances_safe(k).filter(|(_, distance)| *distance == k).map(|(near, _)| near).collect());
     Value::Array(cells.into_iter().map(|near| near.to_string().into()).collect())
 }

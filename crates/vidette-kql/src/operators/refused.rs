@@ -21,7 +21,6 @@ impl Refused {
         match operator {
             "search" => search(parser),
             "find" => find(parser),
-            "evaluate" => evaluate(parser),
             "fork" => fork(parser),
             "facet" => facet(parser),
             "reduce" => reduce(parser),
@@ -105,33 +104,6 @@ fn find(parser: &mut Parser) {
     if parser.peek() == Token::Name && parser.text() == "project" {
         parser.recover();
     }
-}
-
-fn evaluate(parser: &mut Parser) {
-    parser.operator_parameters();
-    parser.declared_name();
-    if parser.peek() == Token::OpenParen {
-        parser.arguments();
-    } else {
-        parser.expect(Token::OpenParen, "(");
-    }
-    if parser.eat(Token::Colon) {
-        output_schema(parser);
-    }
-}
-
-/// `(a: long, *)` after a plugin call.
-fn output_schema(parser: &mut Parser) {
-    parser.expect(Token::OpenParen, "(");
-    while !matches!(parser.peek(), Token::CloseParen | Token::End) {
-        if !parser.eat(Token::Star) {
-            parser.column_declaration();
-        }
-        if !parser.eat(Token::Comma) {
-            break;
-        }
-    }
-    parser.expect(Token::CloseParen, ")");
 }
 
 fn fork(parser: &mut Parser) {

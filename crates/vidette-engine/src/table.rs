@@ -3,8 +3,9 @@
 use crate::arrow_types::{arrow_type, scalar};
 use crate::functions::udf;
 use arrow::array::{Array, AsArray, Int64Array};
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::preimage::PreimageResult;
@@ -24,12 +25,20 @@ pub struct Table {
     /// The places its rows come from, one after the other; their Arrow columns may differ.
     pub(crate) parts: Vec<Arc<dyn TableProvider>>,
     pub(crate) columns: Vec<(String, ScalarType)>,
+    /// Known by its columns alone: nothing was read for it.
+    pub(crate) is_schema: bool,
 }
 
 impl Table {
     /// A table with the given Kusto columns. Columns the provider lacks are null, or `""` for strings.
     pub fn new(provider: Arc<dyn TableProvider>, columns: Vec<(String, ScalarType)>) -> Table {
-        Table { parts: vec![provider], columns }
+        Table { parts: vec![provider], columns, is_schema: false }
+    }
+
+    /// A table without rows, which `search` and `find` pass over.
+    pub fn empty(columns: Vec<(String, ScalarType)>) -> Table {
+        let fields: Vec<Field> = columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), *ty != ScalarType::String)).collect();
+        Table { parts: vec![Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))))], columns, is_schema: true }
     }
 
     /// The table with more rows, from another place.
@@ -41,7 +50,7 @@ impl Table {
     /// A table whose Kusto types are those its Arrow types suggest.
     pub fn infer(provider: Arc<dyn TableProvider>) -> Table {
         let columns = provider.schema().fields().iter().map(|field| (field.name().clone(), kusto_type(field.data_type()))).collect();
-        Table { parts: vec![provider], columns }
+        Table { parts: vec![provider], columns, is_schema: false }
     }
 
     /// The column as plans carry it: strings never null, datetimes as ticks.

@@ -11,7 +11,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use vidette_kql::{Catalog, Feature, Question, ScalarType, Watchlist};
+use vidette_kql::syntax::{FunctionDeclaration, LetValue, Statement};
+use vidette_kql::{Catalog, Diagnostic, Feature, Question, ScalarType, Severity, Watchlist};
 
 /// Operators of the language that the engine runs.
 const OPERATORS: &[&str] = &[
@@ -53,12 +54,16 @@ const OPERATORS: &[&str] = &[
     "project-by-names",
     "assert-schema",
     "evaluate",
+    "search",
+    "find",
 ];
 
 /// A set of tables that queries run over.
 pub struct Workspace {
     tables: BTreeMap<String, Table>,
     watchlists: HashMap<String, Watchlist>,
+    functions: HashMap<String, Arc<FunctionDeclaration>>,
+    enrichments: HashMap<String, Vec<(String, ScalarType)>>,
     pub(crate) session: SessionContext,
 }
 
@@ -82,7 +87,7 @@ impl Workspace {
             Err(_) => state,
         };
         let session = SessionContext::new_with_state(state.build());
-        Workspace { tables: BTreeMap::new(), watchlists: HashMap::new(), session }
+        Workspace { tables: BTreeMap::new(), watchlists: HashMap::new(), functions: HashMap::new(), enrichments: HashMap::new(), session }
     }
 
     /// Adds a table, or replaces the one of that name.
@@ -93,6 +98,36 @@ impl Workspace {
     /// Adds a watchlist for `_GetWatchlist("alias")`.
     pub fn register_watchlist(&mut self, alias: impl Into<String>, watchlist: Watchlist) {
         self.watchlists.insert(alias.into(), watchlist);
+    }
+
+    /// Saves the functions that a text defines by `let`, and replaces those of the same names.
+    ///
+    /// # Errors
+    /// The syntax errors of the text, or that it defines no function.
+    pub fn register_functions(&mut self, text: &str) -> Result<usize, Vec<Diagnostic>> {
+        let (query, diagnostics) = vidette_kql::parse(text);
+        if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+            return Err(diagnostics);
+        }
+        let before = self.functions.len();
+        for statement in query.statements {
+            if let Statement::Let { name, value: LetValue::Function(function) } = statement {
+                self.functions.insert(name.node, Arc::new(function));
+            }
+        }
+        Ok(self.functions.len() - before)
+    }
+
+    /// Lets a saved function be called by another name too.
+    pub fn register_alias(&mut self, alias: impl Into<String>, function: &str) {
+        if let Some(function) = self.functions.get(function).cloned() {
+            self.functions.insert(alias.into(), function);
+        }
+    }
+
+    /// Lets `invoke name(…)` add columns, which are null.
+    pub fn register_enrichment(&mut self, name: impl Into<String>, columns: Vec<(String, ScalarType)>) {
+        self.enrichments.insert(name.into(), columns);
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Table> {
@@ -117,6 +152,18 @@ impl Catalog for Workspace {
         self.watchlists.get(alias).cloned()
     }
 
+    fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
+        self.functions.get(name).cloned()
+    }
+
+    fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
+        self.enrichments.get(name).cloned()
+    }
+
+    fn searchable(&self) -> Option<Vec<String>> {
+        Some(self.tables.iter().filter(|(_, table)| !table.is_schema).map(|(name, _)| name.clone()).collect())
+    }
+
     fn runs(&self, feature: Feature, name: &str) -> bool {
         match feature {
             Feature::ScalarFunction => functions::runs(name),
@@ -137,6 +184,14 @@ impl Catalog for Checker<'_> {
 
     fn table_names(&self) -> Vec<String> {
         self.0.table_names()
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
+        self.0.function(name)
+    }
+
+    fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
+        self.0.enrichment(name)
     }
 
     fn runs(&self, _: Feature, _: &str) -> bool {
@@ -163,6 +218,18 @@ impl Catalog for Answering<'_> {
 
     fn watchlist(&self, alias: &str) -> Option<Watchlist> {
         self.workspace.watchlist(alias)
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
+        self.workspace.function(name)
+    }
+
+    fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
+        self.workspace.enrichment(name)
+    }
+
+    fn searchable(&self) -> Option<Vec<String>> {
+        self.workspace.searchable()
     }
 
     fn ask(&self, number: usize, question: &Question) -> Option<Vec<(String, ScalarType)>> {

@@ -128,6 +128,15 @@ impl Binder<'_> {
         self.diagnostics.push(diagnostic);
     }
 
+    pub(crate) fn diagnostic_count(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// Takes back what was reported after the first `count`.
+    pub(crate) fn forget_diagnostics(&mut self, count: usize) {
+        self.diagnostics.truncate(count);
+    }
+
     pub(crate) fn error(&mut self, code: &'static str, message: impl Into<String>, span: Span, label: impl Into<String>) {
         self.report(Diagnostic::semantic(code, message, span).label(label));
     }
@@ -156,6 +165,7 @@ impl Binder<'_> {
         self.environment = Some(Arc::new(Scope { name: name.to_owned(), binding, outer }));
     }
 
+    /// What a name of the query means, or of a saved function.
     pub(crate) fn lookup(&self, name: &str) -> Option<Binding> {
         let mut scope = &self.environment;
         while let Some(inner) = scope {
@@ -164,7 +174,7 @@ impl Binder<'_> {
             }
             scope = &inner.outer;
         }
-        None
+        self.catalog.function(name).map(|function| Binding::Function(function, None))
     }
 
     pub(crate) fn names_in_scope(&self) -> Vec<String> {

@@ -1,7 +1,9 @@
 //! What the binder asks of the outside: which tables there are, and what the engine can run.
 
 use crate::bound::Query;
+use crate::syntax::FunctionDeclaration;
 use crate::types::ScalarType;
+use std::sync::Arc;
 
 /// Which list of the language a name belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,21 @@ pub trait Catalog {
 
     /// The rows of a watchlist, when it is known: columns and values as text.
     fn watchlist(&self, _alias: &str) -> Option<Watchlist> {
+        None
+    }
+
+    /// A saved function: its parameters and body, which sees no name of the query that calls it.
+    fn function(&self, _name: &str) -> Option<Arc<FunctionDeclaration>> {
+        None
+    }
+
+    /// The columns that a function of the platform adds to the rows it is invoked on.
+    fn enrichment(&self, _name: &str) -> Option<Vec<(String, ScalarType)>> {
+        None
+    }
+
+    /// The tables that `search` and `find` look through when none is named; `None` when that is not known.
+    fn searchable(&self) -> Option<Vec<String>> {
         None
     }
 

@@ -18,6 +18,7 @@ mod project;
 mod range;
 mod refused;
 mod render;
+mod search;
 mod sample;
 mod serialize;
 mod sort;
@@ -61,6 +62,7 @@ operators! {
     Distinct(distinct::Distinct),
     Evaluate(evaluate::Evaluate),
     Extend(extend::Extend),
+    Find(search::Find),
     GetSchema(getschema::GetSchema),
     Invoke(invoke::Invoke),
     Join(join::Join),
@@ -81,6 +83,7 @@ operators! {
     Render(render::Render),
     Sample(sample::Sample),
     SampleDistinct(sample::SampleDistinct),
+    Search(search::Search),
     Serialize(serialize::Serialize),
     Sort(sort::Sort),
     Summarize(summarize::Summarize),
@@ -229,6 +232,8 @@ impl Parser<'_> {
             "parse" => Operator::Parse(parse::Parse::read(self, span, false)),
             "parse-where" => Operator::Parse(parse::Parse::read(self, span, true)),
             "evaluate" => Operator::Evaluate(evaluate::Evaluate::parse(self, span)),
+            "search" => Operator::Search(search::Search::parse(self, span)),
+            "find" => Operator::Find(search::Find::parse(self, span)),
             "parse-kv" => Operator::ParseKv(parse_kv::ParseKv::parse(self, span)),
             "make-series" => Operator::MakeSeries(make_series::MakeSeries::parse(self, span)),
             "partition" | "__partitionby" => Operator::Partition(partition::Partition::parse(self, span)),

@@ -1,6 +1,10 @@
 //! `invoke`: calls a function with the input as its first argument. Kusto docs: `invoke-operator`.
 
+use super::extend::add_columns;
+use crate::binder::naming::Names;
 use crate::binder::{Binder, Binding, Bound, Relation};
+use crate::bound::Expr as BoundExpr;
+use crate::types::Value;
 use crate::diagnostics::codes;
 use crate::lexer::Token;
 use crate::parser::Parser;
@@ -35,6 +39,12 @@ impl Invoke {
     }
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        if let Some(added) = binder.catalog.enrichment(&self.function.node) {
+            // Columns of a place that is not here: they are null, unless the input has them.
+            let mut names = Names::with(input.columns.iter().map(|column| column.name.clone()));
+            let columns = added.into_iter().map(|(name, ty)| (binder.column(names.unique(&name), ty), BoundExpr::literal(Value::Null(ty)))).collect();
+            return Some(add_columns(binder, input, columns));
+        }
         let Some(Binding::Function(function, environment)) = binder.lookup(&self.function.node) else {
             let message = format!("unknown function `{}`", self.function.node);
             binder.error(codes::UNKNOWN_FUNCTION, message, self.function.span, "`invoke` needs a function defined by `let`");

@@ -19,8 +19,6 @@ impl Refused {
     pub(crate) fn parse(parser: &mut Parser, span: Span, operator: &str) -> Refused {
         parser.leading = false;
         match operator {
-            "search" => search(parser),
-            "find" => find(parser),
             "fork" => fork(parser),
             "facet" => facet(parser),
             "reduce" => reduce(parser),
@@ -44,65 +42,6 @@ impl Refused {
     pub(crate) fn bind(&self, binder: &mut Binder, _input: Relation) -> Option<Relation> {
         binder.refuse(&format!("the operator `{}`", self.operator), self.span);
         None
-    }
-}
-
-fn tables(parser: &mut Parser) {
-    if parser.eat_word("in") {
-        parser.expect(Token::OpenParen, "(");
-        parser.comma_list(|parser| parser.table_expression());
-        parser.expect(Token::CloseParen, ")");
-    }
-}
-
-fn search(parser: &mut Parser) {
-    parser.operator_parameters();
-    tables(parser);
-    search_predicate(parser);
-}
-
-/// Like an expression, with `column: "text"` and lone strings; `*` stands for any column.
-fn search_predicate(parser: &mut Parser) {
-    loop {
-        let open = parser.peek() == Token::OpenParen;
-        if open {
-            parser.bump();
-            search_predicate(parser);
-            parser.expect(Token::CloseParen, ")");
-        } else {
-            parser.relational_expression();
-            if parser.eat(Token::Colon) {
-                parser.unary();
-            }
-        }
-        if !(parser.eat_word("and") || parser.eat_word("or")) {
-            return;
-        }
-    }
-}
-
-fn find(parser: &mut Parser) {
-    parser.operator_parameters();
-    tables(parser);
-    parser.operator_parameters();
-    if parser.eat_word("where") || !parser.at_word("project") {
-        parser.expression();
-    }
-    if parser.eat_word("project") || parser.eat_word("project-smart") {
-        parser.comma_list(|parser| {
-            if parser.at_word("pack") && parser.peek_at(1) == Token::OpenParen {
-                parser.bump();
-                parser.arguments();
-                return;
-            }
-            parser.name_pattern();
-            if parser.eat(Token::Colon) {
-                parser.scalar_type();
-            }
-        });
-    }
-    if parser.peek() == Token::Name && parser.text() == "project" {
-        parser.recover();
     }
 }
 

@@ -49,7 +49,7 @@ impl Union {
         Some(combine(binder, inputs, inner, source))
     }
 
-    fn member(&self, binder: &mut Binder, table: &Expr, fuzzy: bool, inputs: &mut Vec<(String, Relation)>) -> Option<()> {
+    pub(super) fn member(&self, binder: &mut Binder, table: &Expr, fuzzy: bool, inputs: &mut Vec<(String, Relation)>) -> Option<()> {
         if let Some(pattern) = table.name().filter(|name| name.contains('*')) {
             let names = binder.wildcard_tables(pattern);
             if names.is_empty() && !fuzzy {
@@ -67,6 +67,7 @@ impl Union {
             && let Some(name) = table.name()
             && binder.lookup(name).is_none()
             && binder.catalog.table(name).is_none()
+            && binder.catalog.function(name).is_none()
         {
             return Some(());
         }

@@ -1,0 +1,289 @@
+//! `search` and `find`: rows of many tables. Kusto docs: `search-operator`, `find-operator`.
+
+use super::union::{Union, combine};
+use crate::binder::{Binder, Relation};
+use crate::bound::{Column, Expr as Bound, Plan};
+use crate::lexer::Token;
+use crate::parser::Parser;
+use crate::span::Span;
+use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
+use crate::types::{ScalarType, Value};
+
+/// What `search` looks for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    All(Vec<Wanted>),
+    Any(Vec<Wanted>),
+    /// `column: "text"`
+    In(Expr, Expr),
+    /// A lone text, which any column may hold, or a predicate.
+    Is(Expr),
+}
+
+#[derive(Clone, Debug)]
+pub struct Search {
+    pub parameters: Vec<OperatorParameter>,
+    pub tables: Vec<Expr>,
+    pub leading: bool,
+    pub wanted: Wanted,
+    pub span: Span,
+}
+
+impl Search {
+    pub(crate) fn name(&self) -> &'static str {
+        "search"
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> Search {
+        let leading = std::mem::take(&mut parser.leading);
+        let parameters = parser.operator_parameters();
+        let tables = tables(parser);
+        Search { parameters, tables, leading, wanted: any_of(parser), span }
+    }
+
+    /// Columns: `$table`, then those of the tables.
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        let case_sensitive = parameter(&self.parameters, "kind").and_then(Expr::name) == Some("case_sensitive");
+        let sources = sources(binder, &self.tables, self.leading, input, self.span)?;
+        let several = sources.len() > 1;
+        let mut found = Vec::with_capacity(sources.len());
+        for (name, relation) in sources {
+            let reported = binder.diagnostic_count();
+            let predicate = binder.with_row(&relation.columns, |binder| self.wanted.bind(binder, case_sensitive));
+            if several && binder.diagnostic_count() > reported {
+                // A column that this table lacks: its rows do not match.
+                binder.forget_diagnostics(reported);
+                continue;
+            }
+            found.push((name, Relation { plan: Plan::Filter { input: Box::new(relation.plan), predicate }, columns: relation.columns }));
+        }
+        Some(combine(binder, found, false, Some("$table")))
+    }
+}
+
+/// Like an expression, with `column: "text"` and lone strings.
+fn any_of(parser: &mut Parser) -> Wanted {
+    let mut parts = vec![all_of(parser)];
+    while parser.eat_word("or") {
+        parts.push(all_of(parser));
+    }
+    if parts.len() == 1 { parts.remove(0) } else { Wanted::Any(parts) }
+}
+
+fn all_of(parser: &mut Parser) -> Wanted {
+    let mut parts = vec![one(parser)];
+    while parser.eat_word("and") {
+        parts.push(one(parser));
+    }
+    if parts.len() == 1 { parts.remove(0) } else { Wanted::All(parts) }
+}
+
+fn one(parser: &mut Parser) -> Wanted {
+    if parser.peek() == Token::OpenParen {
+        parser.bump();
+        let inner = any_of(parser);
+        parser.expect(Token::CloseParen, ")");
+        return inner;
+    }
+    let expr = parser.relational_expression();
+    if parser.eat(Token::Colon) { Wanted::In(expr, parser.unary()) } else { Wanted::Is(expr) }
+}
+
+impl Wanted {
+    fn bind(&self, binder: &mut Binder, case_sensitive: bool) -> Bound {
+        let bool_call = |function: &str, values: Vec<Bound>| Bound::call(function, ScalarType::Bool, values);
+        match self {
+            Wanted::All(parts) => bool_call("and", parts.iter().map(|part| part.bind(binder, case_sensitive)).collect()),
+            Wanted::Any(parts) => bool_call("or", parts.iter().map(|part| part.bind(binder, case_sensitive)).collect()),
+            Wanted::In(column, text) => {
+                let value = binder.scalar(column);
+                let text = binder.scalar(text);
+                match (value.ty, text.as_literal()) {
+                    (ScalarType::String | ScalarType::Dynamic | ScalarType::Guid, Some(Value::String(text))) => {
+                        let value = binder.convert(value, ScalarType::String);
+                        holds(value, &text.clone(), case_sensitive)
+                    }
+                    _ => {
+                        let text = binder.convert(text, value.ty);
+                        bool_call("==", vec![value, text])
+                    }
+                }
+            }
+            Wanted::Is(expr) => match &expr.kind {
+                ExprKind::Literal(Value::String(text)) => anywhere(binder, |column| holds(column, text, case_sensitive)),
+                ExprKind::Binary { operator, left, right } if matches!(left.kind, ExprKind::Star) => {
+                    let right = binder.scalar(right);
+                    let right = binder.convert(right, ScalarType::String);
+                    anywhere(binder, |column| Bound::call(&operator.node, ScalarType::Bool, vec![column, right.clone()]))
+                }
+                _ => binder.predicate(expr),
+            },
+        }
+    }
+}
+
+/// Whether any column of text is as wanted.
+fn anywhere(binder: &mut Binder, wanted: impl Fn(Bound) -> Bound) -> Bound {
+    let columns: Vec<Column> = binder.row.columns.clone();
+    let mut parts = Vec::new();
+    for column in columns.iter().filter(|column| matches!(column.ty, ScalarType::String | ScalarType::Dynamic | ScalarType::Guid)) {
+        parts.push(wanted(binder.convert(Bound::column(column), ScalarType::String)));
+    }
+    match parts.len() {
+        0 => Bound::literal(Value::Bool(false)),
+        1 => parts.remove(0),
+        _ => Bound::call("or", ScalarType::Bool, parts),
+    }
+}
+
+/// A term, or with `*` at its ends a prefix, suffix or part of one.
+fn holds(value: Bound, text: &str, case_sensitive: bool) -> Bound {
+    let (front, back) = (text.starts_with('*'), text.len() > 1 && text.ends_with('*'));
+    let bare = text.trim_matches('*');
+    if bare.contains('*') {
+        let flags = if case_sensitive { "" } else { "(?i)" };
+        let pattern: Vec<String> = text.split('*').map(escaped).collect();
+        return Bound::call("matches regex", ScalarType::Bool, vec![value, Bound::literal(Value::String(format!("{flags}{}", pattern.join(".*"))))]);
+    }
+    let function = match (front, back, case_sensitive) {
+        _ if bare.is_empty() => return Bound::call("isnotempty", ScalarType::Bool, vec![value]),
+        (true, true, false) => "contains",
+        (true, true, true) => "contains_cs",
+        (true, false, false) => "hassuffix",
+        (true, false, true) => "hassuffix_cs",
+        (false, true, false) => "hasprefix",
+        (false, true, true) => "hasprefix_cs",
+        (false, false, false) => "has",
+        (false, false, true) => "has_cs",
+    };
+    Bound::call(function, ScalarType::Bool, vec![value, Bound::literal(Value::String(bare.to_owned()))])
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| (!c.is_alphanumeric() && !c.is_whitespace()).then_some('\\').into_iter().chain([c])).collect()
+}
+
+fn tables(parser: &mut Parser) -> Vec<Expr> {
+    if !parser.eat_word("in") {
+        return Vec::new();
+    }
+    parser.expect(Token::OpenParen, "(");
+    let tables = parser.comma_list(|parser| parser.table_expression());
+    parser.expect(Token::CloseParen, ")");
+    tables
+}
+
+/// The named tables, else the input, else every table that has rows.
+fn sources(binder: &mut Binder, tables: &[Expr], leading: bool, input: Relation, span: Span) -> Option<Vec<(String, Relation)>> {
+    if !tables.is_empty() {
+        let union = Union { parameters: Vec::new(), tables: tables.to_vec(), leading: true, span };
+        let mut found = Vec::with_capacity(tables.len());
+        for table in tables {
+            union.member(binder, table, false, &mut found)?;
+        }
+        return Some(found);
+    }
+    if !leading {
+        let name = binder.row.table_name.clone().unwrap_or_default();
+        return Some(vec![(name, input)]);
+    }
+    // Without a workspace there is no saying which tables have rows: the query stays open.
+    let names = binder.catalog.searchable()?;
+    Some(names.into_iter().filter_map(|name| binder.named_table(&name).map(|relation| (name, relation))).collect())
+}
+
+#[derive(Clone, Debug)]
+pub struct Find {
+    pub parameters: Vec<OperatorParameter>,
+    pub tables: Vec<Expr>,
+    pub leading: bool,
+    pub predicate: Option<Expr>,
+    /// The columns of `project`, each with its type; none for `project-smart`.
+    pub columns: Vec<(String, Option<ScalarType>)>,
+    /// `pack(*)` among the columns.
+    pub pack: bool,
+    pub span: Span,
+}
+
+impl Find {
+    pub(crate) fn name(&self) -> &'static str {
+        "find"
+    }
+
+    pub(crate) fn parse(parser: &mut Parser, span: Span) -> Find {
+        let leading = std::mem::take(&mut parser.leading);
+        let mut parameters = parser.operator_parameters();
+        let tables = tables(parser);
+        parameters.extend(parser.operator_parameters());
+        let mut predicate = None;
+        if parser.eat_word("where") || !parser.at_word("project") {
+            predicate = Some(parser.expression());
+        }
+        let (mut columns, mut pack) = (Vec::new(), false);
+        if parser.eat_word("project") || parser.eat_word("project-smart") {
+            parser.comma_list(|parser| {
+                if parser.at_word("pack") && parser.peek_at(1) == Token::OpenParen {
+                    parser.bump();
+                    parser.arguments();
+                    pack = true;
+                    return;
+                }
+                let name = parser.name_pattern();
+                let ty = parser.eat(Token::Colon).then(|| parser.scalar_type());
+                columns.push((name.node, ty));
+            });
+        }
+        if parser.peek() == Token::Name && parser.text() == "project" {
+            parser.recover();
+        }
+        Find { parameters, tables, leading, predicate, columns, pack, span }
+    }
+
+    /// Columns: the source, the projected or the common columns, and, of several tables, the others in a bag.
+    pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        let source = parameter(&self.parameters, "withsource").or_else(|| parameter(&self.parameters, "with_source")).and_then(Expr::name).unwrap_or("source_");
+        let sources = sources(binder, &self.tables, self.leading, input, self.span)?;
+        let several = sources.len() > 1;
+        let common = |column: &Column| sources.iter().all(|(_, relation)| relation.columns.iter().any(|other| other.name == column.name && other.ty == column.ty));
+        let wanted: Vec<(String, ScalarType)> = match sources.first() {
+            Some((_, first)) if self.columns.is_empty() => first.columns.iter().filter(|column| common(column)).map(|column| (column.name.clone(), column.ty)).collect(),
+            _ => {
+                let ty = |name: &str| sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == name).map_or(ScalarType::String, |column| column.ty);
+                self.columns.iter().map(|(name, given)| (name.clone(), given.unwrap_or_else(|| ty(name)))).collect()
+            }
+        };
+        let pack = self.pack || several && self.columns.is_empty();
+        let mut found = Vec::with_capacity(sources.len());
+        for (name, relation) in sources {
+            let reported = binder.diagnostic_count();
+            let predicate = self.predicate.as_ref().map(|predicate| binder.with_row(&relation.columns, |binder| binder.predicate(predicate)));
+            if several && binder.diagnostic_count() > reported {
+                binder.forget_diagnostics(reported);
+                continue;
+            }
+            let columns = relation.columns.clone();
+            let mut relation = relation;
+            if let Some(predicate) = predicate {
+                relation.plan = Plan::Filter { input: Box::new(relation.plan), predicate };
+            }
+            let mut shown: Vec<(Column, Bound)> = Vec::new();
+            for (name, ty) in &wanted {
+                let value = match columns.iter().find(|column| column.name == *name) {
+                    Some(column) => binder.convert(Bound::column(column), *ty),
+                    None => Bound::literal(Value::Null(*ty)),
+                };
+                shown.push((binder.column(name.clone(), *ty), value));
+            }
+            if pack {
+                let mut rest = Vec::new();
+                for column in columns.iter().filter(|column| !wanted.iter().any(|(name, _)| *name == column.name)) {
+                    rest.push(Bound::literal(Value::String(column.name.clone())));
+                    rest.push(binder.convert(Bound::column(column), ScalarType::Dynamic));
+                }
+                shown.push((binder.column("pack_", ScalarType::Dynamic), Bound::call("bag_pack_nonempty", ScalarType::Dynamic, rest)));
+            }
+            found.push((name, binder.project(relation, shown)));
+        }
+        Some(combine(binder, found, false, Some(source)))
+    }
+}

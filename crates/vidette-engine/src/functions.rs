@@ -79,7 +79,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
 ];
 
 /// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.
-pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum"];
+pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min"];
 
 /// Functions that the binder rewrites away.
 const BOUND_AWAY: &[&str] = &["column_ifexists", "pack_all", "bag_pack_columns", "ingestion_time", "now", "ago"];

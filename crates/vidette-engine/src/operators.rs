@@ -5,6 +5,7 @@ mod join;
 mod mv_expand;
 mod pass;
 mod project;
+mod scan;
 mod sort;
 mod source;
 mod union;

@@ -77,6 +77,15 @@ fn visit(plan: &Plan, used: &mut HashSet<ColumnId>) {
             expansions.iter().for_each(|expansion| mark(&expansion.source, used));
             visit(input, used);
         }
+        Plan::Scan { input, kept, declared, steps, .. } => {
+            used.extend(kept.iter().map(|column| column.id));
+            declared.iter().for_each(|(_, default)| mark(default, used));
+            for step in steps {
+                mark(&step.condition, used);
+                step.assignments.iter().for_each(|(_, value)| mark(value, used));
+            }
+            visit(input, used);
+        }
         Plan::Pass { inputs, .. } => {
             for input in inputs {
                 used.extend(input.columns.iter().map(|column| column.id));

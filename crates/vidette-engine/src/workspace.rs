@@ -55,6 +55,7 @@ const OPERATORS: &[&str] = &[
     "assert-schema",
     "evaluate",
     "search",
+    "scan",
     "find",
 ];
 

@@ -36,6 +36,7 @@ pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Di
         aggregates: None,
         scalar_depth: 0,
         questions: 0,
+        open: false,
     };
     let queries = binder.bind_statements(query);
     binder.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -59,6 +60,8 @@ pub(crate) struct Binder<'a> {
     scalar_depth: usize,
     /// Questions asked so far.
     questions: usize,
+    /// Rows whose columns are not all known are in the query: an unknown name may be one of them.
+    pub(crate) open: bool,
 }
 
 /// A tabular value: a plan and the columns it shows.
@@ -72,6 +75,8 @@ pub(crate) struct Relation {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowScope {
     pub(crate) columns: Vec<Column>,
+    /// In `scan`: the columns of each step's state, by the step's name.
+    pub(crate) steps: Vec<(String, Vec<Column>)>,
     /// In a join's `on`: the columns of `$left` and `$right`.
     pub(crate) sides: Option<(Vec<Column>, Vec<Column>)>,
     /// No row at all: constants only (`let`, `print`).
@@ -189,7 +194,7 @@ impl Binder<'_> {
 
     /// Runs `bind` with other columns in scope.
     pub(crate) fn with_row<T>(&mut self, columns: &[Column], bind: impl FnOnce(&mut Self) -> T) -> T {
-        let row = RowScope { columns: columns.to_vec(), sides: None, table_name: self.row.table_name.clone() };
+        let row = RowScope { columns: columns.to_vec(), steps: self.row.steps.clone(), sides: None, table_name: self.row.table_name.clone() };
         let outer = std::mem::replace(&mut self.row, row);
         let result = bind(self);
         self.row = outer;
@@ -208,7 +213,9 @@ impl Binder<'_> {
         let number = self.questions;
         self.questions += 1;
         let query = Query { plan, columns: vec![column], render: None, subqueries: self.subqueries.clone() };
-        self.catalog.ask(number, &Question { query, kind })
+        let answer = self.catalog.ask(number, &Question { query, kind });
+        self.open |= answer.is_none();
+        answer
     }
 
     /// An empty relation, for what could not be bound.

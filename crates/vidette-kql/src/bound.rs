@@ -176,6 +176,17 @@ pub enum Plan {
         inputs: Vec<PassInput>,
         columns: Vec<Column>,
     },
+    /// Rows in their order against steps, as `scan` says. Shows the kept columns, the declared ones and the match id.
+    Scan {
+        input: Box<Plan>,
+        kept: Vec<Column>,
+        /// Each with its default.
+        declared: Vec<(Column, Expr)>,
+        steps: Vec<ScanStep>,
+        match_id: Option<Column>,
+        /// Each value of this column is scanned apart.
+        partition: Option<ColumnId>,
+    },
     /// A tabular value used by name: the columns are new, so that it may be used twice.
     Reference {
         plan: Arc<Plan>,
@@ -189,6 +200,24 @@ pub struct PassInput {
     pub plan: Plan,
     pub columns: Vec<Column>,
     pub arguments: usize,
+}
+
+/// A step of `scan`. Its state holds a row of the input with the declared columns after it, under ids of its own.
+#[derive(Clone, Debug)]
+pub struct ScanStep {
+    pub output: ScanOutput,
+    pub condition: Expr,
+    /// Values of declared columns, by position.
+    pub assignments: Vec<(usize, Expr)>,
+    pub state: Vec<Column>,
+}
+
+/// Which rows of a step `scan` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScanOutput {
+    All,
+    Last,
+    None,
 }
 
 /// How a client should draw the result. Kusto docs: `render-operator`.
@@ -229,6 +258,7 @@ impl Plan {
             | Plan::Take { input, .. }
             | Plan::TakePerGroup { input, .. }
             | Plan::RowId { input, .. }
+            | Plan::Scan { input, .. }
             | Plan::MvExpand { input, .. } => vec![input],
             Plan::Join { left, right, .. } => vec![left, right],
             Plan::Union { inputs, .. } => inputs.iter().map(|(input, _)| input).collect(),
@@ -256,6 +286,13 @@ impl Plan {
             Plan::Aggregate { by, aggregates, .. } => {
                 by.iter().for_each(|(_, expr)| visit(expr));
                 aggregates.iter().flat_map(|(_, aggregate)| aggregate.arguments.iter().chain(&aggregate.filter)).for_each(&mut *visit);
+            }
+            Plan::Scan { declared, steps, .. } => {
+                declared.iter().for_each(|(_, default)| visit(default));
+                for step in steps {
+                    visit(&step.condition);
+                    step.assignments.iter().for_each(|(_, value)| visit(value));
+                }
             }
             Plan::Sort { keys, .. } => keys.iter().for_each(|key| visit(&key.expr)),
             Plan::Join { keys, .. } => keys.iter().flat_map(|(left, right)| [left, right]).for_each(&mut *visit),

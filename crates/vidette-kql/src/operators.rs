@@ -18,6 +18,7 @@ mod project;
 mod range;
 mod refused;
 mod render;
+mod scan;
 mod search;
 mod sample;
 mod serialize;
@@ -83,6 +84,7 @@ operators! {
     Render(render::Render),
     Sample(sample::Sample),
     SampleDistinct(sample::SampleDistinct),
+    Scan(scan::Scan),
     Search(search::Search),
     Serialize(serialize::Serialize),
     Sort(sort::Sort),
@@ -234,6 +236,7 @@ impl Parser<'_> {
             "evaluate" => Operator::Evaluate(evaluate::Evaluate::parse(self, span)),
             "search" => Operator::Search(search::Search::parse(self, span)),
             "find" => Operator::Find(search::Find::parse(self, span)),
+            "scan" => Operator::Scan(scan::Scan::parse(self, span)),
             "parse-kv" => Operator::ParseKv(parse_kv::ParseKv::parse(self, span)),
             "make-series" => Operator::MakeSeries(make_series::MakeSeries::parse(self, span)),
             "partition" | "__partitionby" => Operator::Partition(partition::Partition::parse(self, span)),

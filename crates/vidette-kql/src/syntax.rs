@@ -147,6 +147,25 @@ impl Expr {
             _ => None,
         }
     }
+
+    /// The names that a scalar expression reads, in order; members of a path are none.
+    pub fn names(&self, found: &mut Vec<String>) {
+        match &self.kind {
+            ExprKind::Name(name) => found.push(name.clone()),
+            ExprKind::Path { target: inner, .. } | ExprKind::Named { value: inner, .. } | ExprKind::Unary { operand: inner, .. } => inner.names(found),
+            ExprKind::Index { target: left, index: right } | ExprKind::Binary { left, right, .. } => {
+                left.names(found);
+                right.names(found);
+            }
+            ExprKind::Call { arguments: parts, .. } | ExprKind::And(parts) | ExprKind::Or(parts) => parts.iter().for_each(|part| part.names(found)),
+            ExprKind::Between { value, low, high, .. } => [value, low, high].into_iter().for_each(|part| part.names(found)),
+            ExprKind::In { value, list, .. } => {
+                value.names(found);
+                list.iter().for_each(|part| part.names(found));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A parameter of an operator: `kind=inner`, `hint.strategy=shuffle`, `withsource=T`.

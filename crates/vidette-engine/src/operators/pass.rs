@@ -3,6 +3,7 @@
 
 use crate::cells::{Builder, Cell, Column as Cells, Out};
 use crate::lower::{Lowering, Rows, physical, reference};
+use crate::operators::scan::{Compiled, Program, Step};
 use crate::passes::{self, Pass};
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -25,7 +26,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
-use vidette_kql::bound::{Column, PassInput};
+use vidette_kql::bound::{Column, ColumnId, Expr as Bound, PassInput, Plan, ScanStep};
 
 /// What a pass knows of one input beside its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +43,8 @@ struct Definition {
     name: String,
     inputs: Vec<Shape>,
     types: Vec<ScalarType>,
+    /// The steps, when the pass is a `scan`.
+    scan: Option<Program>,
 }
 
 impl Lowering<'_> {
@@ -62,9 +65,67 @@ impl Lowering<'_> {
         }
         let fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), crate::arrow_type(column.ty), column.ty != ScalarType::String)).collect();
         let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
-        let definition = Arc::new(Definition { name: name.to_owned(), inputs: shapes, types: columns.iter().map(|column| column.ty).collect() });
+        let definition = Arc::new(Definition { name: name.to_owned(), inputs: shapes, types: columns.iter().map(|column| column.ty).collect(), scan: None });
         let node = LogicalPlan::Extension(Extension { node: Arc::new(PassNode { inputs: plans, schema, definition }) });
         Ok(Rows { plan: LogicalPlanBuilder::from(node), order: Vec::new() })
+    }
+}
+
+impl Lowering<'_> {
+    /// The order of the input is the order of the result.
+    pub(crate) fn scan(
+        &mut self,
+        input: &Plan,
+        kept: &[Column],
+        declared: &[(Column, Bound)],
+        steps: &[ScanStep],
+        match_id: Option<&Column>,
+        partition: Option<ColumnId>,
+    ) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let mut shown: Vec<Expr> = kept.iter().map(reference).collect();
+        let mut order = Vec::with_capacity(rows.order.len());
+        let mut order_names = Vec::with_capacity(rows.order.len());
+        for mut key in rows.order {
+            let name = self.hidden_name("order");
+            shown.push(key.expr.alias(name.clone()));
+            order_names.push(name.clone());
+            key.expr = crate::lower::named(name);
+            order.push(key);
+        }
+        let plan = rows.plan.project(shown)?.build()?;
+        let shape = Shape {
+            names: kept.iter().map(|column| column.name.clone()).collect(),
+            types: kept.iter().map(|column| column.ty).collect(),
+            arguments: 0,
+            order: order.iter().map(|key| (!key.asc, key.nulls_first)).collect(),
+        };
+        let columns: Vec<Column> = kept.iter().chain(declared.iter().map(|(column, _)| column)).chain(match_id).cloned().collect();
+        let mut fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), crate::arrow_type(column.ty), true)).collect();
+        // The keys of the order go through, so that what follows is in order too.
+        fields.extend(order_names.iter().filter_map(|name| plan.schema().field_with_unqualified_name(name).ok().map(|field| field.as_ref().clone().with_nullable(true))));
+        let program = Program {
+            kept: kept.iter().map(|column| (physical(column.id), column.ty)).collect(),
+            declared: declared.iter().map(|(column, default)| Ok((physical(column.id), column.ty, self.expr(default)?))).collect::<Result<_>>()?,
+            steps: steps
+                .iter()
+                .map(|step| {
+                    Ok(Step {
+                        output: step.output,
+                        condition: self.expr(&step.condition)?,
+                        assignments: step.assignments.iter().map(|(at, value)| Ok((*at, self.expr(value)?))).collect::<Result<_>>()?,
+                        state: step.state.iter().map(|column| physical(column.id)).collect(),
+                    })
+                })
+                .collect::<Result<_>>()?,
+            match_id: match_id.is_some(),
+            partition: partition.and_then(|id| kept.iter().position(|column| column.id == id)),
+            order: order.len(),
+        };
+        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+        let definition = Arc::new(Definition { name: "scan".to_owned(), inputs: vec![shape], types: columns.iter().map(|column| column.ty).collect(), scan: Some(program) });
+        let node = LogicalPlan::Extension(Extension { node: Arc::new(PassNode { inputs: vec![plan], schema, definition }) });
+        Ok(Rows { plan: LogicalPlanBuilder::from(node), order })
     }
 }
 
@@ -137,11 +198,21 @@ impl ExtensionPlanner for PassPlanner {
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(node) = node.as_any().downcast_ref::<PassNode>() else { return Ok(None) };
-        let Some(pass) = passes::find(&node.definition.name) else { return internal_err!("no pass named {}", node.definition.name) };
+        let work = match (&node.definition.scan, passes::find(&node.definition.name)) {
+            (Some(program), _) => Work::Scan(Arc::new(program.compile()?)),
+            (None, Some(pass)) => Work::Pass(pass),
+            (None, None) => return internal_err!("no pass named {}", node.definition.name),
+        };
         let schema: SchemaRef = node.schema.inner().clone();
         let properties = PlanProperties::new(EquivalenceProperties::new(schema.clone()), Partitioning::UnknownPartitioning(1), EmissionType::Final, Boundedness::Bounded);
-        Ok(Some(Arc::new(PassExec { inputs: inputs.to_vec(), schema, definition: node.definition.clone(), pass, properties: Arc::new(properties) })))
+        Ok(Some(Arc::new(PassExec { inputs: inputs.to_vec(), schema, definition: node.definition.clone(), work, properties: Arc::new(properties) })))
     }
+}
+
+#[derive(Clone, Debug)]
+enum Work {
+    Pass(Pass),
+    Scan(Arc<Compiled>),
 }
 
 #[derive(Debug)]
@@ -149,7 +220,7 @@ struct PassExec {
     inputs: Vec<Arc<dyn ExecutionPlan>>,
     schema: SchemaRef,
     definition: Arc<Definition>,
-    pass: Pass,
+    work: Work,
     properties: Arc<PlanProperties>,
 }
 
@@ -181,19 +252,24 @@ impl ExecutionPlan for PassExec {
     }
 
     fn with_new_children(self: Arc<Self>, inputs: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(PassExec { inputs, schema: self.schema.clone(), definition: self.definition.clone(), pass: self.pass, properties: self.properties.clone() }))
+        Ok(Arc::new(PassExec { inputs, schema: self.schema.clone(), definition: self.definition.clone(), work: self.work.clone(), properties: self.properties.clone() }))
     }
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let streams = self.inputs.iter().map(|input| input.execute(0, context.clone())).collect::<Result<Vec<_>>>()?;
-        let (schema, definition, pass) = (self.schema.clone(), self.definition.clone(), self.pass);
+        let (schema, definition, work) = (self.schema.clone(), self.definition.clone(), self.work.clone());
         let result = async move {
             let mut tables = Vec::with_capacity(streams.len());
             for (stream, shape) in streams.into_iter().zip(&definition.inputs) {
                 let input = stream.schema();
                 let batches: Vec<RecordBatch> = stream.try_collect().await?;
-                tables.push(Table::new(&concat_batches(&input, &batches)?, shape)?);
+                let rows = in_order(&concat_batches(&input, &batches)?, shape)?;
+                if let Work::Scan(program) = &work {
+                    return program.run(&rows, schema);
+                }
+                tables.push(Table::new(&rows, shape)?);
             }
+            let Work::Pass(pass) = work else { return internal_err!("a scan has an input") };
             let mut output = Output { builders: definition.types.iter().map(|ty| Builder::new(*ty, 0)).collect(), rows: 0 };
             pass(&tables, &mut output)?;
             let options = RecordBatchOptions::new().with_row_count(Some(output.rows));
@@ -202,6 +278,14 @@ impl ExecutionPlan for PassExec {
         let stream = futures::stream::once(result).boxed();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream)))
     }
+}
+
+/// The rows sorted by the hidden columns of their order.
+fn in_order(batch: &RecordBatch, shape: &Shape) -> Result<RecordBatch> {
+    let keys: Vec<SortColumn> = (batch.columns()[shape.types.len()..].iter().zip(&shape.order))
+        .map(|(values, (descending, nulls_first))| SortColumn { values: values.clone(), options: Some(SortOptions { descending: *descending, nulls_first: *nulls_first }) })
+        .collect();
+    Ok(if keys.is_empty() { batch.clone() } else { take_record_batch(batch, &lexsort_to_indices(&keys, None)?)? })
 }
 
 /// All rows of one input, in their order.
@@ -215,11 +299,6 @@ pub(crate) struct Table {
 
 impl Table {
     fn new(batch: &RecordBatch, shape: &Shape) -> Result<Table> {
-        let width = shape.types.len();
-        let keys: Vec<SortColumn> = (batch.columns()[width..].iter().zip(&shape.order))
-            .map(|(values, (descending, nulls_first))| SortColumn { values: values.clone(), options: Some(SortOptions { descending: *descending, nulls_first: *nulls_first }) })
-            .collect();
-        let batch = if keys.is_empty() { batch.clone() } else { take_record_batch(batch, &lexsort_to_indices(&keys, None)?)? };
         let columns = batch.columns().iter().zip(&shape.types).map(|(array, ty)| Cells::new(array, *ty)).collect::<Result<Vec<_>, _>>()?;
         Ok(Table { columns, names: shape.names.clone(), types: shape.types.clone(), rows: batch.num_rows(), arguments: shape.arguments })
     }

@@ -8,7 +8,7 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn as aggregates;
 use datafusion::functions_window::expr_fn as windows;
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
-use datafusion::logical_expr::{Expr, WindowFrame, WindowFunctionDefinition, lit, when};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, WindowFrame, WindowFunctionDefinition, lit, when};
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ExprKind, Plan};
 use vidette_kql::{ScalarType, Value};
@@ -17,32 +17,39 @@ impl Lowering<'_> {
     /// Replaces window calls inside `columns` by columns that a window node computes below the projection.
     pub(crate) fn windows(&mut self, mut rows: Rows, columns: &[(Column, bound::Expr)]) -> Result<(Rows, Vec<bound::Expr>)> {
         let mut values = Vec::with_capacity(columns.len());
-        let mut found: Vec<(u32, bound::Expr)> = Vec::new();
+        let mut found: Vec<(u32, Option<bound::Expr>, bound::Expr)> = Vec::new();
         for (_, value) in columns {
             values.push(self.extract(value, &mut found));
         }
-        for (id, call) in found {
+        for (id, group, call) in found {
             let name = physical(bound::ColumnId(id));
-            rows = self.window(rows, &call, name)?;
+            rows = self.window(rows, group.as_ref(), &call, name)?;
         }
         Ok((rows, values))
     }
 
-    fn extract(&mut self, expr: &bound::Expr, found: &mut Vec<(u32, bound::Expr)>) -> bound::Expr {
+    fn extract(&mut self, expr: &bound::Expr, found: &mut Vec<(u32, Option<bound::Expr>, bound::Expr)>) -> bound::Expr {
         let ExprKind::Call { function, arguments, span } = &expr.kind else { return expr.clone() };
         let inner: Vec<bound::Expr> = arguments.iter().map(|argument| self.extract(argument, found)).collect();
         let call = bound::Expr { kind: ExprKind::Call { function: function.clone(), arguments: Arc::new(inner), span: *span }, ty: expr.ty };
-        if !WINDOW_FUNCTIONS.contains(&function.as_str()) {
+        if !WINDOW_FUNCTIONS.contains(&function.as_str()) && function != "in_group" {
             return call;
         }
+        if let (true, ExprKind::Column(inner)) = (function == "in_group", &arguments_of(&call)[0].kind)
+            && let Some((_, group, _)) = found.iter_mut().find(|(id, ..)| *id == inner.0)
+        {
+            *group = Some(arguments_of(&call)[1].clone());
+            return bound::Expr { kind: ExprKind::Column(*inner), ty: expr.ty };
+        }
         let id = u32::MAX - self.next_window();
-        found.push((id, call));
+        found.push((id, None, call));
         bound::Expr { kind: ExprKind::Column(bound::ColumnId(id)), ty: expr.ty }
     }
 
-    fn window(&mut self, rows: Rows, call: &bound::Expr, name: String) -> Result<Rows> {
+    fn window(&mut self, rows: Rows, group: Option<&bound::Expr>, call: &bound::Expr, name: String) -> Result<Rows> {
         let ExprKind::Call { function, arguments, .. } = &call.kind else { return plan_err!("a window call is a call") };
         let order = rows.order.clone();
+        let apart = group.map(|group| self.expr(group)).transpose()?.into_iter().collect::<Vec<_>>();
         let constant = |at: usize| arguments.get(at).and_then(|argument| argument.as_literal());
         let long = |at: usize| match constant(at) {
             Some(Value::Long(n)) => Some(*n),
@@ -55,19 +62,39 @@ impl Lowering<'_> {
                 let offset = long(1).unwrap_or(1);
                 let argument = self.expr(&arguments[0])?;
                 let shifted = if function == "prev" { windows::lag(argument, Some(offset), default) } else { windows::lead(argument, Some(offset), default) };
-                over(shifted, Vec::new(), order)?
+                over(shifted, apart, order)?
             }
             "row_number" => {
                 let start = long(0).unwrap_or(1);
-                let (rows, group) = self.restarts(rows, arguments.get(1))?;
+                let (rows, group) = self.restarts(rows, arguments.get(1), apart)?;
                 let number = over(windows::row_number(), group, rows.order.clone())?;
                 let raw = self.hidden_name("number");
                 let plan = rows.plan.window(vec![number.alias(raw.clone())])?;
                 let shifted = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64) + lit(start - 1);
                 return extend(Rows { plan, order: rows.order }, shifted.alias(name));
             }
+            "row_rank_dense" | "row_rank_min" => {
+                let (rows, group) = self.restarts(rows, arguments.get(1), apart)?;
+                let term = self.expr(&arguments[0])?;
+                let before = self.hidden_name("before");
+                let number = self.hidden_name("number");
+                let raw = self.hidden_name("rank");
+                let plan = rows.plan.window(vec![
+                    over(windows::lag(term.clone(), Some(1), None), group.clone(), rows.order.clone())?.alias(before.clone()),
+                    over(windows::row_number(), group.clone(), rows.order.clone())?.alias(number.clone()),
+                ])?;
+                let place = datafusion::logical_expr::cast(named(number), arrow::datatypes::DataType::Int64);
+                let begins = place.clone().eq(lit(1i64)).or(Expr::BinaryExpr(BinaryExpr::new(Box::new(named(before)), Operator::IsDistinctFrom, Box::new(term))));
+                let rank = if function == "row_rank_dense" {
+                    running(aggregates::sum(when(begins, lit(1i64)).otherwise(lit(0i64))?), group, rows.order.clone())?
+                } else {
+                    running(aggregates::max(when(begins, place).otherwise(lit(ScalarValue::Int64(None)))?), group, rows.order.clone())?
+                };
+                let plan = plan.window(vec![rank.alias(raw.clone())])?;
+                return extend(Rows { plan, order: rows.order }, named(raw).alias(name));
+            }
             _ => {
-                let (rows, group) = self.restarts(rows, arguments.get(1))?;
+                let (rows, group) = self.restarts(rows, arguments.get(1), apart)?;
                 let sum = running(aggregates::sum(self.expr(&arguments[0])?), group, rows.order.clone())?;
                 let plan = rows.plan.window(vec![sum.alias(name)])?;
                 return Ok(Rows { plan, order: rows.order });
@@ -77,13 +104,14 @@ impl Lowering<'_> {
     }
 
     /// The count of restarts so far, which parts the rows; nothing without a restart argument.
-    fn restarts(&mut self, rows: Rows, restart: Option<&bound::Expr>) -> Result<(Rows, Vec<Expr>)> {
-        let Some(restart) = restart else { return Ok((rows, Vec::new())) };
+    fn restarts(&mut self, rows: Rows, restart: Option<&bound::Expr>, mut apart: Vec<Expr>) -> Result<(Rows, Vec<Expr>)> {
+        let Some(restart) = restart else { return Ok((rows, apart)) };
         let flag = when(self.expr(restart)?, lit(1i64)).otherwise(lit(0i64))?;
         let name = self.hidden_name("restart");
-        let count = running(aggregates::sum(flag), Vec::new(), rows.order.clone())?;
+        let count = running(aggregates::sum(flag), apart.clone(), rows.order.clone())?;
         let plan = rows.plan.window(vec![count.alias(name.clone())])?;
-        Ok((Rows { plan, order: rows.order }, vec![named(name)]))
+        apart.push(named(name));
+        Ok((Rows { plan, order: rows.order }, apart))
     }
 
     pub(crate) fn row_id(&mut self, input: &Plan, column: &Column) -> Result<Rows> {
@@ -93,6 +121,13 @@ impl Lowering<'_> {
         let plan = rows.plan.window(vec![number])?;
         let value = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64);
         extend(Rows { plan, order: rows.order }, value.alias(physical(column.id)))
+    }
+}
+
+fn arguments_of(call: &bound::Expr) -> &[bound::Expr] {
+    match &call.kind {
+        ExprKind::Call { arguments, .. } => arguments,
+        _ => &[],
     }
 }
 

@@ -334,6 +334,9 @@ impl Binder<'_> {
         if let Some(side) = target.name().filter(|name| matches!(*name, "$left" | "$right")) {
             return self.side_column(side, member);
         }
+        if let Some(columns) = target.name().and_then(|name| self.row.steps.iter().find(|(step, _)| step == name)).map(|(_, columns)| columns.clone()) {
+            return self.member_column(&columns, member);
+        }
         if let Some(bound) = self.remote_table(target, member) {
             return match bound {
                 Bound::Scalar(value) => value,
@@ -356,7 +359,6 @@ impl Binder<'_> {
     }
 
     fn side_column(&mut self, side: &str, member: &syntax::Expr) -> Expr {
-        let name = member.name().unwrap_or_default();
         let columns = match &self.row.sides {
             Some((left, right)) => {
                 if side == "$left" {
@@ -367,10 +369,15 @@ impl Binder<'_> {
             }
             None => Vec::new(),
         };
+        self.member_column(&columns, member)
+    }
+
+    fn member_column(&mut self, columns: &[Column], member: &syntax::Expr) -> Expr {
+        let name = member.name().unwrap_or_default();
         match columns.iter().find(|column| column.name == name) {
             Some(column) => Expr::column(column),
             None => {
-                self.with_row(&columns, |binder| binder.unknown_name(name, member.span));
+                self.with_row(columns, |binder| binder.unknown_name(name, member.span));
                 broken()
             }
         }

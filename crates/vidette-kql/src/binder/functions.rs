@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Functions may call functions, but not without end.
 const CALL_DEPTH_LIMIT: usize = 200;
 
+/// Functions of a row's neighbours.
+const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min", "row_window_session"];
+
 /// Other spellings of a function, mostly deprecated ones.
 pub(crate) fn canonical(name: &str) -> &str {
     match name {
@@ -295,7 +298,11 @@ impl Binder<'_> {
                 let text = Expr { ty: if function == "extract_json" { ScalarType::Dynamic } else { ScalarType::String }, ..call };
                 Bound::Scalar(self.convert(text, ty))
             }
-            _ => Bound::Scalar(call),
+            _ => match &self.group {
+                // In a grouped subquery a row's neighbours are those of its group.
+                Some(group) if WINDOW_FUNCTIONS.contains(&function) => Bound::Scalar(Expr::call("in_group", call.ty, vec![call, Expr::column(&group.row_id)])),
+                _ => Bound::Scalar(call),
+            },
         }
     }
 

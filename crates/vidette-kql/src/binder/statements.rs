@@ -159,6 +159,7 @@ impl Binder<'_> {
             Some(Binding::Broken) => Bound::Broken,
             None => match self.named_table(name) {
                 Some(relation) => Bound::Tabular(relation),
+                None if self.open && !self.row.columns.is_empty() => Bound::Scalar(open_column(name)),
                 None if self.row.columns.is_empty() && self.row.sides.is_none() && !self.in_scalar_context() => {
                     self.unknown_table(name, span);
                     Bound::Broken
@@ -196,6 +197,7 @@ impl Binder<'_> {
 
     pub(crate) fn named_table(&mut self, name: &str) -> Option<Relation> {
         let schema = self.catalog.table(name)?;
+        self.open |= OPEN_TABLES.contains(&name);
         let columns: Vec<Column> = schema.into_iter().map(|(name, ty)| self.column(name, ty)).collect();
         self.row.table_name = Some(name.to_owned());
         Some(Relation { plan: Plan::Table { name: name.to_owned(), columns: columns.clone() }, columns })
@@ -311,4 +313,19 @@ pub(crate) fn cast_literal(value: &Value, ty: ScalarType) -> Option<Value> {
         }
         _ => return None,
     })
+}
+
+/// Tables whose columns depend on what a customer sends.
+const OPEN_TABLES: &[&str] = &["AzureDiagnostics"];
+
+/// A column that may exist where not all columns are known; the end of a custom column's name tells its type.
+pub(crate) fn open_column(name: &str) -> Expr {
+    let ty = match name.rsplit_once('_').map(|(_, suffix)| suffix) {
+        Some("s" | "g") => ScalarType::String,
+        Some("d") => ScalarType::Real,
+        Some("b") => ScalarType::Bool,
+        Some("t") => ScalarType::DateTime,
+        _ => ScalarType::Dynamic,
+    };
+    Expr::literal(Value::Null(ty))
 }

@@ -169,7 +169,7 @@ impl Evaluate {
                 shown.extend(kept.iter().map(|column| (column.clone(), Bound::column(column))));
                 let hidden = binder.column("$bag", Dynamic);
                 let plan = Plan::Project { input: Box::new(input.plan.clone()), columns: vec![(hidden.clone(), Bound::column(&bag))] };
-                let properties = binder.ask(plan, hidden, QuestionKind::Properties)?;
+                let properties = binder.ask(plan, hidden, QuestionKind::Properties).unwrap_or_default();
                 unpacked.extend(properties.into_iter().filter(|(name, _)| !ignored.contains(name)).map(|(name, ty)| (format!("{prefix}{name}"), name, ty)));
             }
         }
@@ -220,7 +220,7 @@ impl Evaluate {
             None => {
                 let hidden = binder.column("$value", ScalarType::String);
                 let plan = Plan::Project { input: Box::new(input.plan.clone()), columns: vec![(hidden.clone(), text.clone())] };
-                binder.ask(plan, hidden, QuestionKind::Values)?
+                binder.ask(plan, hidden, QuestionKind::Values).unwrap_or_default()
             }
         };
         let keys: Vec<(Column, Bound)> = by.iter().map(|column| (binder.column(column.name.clone(), column.ty), Bound::column(column))).collect();

@@ -96,7 +96,7 @@ impl Join {
                 }
             }
             ExprKind::Binary { operator, left: a, right: b } if operator.node == "==" => {
-                let scope = RowScope { columns: Vec::new(), sides: Some((left.columns.clone(), right.columns.clone())), table_name: None };
+                let scope = RowScope { columns: Vec::new(), steps: Vec::new(), sides: Some((left.columns.clone(), right.columns.clone())), table_name: None };
                 let outer = std::mem::replace(&mut binder.row, scope);
                 let (a_bound, b_bound) = (binder.scalar(a), binder.scalar(b));
                 binder.row = outer;

@@ -182,6 +182,7 @@ pub(super) fn grouped(binder: &mut Binder, group: GroupContext, input: Relation,
         "parse-where",
         "parse-kv",
         "make-series",
+        "scan",
         "as",
         "serialize",
     ];

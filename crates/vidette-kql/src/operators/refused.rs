@@ -22,7 +22,6 @@ impl Refused {
             "fork" => fork(parser),
             "facet" => facet(parser),
             "reduce" => reduce(parser),
-            "scan" => scan(parser),
             "top-nested" => top_nested(parser),
             "make-graph" => make_graph(parser),
             "graph-match" | "graph-shortest-paths" => graph_pattern(parser),
@@ -79,48 +78,6 @@ fn reduce(parser: &mut Parser) {
     if parser.eat_word("with") {
         parser.comma_list(|parser| parser.named_expression());
     }
-}
-
-fn scan(parser: &mut Parser) {
-    parser.operator_parameters();
-    if parser.eat_word("order") {
-        parser.expect_word("by");
-        parser.comma_list(super::sort::parse_key);
-    }
-    if parser.eat_word("partition") {
-        parser.expect_word("by");
-        parser.comma_list(|parser| parser.expression());
-    }
-    if parser.eat_word("declare") {
-        parser.expect(Token::OpenParen, "(");
-        parser.comma_list(|parser| {
-            parser.column_declaration();
-            if parser.eat(Token::Assign) {
-                parser.expression();
-            }
-        });
-        parser.expect(Token::CloseParen, ")");
-    }
-    parser.expect_word("with");
-    parser.expect(Token::OpenParen, "(");
-    while parser.eat_word("step") {
-        parser.declared_name();
-        parser.eat_word("optional");
-        if parser.peek() == Token::Name && parser.text() == "output" {
-            parser.bump();
-            parser.expect(Token::Assign, "=");
-            parser.bump();
-        }
-        parser.expect(Token::Colon, ":");
-        parser.expression();
-        if parser.eat(Token::Arrow) {
-            parser.comma_list(|parser| parser.named_expression());
-        }
-        if !parser.eat(Token::Semicolon) {
-            break;
-        }
-    }
-    parser.expect(Token::CloseParen, ")");
 }
 
 fn top_nested(parser: &mut Parser) {

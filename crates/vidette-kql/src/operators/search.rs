@@ -246,7 +246,19 @@ impl Find {
         let several = sources.len() > 1;
         let common = |column: &Column| sources.iter().all(|(_, relation)| relation.columns.iter().any(|other| other.name == column.name && other.ty == column.ty));
         let wanted: Vec<(String, ScalarType)> = match sources.first() {
-            Some((_, first)) if self.columns.is_empty() => first.columns.iter().filter(|column| common(column)).map(|column| (column.name.clone(), column.ty)).collect(),
+            Some((_, first)) if self.columns.is_empty() => {
+                // The columns that all tables have, and those that the predicate reads.
+                let mut named = Vec::new();
+                self.predicate.iter().for_each(|predicate| predicate.names(&mut named));
+                let mut wanted: Vec<(String, ScalarType)> = first.columns.iter().filter(|column| common(column)).map(|column| (column.name.clone(), column.ty)).collect();
+                for name in named {
+                    let column = sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == name);
+                    if let Some(column) = column.filter(|column| !wanted.iter().any(|(known, _)| *known == column.name)) {
+                        wanted.push((column.name.clone(), column.ty));
+                    }
+                }
+                wanted
+            }
             _ => {
                 let ty = |name: &str| sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == name).map_or(ScalarType::String, |column| column.ty);
                 self.columns.iter().map(|(name, given)| (name.clone(), given.unwrap_or_else(|| ty(name)))).collect()

@@ -61,6 +61,16 @@ pub(crate) const AGGREGATES: &[&str] = &[
     "binary_all_or",
     "binary_all_xor",
     "passthrough",
+    "percentilew",
+    "percentiles_array",
+    "percentilesw_array",
+    "tdigest",
+    "tdigest_merge",
+    "merge_tdigest",
+    "hll",
+    "hll_if",
+    "hll_merge",
+    "buildschema",
 ];
 
 /// The helper functions of aggregates, by their names in plans.
@@ -136,9 +146,79 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
             let all = filtered(stock::array_agg(value), Some(filter.map_or(kept.clone(), |filter| kept.and(filter))))?;
             return Ok((all, Box::new(move |list| cast(ScalarUDF::from(Percentile::new()).call(vec![list, percentile]), arrow_type(ty)))));
         }
+        "percentilew" | "percentiles_array" | "percentilesw_array" | "tdigest" | "tdigest_merge" | "hll" | "hll_merge" | "buildschema" => {
+            return sketch(aggregate, arguments, filter);
+        }
         other => return internal_err!("the binder let the aggregate {other} pass, which the engine does not run"),
     };
     Ok((filtered(value, filter)?, finish))
+}
+
+/// Digests and what is computed from all values: gathered as one JSON array, then made by a function of `sketches`.
+fn sketch(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>) -> Result<(Expr, Finish)> {
+    let types: Vec<ScalarType> = aggregate.arguments.iter().map(|argument| argument.ty).collect();
+    let ty = aggregate.ty;
+    let dynamic = |function: &'static str, types: Vec<ScalarType>, arguments: Vec<Expr>| udf::call(function, &types, ScalarType::Dynamic, arguments);
+    // Times are counted in ticks.
+    let number = |value: Expr, ty: ScalarType| match ty {
+        ScalarType::DateTime | ScalarType::TimeSpan => (udf::call("axis_number", &[ty], ScalarType::Long, vec![value]), ScalarType::Long),
+        _ => (value, ty),
+    };
+    let pair = |value: Expr, ty: ScalarType, weight: Expr, weight_type: ScalarType| {
+        let (value, ty) = number(value, ty);
+        let parts = vec![dynamic("as_dynamic", vec![ty], vec![value]), dynamic("as_dynamic", vec![weight_type], vec![weight])];
+        dynamic("pack_array", vec![ScalarType::Dynamic; 2], parts)
+    };
+    let weighted = matches!(aggregate.function.as_str(), "percentilew" | "percentilesw_array") || aggregate.function == "tdigest" && arguments.len() > 1;
+    let rest = arguments.split_off(if weighted { 2 } else { 1 });
+    let present = arguments[0].clone().is_not_null();
+    let item = match aggregate.function.as_str() {
+        "hll" => dynamic("as_dynamic", vec![ScalarType::Long], vec![udf::call("hash", &types[..1], ScalarType::Long, vec![arguments.remove(0)])]),
+        "tdigest_merge" | "hll_merge" | "buildschema" => arguments.remove(0),
+        _ if weighted => pair(arguments.remove(0), types[0], arguments.remove(0), types[1]),
+        _ => pair(arguments.remove(0), types[0], lit(1i64), ScalarType::Long),
+    };
+    let mut all = stock::array_agg(item);
+    if let Expr::AggregateFunction(function) = &mut all {
+        function.params.distinct = aggregate.function == "hll";
+    }
+    let all = filtered(all, Some(filter.map_or(present.clone(), |filter| present.and(filter))))?;
+    let function = aggregate.function.clone();
+    Ok((
+        all,
+        Box::new(move |list| {
+            let list = ScalarUDF::from(JoinItems::new()).call(vec![list, lit(i64::MAX), lit(false), lit(false)]);
+            let mut inputs = vec![list];
+            let made = match function.as_str() {
+                "percentilew" => {
+                    inputs.extend(rest);
+                    let value = udf::call("weighted_percentile", &[ScalarType::Dynamic, ScalarType::Real], ScalarType::Real, inputs);
+                    return cast(value, arrow_type(ty));
+                }
+                "percentiles_array" | "percentilesw_array" => {
+                    let asked = &types[types.len() - rest.len()..];
+                    inputs.push(match asked {
+                        [ScalarType::Dynamic] => rest.into_iter().next().unwrap_or_else(|| lit(ScalarValue::Null)),
+                        _ => {
+                            let parts = rest.into_iter().zip(asked).map(|(part, ty)| dynamic("as_dynamic", vec![*ty], vec![part])).collect();
+                            dynamic("pack_array", vec![ScalarType::Dynamic; asked.len()], parts)
+                        }
+                    });
+                    "percentile_array"
+                }
+                "tdigest" => "tdigest_of",
+                "tdigest_merge" => "tdigest_merge_list",
+                "hll" => {
+                    inputs.extend(rest.into_iter().map(|accuracy| cast(accuracy, DataType::Int64)));
+                    "hll_of"
+                }
+                "hll_merge" => "hll_merge_list",
+                _ => "schema_of_list",
+            };
+            let types: Vec<ScalarType> = (0..inputs.len()).map(|at| if at > 0 && made == "hll_of" { ScalarType::Long } else { ScalarType::Dynamic }).collect();
+            udf::call(made, &types, ScalarType::Dynamic, inputs)
+        }),
+    ))
 }
 
 /// The aggregate over the rows that pass the filter. A builder would forget its order and `DISTINCT`.

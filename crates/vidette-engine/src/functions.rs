@@ -15,6 +15,7 @@ mod mathematical;
 mod operators;
 mod parsing;
 mod series;
+mod sketches;
 mod string;
 mod terms;
 pub(crate) mod udf;
@@ -75,6 +76,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     ip::FUNCTIONS,
     series::FUNCTIONS,
     units::FUNCTIONS,
+    sketches::FUNCTIONS,
     geospatial::FUNCTIONS,
 ];
 

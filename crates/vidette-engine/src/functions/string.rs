@@ -152,7 +152,12 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Out::from(a[0].text().split(DOTS).map(encode).collect::<Option<Vec<_>>>().map(|labels| labels.join(".")))
     }),
     rows("format_bytes", format_bytes),
-    rows("estimate_data_size", |a| Out::Long(a.iter().map(|cell| data_size(*cell)).sum())),
+    rows("estimate_data_size", |a| {
+        if a.iter().any(|cell| matches!(cell, Cell::Json(text) if super::sketches::is_hll(text))) {
+            return Out::Refused("the size of an HLL is that of Kusto's own layout");
+        }
+        Out::Long(a.iter().map(|cell| data_size(*cell)).sum())
+    }),
     rows("new_guid", |_| Out::Text(guid_text(&random_bytes()))),
     rows("base64_encode_tostring", |a| Out::Text(BASE64.encode(a[0].text()))),
     rows("base64_decode_tostring", |a| {

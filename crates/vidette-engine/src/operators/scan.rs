@@ -143,7 +143,10 @@ impl Compiled {
         for order in &rows.columns()[kept..kept + self.program.order] {
             out.push(take(order, &indices, None)?);
         }
-        let out = out.into_iter().zip(schema.fields()).map(|(array, field)| if array.data_type() == field.data_type() { Ok(array) } else { arrow::compute::cast(&array, field.data_type()) });
+        let out = out
+            .into_iter()
+            .zip(schema.fields())
+            .map(|(array, field)| if array.data_type() == field.data_type() { Ok(array) } else { arrow::compute::cast(&array, field.data_type()) });
         let options = RecordBatchOptions::new().with_row_count(Some(shown.len()));
         Ok(RecordBatch::try_new_with_options(schema.clone(), out.collect::<Result<_, _>>()?, &options)?)
     }

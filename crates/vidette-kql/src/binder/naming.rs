@@ -29,6 +29,8 @@ pub(crate) fn automatic_name(expr: &Expr) -> Option<String> {
                 _ => Some(index),
             }
         }
+        // Of one argument, `hll_merge` and its kind are aggregates.
+        ExprKind::Call { name, arguments } if arguments.len() == 1 && name.node.ends_with("_merge") => Some(aggregate_name(&name.node, arguments)),
         ExprKind::Call { name, arguments } => match SCALAR_FUNCTIONS.get(name.node.as_str()) {
             Some(signature) => call_name(&name.node, signature, arguments),
             None if AGGREGATES.contains_key(name.node.as_str()) => Some(aggregate_name(&name.node, arguments)),
@@ -58,6 +60,9 @@ fn call_name(name: &str, signature: &Signature, arguments: &[Expr]) -> Option<St
 /// `count_`, `dcount_X`, `list_` when the argument has no name.
 pub(crate) fn aggregate_name(function: &str, arguments: &[Expr]) -> String {
     let argument = arguments.first().and_then(automatic_name).unwrap_or_default();
+    if matches!(function, "percentiles_array" | "percentilesw_array") {
+        return format!("percentiles_{argument}");
+    }
     let naming = AGGREGATES.get(function).map_or(Naming::None, |signature| signature.naming);
     match naming {
         Naming::PrefixAndFirstArgument(prefix) => format!("{prefix}_{argument}"),

@@ -4,12 +4,12 @@ use super::extend::add_columns;
 use crate::binder::naming::Names;
 use crate::binder::{Binder, Binding, Bound, Relation};
 use crate::bound::Expr as BoundExpr;
-use crate::types::Value;
 use crate::diagnostics::codes;
 use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, Name};
+use crate::types::Value;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,284 @@
+//! Digests of many values: t-digest for percentiles, HyperLogLog for distinct counts. Kusto docs: `using-hll-tdigest`,
+//! `tdigest-aggregation-function`, `hll-aggregation-function`.
+//!
+//! Kusto's own layout of these values is not documented; here a t-digest is an array of `[value, weight]`, an HLL
+//! `[bits, registers in base64]`.
+
+use super::{ScalarFunction, rows};
+use crate::cells::{Cell, Out};
+use crate::json::{self, from_f64};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use vidette_kql::ScalarType;
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("tdigest_of", |a| a[0].json().and_then(json::array).map_or(Out::Null, |items| Digest::of(items.iter().map(weighted).collect()).show())),
+    rows("tdigest_merge", |a| {
+        let digests: Option<Vec<Digest>> = a.iter().map(|cell| Digest::read(&json::parse(cell.json()?)?)).collect();
+        digests.map_or(Out::Null, |digests| Digest::of(digests.into_iter().flat_map(|digest| digest.points.into_iter().map(Some)).collect()).show())
+    }),
+    rows("tdigest_merge_list", |a| {
+        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        let points = items.iter().filter_map(Digest::read).flat_map(|digest| digest.points.into_iter().map(Some)).collect();
+        Digest::of(points).show()
+    }),
+    rows("percentile_tdigest", |a| match (digest(a[0]), a[1].real()) {
+        (Some(digest), Some(percent)) => digest.percentile(percent).map_or(Out::Null, |value| Out::Text(json::write(&from_f64(value)))),
+        _ => Out::Null,
+    }),
+    rows("percentiles_array_tdigest", |a| {
+        let Some(digest) = digest(a[0]) else { return Out::Null };
+        let wanted: Vec<f64> = match a[1] {
+            Cell::Json(text) => json::numbers(text).into_iter().flatten().flatten().collect(),
+            _ => a[1..].iter().filter_map(|cell| cell.real()).collect(),
+        };
+        Out::Text(json::write(&Value::Array(wanted.into_iter().map(|percent| digest.percentile(percent).map_or(Value::Null, from_f64)).collect())))
+    }),
+    rows("rank_tdigest", |a| match (digest(a[0]), a[1].real()) {
+        (Some(digest), Some(value)) => Out::Real(digest.rank(value)),
+        _ => Out::Null,
+    }),
+    rows("percentrank_tdigest", |a| match (digest(a[0]), a[1].real()) {
+        (Some(digest), Some(value)) if digest.weight() > 0.0 => Out::Real(digest.rank(value) / digest.weight() * 100.0),
+        _ => Out::Null,
+    }),
+    rows("tdigest_isvalid", |a| Out::Bool(digest(a[0]).is_some())),
+    rows("weighted_percentile", |a| match (a[0].json().and_then(json::array), a[1].real()) {
+        (Some(items), Some(percent)) => Out::from(Digest { points: sorted(items.iter().map(weighted).collect()) }.percentile(percent)),
+        _ => Out::Null,
+    }),
+    rows("percentile_array", |a| {
+        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        let whole = items.iter().all(|item| item.get(0).is_some_and(json::is_integer));
+        let digest = Digest { points: sorted(items.iter().map(weighted).collect()) };
+        let show = |value: f64| if whole { json!(value as i64) } else { from_f64(value) };
+        let wanted = a[1].json().and_then(json::numbers).unwrap_or_default();
+        Out::Text(json::write(&Value::Array(wanted.into_iter().map(|percent| percent.and_then(|percent| digest.percentile(percent)).map_or(Value::Null, show)).collect())))
+    }),
+    rows("hll_of", |a| {
+        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        let mut sketch = Hll::new(a.get(1).and_then(|cell| cell.long()).unwrap_or(1));
+        items.iter().filter_map(Value::as_i64).for_each(|hash| sketch.add(hash as u64));
+        sketch.show()
+    }),
+    rows("hll_merge", |a| {
+        let sketches: Option<Vec<Hll>> = a.iter().map(|cell| Hll::read(&json::parse(cell.json()?)?)).collect();
+        sketches.and_then(|sketches| sketches.into_iter().reduce(Hll::merge)).map_or(Out::Null, |sketch| sketch.show())
+    }),
+    rows("hll_merge_list", |a| {
+        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        items.iter().filter_map(Hll::read).reduce(Hll::merge).map_or(Out::Null, |sketch| sketch.show())
+    }),
+    rows("dcount_hll", |a| match a[0].json().and_then(json::parse) {
+        Some(value) => Hll::read(&value).map_or(Out::Null, |sketch| Out::Long(sketch.estimate())),
+        None => Out::Long(0),
+    }),
+    rows("hll_isvalid", |a| Out::Bool(a[0].json().and_then(json::parse).is_some_and(|value| Hll::read(&value).is_some()))),
+    rows("schema_of_list", |a| {
+        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        let mut schema = Schema::default();
+        items.iter().for_each(|item| schema.take(item));
+        Out::Text(json::write(&schema.show()))
+    }),
+];
+
+pub(super) fn is_hll(text: &str) -> bool {
+    text.starts_with("[1") && json::parse(text).is_some_and(|value| Hll::read(&value).is_some())
+}
+
+/// Points that a digest keeps; more are merged with their neighbours.
+const MOST_POINTS: usize = 2000;
+
+/// Values with their weights, sorted.
+struct Digest {
+    points: Vec<(f64, f64)>,
+}
+
+/// `v` or `[v, weight]`
+fn weighted(item: &Value) -> Option<(f64, f64)> {
+    match item {
+        Value::Array(pair) => Some((pair.first()?.as_f64()?, pair.get(1).and_then(Value::as_f64).unwrap_or(1.0))),
+        other => other.as_f64().map(|value| (value, 1.0)),
+    }
+}
+
+fn sorted(points: Vec<Option<(f64, f64)>>) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = points.into_iter().flatten().filter(|(_, weight)| *weight > 0.0).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points
+}
+
+fn digest(cell: Cell) -> Option<Digest> {
+    Digest::read(&json::parse(cell.json()?)?)
+}
+
+impl Digest {
+    fn of(points: Vec<Option<(f64, f64)>>) -> Digest {
+        let mut merged: Vec<(f64, f64)> = Vec::new();
+        for (value, weight) in sorted(points) {
+            match merged.last_mut() {
+                Some(last) if last.0 == value => last.1 += weight,
+                _ => merged.push((value, weight)),
+            }
+        }
+        // The ends stay exact; in the middle neighbours become their mean.
+        while merged.len() > MOST_POINTS {
+            let keep = MOST_POINTS / 20;
+            let middle: Vec<(f64, f64)> = merged[keep..merged.len() - keep].chunks(2).map(mean).collect();
+            merged = [&merged[..keep], &middle, &merged[merged.len() - keep..]].concat();
+        }
+        Digest { points: merged }
+    }
+
+    fn read(value: &Value) -> Option<Digest> {
+        let items = value.as_array()?;
+        let points: Vec<(f64, f64)> = items.iter().map(|item| item.as_array().and(weighted(item))).collect::<Option<_>>()?;
+        Some(Digest { points })
+    }
+
+    fn show(&self) -> Out {
+        Out::Text(json::write(&Value::Array(self.points.iter().map(|(value, weight)| json!([from_f64(*value), from_f64(*weight)])).collect())))
+    }
+
+    fn weight(&self) -> f64 {
+        self.points.iter().map(|(_, weight)| weight).sum()
+    }
+
+    /// The value at nearest rank.
+    fn percentile(&self, percent: f64) -> Option<f64> {
+        let rank = percent / 100.0 * self.weight();
+        let mut seen = 0.0;
+        let found = self.points.iter().find(|(_, weight)| {
+            seen += weight;
+            seen >= rank
+        });
+        found.or(self.points.last()).map(|(value, _)| *value)
+    }
+
+    /// How much weight is not above the value.
+    fn rank(&self, value: f64) -> f64 {
+        self.points.iter().take_while(|(point, _)| *point <= value).map(|(_, weight)| weight).sum()
+    }
+}
+
+fn mean(points: &[(f64, f64)]) -> (f64, f64) {
+    let weight: f64 = points.iter().map(|(_, weight)| weight).sum();
+    (points.iter().map(|(value, weight)| value * weight).sum::<f64>() / weight, weight)
+}
+
+/// HyperLogLog over 64-bit hashes, with linear counting where few registers are set.
+struct Hll {
+    bits: u32,
+    registers: Vec<u8>,
+}
+
+impl Hll {
+    /// Kusto's accuracies 0 to 4.
+    fn new(accuracy: i64) -> Hll {
+        let bits = match accuracy {
+            0 => 12,
+            2 => 16,
+            3 => 17,
+            4 => 18,
+            _ => 14,
+        };
+        Hll { bits, registers: vec![0; 1 << bits] }
+    }
+
+    fn add(&mut self, hash: u64) {
+        let index = (hash >> (64 - self.bits)) as usize;
+        let zeros = (hash << self.bits).leading_zeros().min(64 - self.bits) as u8 + 1;
+        self.registers[index] = self.registers[index].max(zeros);
+    }
+
+    fn read(value: &Value) -> Option<Hll> {
+        let [bits, registers] = value.as_array()?.as_slice() else { return None };
+        let bits = bits.as_u64().filter(|bits| (12..=18).contains(bits))? as u32;
+        let registers = BASE64.decode(registers.as_str()?).ok()?;
+        (registers.len() == 1 << bits).then_some(Hll { bits, registers })
+    }
+
+    fn show(&self) -> Out {
+        Out::Text(json::write(&json!([self.bits, BASE64.encode(&self.registers)])))
+    }
+
+    /// With fewer bits on one side, the other's registers are folded.
+    fn merge(self, other: Hll) -> Hll {
+        let (mut fine, mut coarse) = if self.bits >= other.bits { (self, other) } else { (other, self) };
+        while fine.bits > coarse.bits {
+            fine = fine.folded();
+        }
+        for (register, other) in coarse.registers.iter_mut().zip(&fine.registers) {
+            *register = (*register).max(*other);
+        }
+        coarse
+    }
+
+    /// The same hashes with one bit less for the register's number: it becomes the first of the counted bits.
+    fn folded(&self) -> Hll {
+        let half = self.registers.chunks(2).map(|pair| match pair {
+            [even, odd] => (if *even > 0 { even + 1 } else { 0 }).max(u8::from(*odd > 0)),
+            _ => 0,
+        });
+        Hll { bits: self.bits - 1, registers: half.collect() }
+    }
+
+    fn estimate(&self) -> i64 {
+        let m = self.registers.len() as f64;
+        let empty = self.registers.iter().filter(|register| **register == 0).count() as f64;
+        let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / self.registers.iter().map(|register| 2f64.powi(-i32::from(*register))).sum::<f64>();
+        (if raw <= 2.5 * m && empty > 0.0 { m * (m / empty).ln() } else { raw }).round() as i64
+    }
+}
+
+/// What `buildschema` knows of a place in the documents.
+#[derive(Default)]
+struct Schema {
+    /// Properties of bags; there may be none.
+    properties: Option<Vec<(String, Schema)>>,
+    elements: Option<Box<Schema>>,
+    types: Vec<ScalarType>,
+}
+
+impl Schema {
+    fn take(&mut self, value: &Value) {
+        let mut note = |ty: ScalarType| {
+            if !self.types.contains(&ty) {
+                self.types.push(ty);
+            }
+        };
+        match value {
+            Value::Null => {}
+            Value::Bool(_) => note(ScalarType::Bool),
+            Value::Number(_) => note(if json::is_integer(value) { ScalarType::Long } else { ScalarType::Real }),
+            Value::String(_) => note(ScalarType::String),
+            Value::Array(items) => {
+                let inner = self.elements.get_or_insert_default();
+                items.iter().for_each(|item| inner.take(item));
+            }
+            Value::Object(bag) => {
+                let properties = self.properties.get_or_insert_default();
+                for (name, item) in bag {
+                    let at = properties.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+                        properties.push((name.clone(), Schema::default()));
+                        properties.len() - 1
+                    });
+                    properties[at].1.take(item);
+                }
+            }
+        }
+    }
+
+    fn show(&self) -> Value {
+        let mut parts: Vec<Value> = Vec::new();
+        if let Some(properties) = &self.properties {
+            parts.push(Value::Object(properties.iter().map(|(name, schema)| (name.clone(), schema.show())).collect()));
+        }
+        if let Some(elements) = &self.elements {
+            parts.push(json!({"`indexer`": elements.show()}));
+        }
+        parts.extend(self.types.iter().map(|ty| Value::from(if *ty == ScalarType::Real { "double" } else { ty.name() })));
+        if parts.len() == 1 { parts.remove(0) } else { Value::Array(parts) }
+    }
+}

@@ -23,6 +23,7 @@ mod units;
 mod xml;
 
 pub(crate) use conversion::display;
+pub use ip::use_geoip;
 
 use crate::cells::{Cell, Out};
 use arrow::array::ArrayRef;

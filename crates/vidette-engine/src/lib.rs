@@ -29,7 +29,7 @@ mod table;
 mod workspace;
 
 pub use arrow_types::arrow_type;
-pub use functions::function;
+pub use functions::{function, use_geoip};
 pub use result::{QueryResult, ResultTable};
 pub use run::{Clock, Error, Prepared};
 pub use table::Table;

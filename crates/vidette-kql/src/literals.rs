@@ -37,7 +37,7 @@ pub fn typed(ty: ScalarType, text: &str) -> Option<Value> {
             Value::Decimal(unquoted.to_owned())
         }
         // Kusto reads `datetime(2017 - 08 - 01)` too.
-        ScalarType::DateTime => Value::DateTime(parse_datetime(unquoted).or_else(|| parse_datetime(&unquoted.replace(" - ", "-")))?),
+        ScalarType::DateTime => Value::DateTime(parse_datetime(unquoted).or_else(|| parse_datetime(&unquoted.replace(" - ", "-"))).or_else(|| spaced_date(unquoted))?),
         ScalarType::TimeSpan => Value::TimeSpan(parse_timespan(unquoted)?),
         ScalarType::Guid => Value::Guid(guid(unquoted)?),
         ScalarType::String => Value::String(unquoted.to_owned()),
@@ -52,6 +52,13 @@ fn long_or_real(text: &str) -> Option<i64> {
     };
     let value = long(digits).or_else(|| digits.parse::<f64>().ok().map(|n| n as i64))?;
     Some(if negative { value.wrapping_neg() } else { value })
+}
+
+/// `2025, 6, 14`
+fn spaced_date(text: &str) -> Option<i64> {
+    let parts: Vec<u32> = text.split(',').map(|part| part.trim().parse().ok()).collect::<Option<_>>()?;
+    let [year, month, day] = parts[..] else { return None };
+    parse_datetime(&format!("{year:04}-{month:02}-{day:02}"))
 }
 
 /// Lower-case with hyphens, from the forms with or without hyphens and braces.

@@ -35,6 +35,8 @@ pub enum LetValue {
 pub struct FunctionDeclaration {
     pub parameters: Vec<Parameter>,
     pub body: Query,
+    /// `view () { … }`, which `union` with wildcards finds.
+    pub view: bool,
     pub span: Span,
 }
 

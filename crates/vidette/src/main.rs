@@ -14,6 +14,9 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// A database of addresses in MaxMind's format, for geo_info_from_ip_address
+    #[arg(long, global = true, value_name = "FILE")]
+    geoip: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -46,6 +49,10 @@ async fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
+    if let Some(Err(message)) = cli.geoip.as_deref().map(vidette_engine::use_geoip) {
+        eprintln!("error: {message}");
+        return ExitCode::from(3);
+    }
     let result: Result<u8, Failure> = match cli.command {
         Command::Hunt(options) => hunt::run(options).await,
         Command::Query(options) => query::run(options).await,

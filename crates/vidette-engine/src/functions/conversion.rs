@@ -11,6 +11,10 @@ use vidette_kql::time::{MAX_TICKS, TICKS_PER_DAY, format_datetime, format_timesp
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("tostring", |a| Out::Text(display(a[0]))),
+    rows("dynamic_to_json", |a| match a[0] {
+        Cell::Json(text) => Out::Text(json::parse(text).map_or_else(String::new, |value| json::write(&sorted(value)))),
+        other => Out::Text(display(other)),
+    }),
     rows("tobool", |a| {
         let text = match a[0] {
             Cell::Bool(b) => return Out::Bool(b),
@@ -93,6 +97,19 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("tohex_int", |a| hex(a, |n| u64::from(n as u32))),
     rows("tohex_long", |a| hex(a, |n| n as u64)),
 ];
+
+/// The document with the properties of every bag in the order of their names.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(bag) => {
+            let mut properties: Vec<(String, Value)> = bag.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            properties.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(properties.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
 
 fn hex(a: &[Cell], bits: fn(i64) -> u64) -> Out {
     let width = a.get(1).and_then(|cell| cell.long()).unwrap_or(0).clamp(0, 64) as usize;

@@ -120,7 +120,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_geohash_neighbors", |a| {
         // The order of the examples on the function's page.
         use Direction::{E, N, NE, NW, S, SE, SW, W};
-        let cells: Option<Vec<Value>> = [W, SW, S, NW, E, N, SE, NE].into_iter().map(|direction| geohash::neighbor(a[0].text(), direction).ok().map(Value::String)).collect();
+        let cells: Option<Vec<Value>> = [W, SW, S, SE, NE, E, N, NW].into_iter().map(|direction| geohash::neighbor(a[0].text(), direction).ok().map(Value::String)).collect();
         cells.filter(|_| !a[0].text().is_empty()).map_or(Out::Null, |cells| document(Value::Array(cells)))
     }),
     rows("geo_point_to_h3cell", |a| {
@@ -160,7 +160,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let wanted = a.get(1).map_or(Some(own + 1), |level| level.long()).filter(|level| (own..=own + MOST).contains(level)).and_then(resolution);
         wanted.map_or(Out::Null, |wanted| document(Value::Array(cell.children(wanted).map(|child| child.to_string().into()).collect())))
     }),
-    rows("geo_h3cell_neighbors", |a| h3(a[0]).map_or(Out::Null, |cell| document(Value::Array(cell.edges().map(|edge| edge.destination().to_string().into()).collect())))),
+    rows("geo_h3cell_neighbors", |a| h3(a[0]).map_or(Out::Null, |cell| document(ring(cell, 1)))),
     rows("geo_h3cell_rings", |a| match (h3(a[0]), a[1].long()) {
         (Some(cell), Some(distance)) if (0..=142).contains(&distance) => document(Value::Array((0..=distance as u32).map(|k| ring(cell, k)).collect())),
         _ => Out::Null,
@@ -237,9 +237,14 @@ impl Vector {
         if length == 0.0 { self } else { self.times(1.0 / length) }
     }
 
+    /// The cross product of two points on the sphere, exact also when they are near each other.
+    fn normal(self, other: Vector) -> Vector {
+        self.plus(other).cross(other.plus(self.times(-1.0))).times(0.5)
+    }
+
     /// Radians between two directions.
     fn angle(self, other: Vector) -> f64 {
-        self.cross(other).length().atan2(self.dot(other))
+        self.normal(other).length().atan2(self.dot(other))
     }
 }
 
@@ -292,7 +297,7 @@ fn excess(ring: &[Vector]) -> f64 {
 
 /// The signed integral of position over a ring's inside: half the sum over edges of angle times normal.
 fn moment(ring: &[Vector]) -> Vector {
-    ring.windows(2).map(|edge| edge[0].cross(edge[1]).unit().times(edge[0].angle(edge[1]) / 2.0)).fold(Vector::default(), Vector::plus)
+    ring.windows(2).map(|edge| edge[0].normal(edge[1]).unit().times(edge[0].angle(edge[1]) / 2.0)).fold(Vector::default(), Vector::plus)
 }
 
 fn azimuth(from: Vector, to: Vector) -> f64 {
@@ -308,9 +313,9 @@ fn length(line: &[Vector]) -> f64 {
 
 /// The point of an edge that is nearest.
 fn nearest(point: Vector, from: Vector, to: Vector) -> Vector {
-    let normal = from.cross(to);
+    let normal = from.normal(to);
     let foot = point.plus(normal.times(-point.dot(normal) / normal.dot(normal))).unit();
-    let between = from.cross(foot).dot(normal) >= 0.0 && foot.cross(to).dot(normal) >= 0.0;
+    let between = from.normal(foot).dot(normal) >= 0.0 && foot.normal(to).dot(normal) >= 0.0;
     match (between, from.angle(point) <= to.angle(point)) {
         (true, _) => foot,
         (false, true) => from,
@@ -366,7 +371,7 @@ fn simplified(line: &[Vector], tolerance: f64) -> Vec<Vector> {
 /// Whether an edge of one meets an edge of the other.
 fn crosses(first: &[Vec<Vector>], second: &[Vec<Vector>]) -> bool {
     let meet = |a: &[Vector], b: &[Vector]| {
-        let (first, second) = (a[0].cross(a[1]), b[0].cross(b[1]));
+        let (first, second) = (a[0].normal(a[1]), b[0].normal(b[1]));
         let sides = [first.dot(b[0]), first.dot(b[1]), second.dot(a[0]), second.dot(a[1])];
         // The edges' planes also cross on the other side of the sphere.
         sides[0] * sides[1] <= 0.0 && sides[2] * sides[3] <= 0.0 && a[0].plus(a[1]).dot(b[0].plus(b[1])) > 0.0

@@ -4,11 +4,18 @@ use super::conversion::display;
 use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
 use crate::json;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::OnceLock;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    // No database of addresses comes with the engine: no address is known, as for addresses that Kusto does not know.
-    rows("geo_info_from_ip_address", |_| Out::Text("{}".to_owned())),
+    rows("geo_info_from_ip_address", |a| match a[0].text().parse::<IpAddr>() {
+        Ok(address) if is_public(address) => match PLACES.get() {
+            Some(places) => Out::Text(crate::json::write(&place(places, address))),
+            None => Out::Refused("no database of addresses was given (--geoip FILE.mmdb)"),
+        },
+        _ => Out::Null,
+    }),
     rows("ipv4_range_to_cidr_list", |a| match (a[0].text().parse::<Ipv4Addr>(), a[1].text().parse::<Ipv4Addr>()) {
         (Ok(first), Ok(last)) => Out::Text(crate::json::write(&serde_json::Value::Array(cidrs(first.into(), last.into())))),
         _ => Out::Null,
@@ -188,4 +195,41 @@ fn cidrs(first: u32, last: u32) -> Vec<serde_json::Value> {
         at += 1 << bits;
     }
     networks
+}
+
+/// Where addresses are: a database in MaxMind's format, for the whole process.
+static PLACES: OnceLock<maxminddb::Reader<Vec<u8>>> = OnceLock::new();
+
+/// Opens the database that `geo_info_from_ip_address` looks into; the first one stays.
+///
+/// # Errors
+/// When the file cannot be read, or is not a MaxMind database.
+pub fn use_geoip(path: &Path) -> Result<(), String> {
+    let reader = maxminddb::Reader::open_readfile(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    PLACES.set(reader).ok();
+    Ok(())
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            !(address.is_private() || address.is_loopback() || address.is_link_local() || address.is_unspecified() || address.is_broadcast() || address.is_multicast())
+        }
+        IpAddr::V6(address) => !(address.is_loopback() || address.is_unspecified() || address.is_unique_local() || address.is_unicast_link_local() || address.is_multicast()),
+    }
+}
+
+/// The properties that Kusto's function gives, as far as the database knows them.
+fn place(places: &maxminddb::Reader<Vec<u8>>, address: IpAddr) -> serde_json::Value {
+    let mut bag = serde_json::Map::new();
+    if let Some(city) = places.lookup(address).ok().and_then(|found| found.decode::<maxminddb::geoip2::City>().ok()).flatten() {
+        let state = city.subdivisions.first().and_then(|state| state.names.english);
+        for (name, value) in [("country", city.country.names.english), ("state", state), ("city", city.city.names.english)] {
+            bag.extend(value.map(|value| (name.to_owned(), value.into())));
+        }
+        for (name, value) in [("latitude", city.location.latitude), ("longitude", city.location.longitude)] {
+            bag.extend(value.map(|value| (name.to_owned(), crate::json::from_f64(value))));
+        }
+    }
+    serde_json::Value::Object(bag)
 }

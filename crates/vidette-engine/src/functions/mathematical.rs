@@ -6,7 +6,6 @@ use crate::cells::{Cell, Out};
 use datafusion::functions::math::expr_fn as math;
 use datafusion::logical_expr::lit;
 use statrs::distribution::{Beta, Continuous, ContinuousCDF, StudentsT};
-use statrs::function::{erf, gamma};
 use vidette_kql::ScalarType;
 
 /// A function of one real number.
@@ -67,10 +66,10 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (Some(y), Some(x)) => Out::Real(y.atan2(x)),
         _ => Out::Null,
     }),
-    rows("erf", |a| Out::from(a[0].real().map(erf::erf))),
-    rows("erfc", |a| Out::from(a[0].real().map(erf::erfc))),
-    rows("gamma", |a| Out::from(a[0].real().map(gamma::gamma).map(whole_if_near))),
-    rows("loggamma", |a| Out::from(a[0].real().map(gamma::ln_gamma))),
+    rows("erf", |a| Out::from(a[0].real().map(libm::erf))),
+    rows("erfc", |a| Out::from(a[0].real().map(libm::erfc))),
+    rows("gamma", |a| Out::from(a[0].real().map(libm::tgamma).map(whole_if_near))),
+    rows("loggamma", |a| Out::from(a[0].real().map(libm::lgamma))),
     rows("beta_cdf", |a| match (a[1].real(), a[2].real()) {
         // Its page says NaN; Kusto's emulator gives 1.
         (Some(alpha), Some(beta)) if alpha <= 0.0 || beta <= 0.0 => Out::Real(1.0),

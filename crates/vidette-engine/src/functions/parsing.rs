@@ -126,12 +126,13 @@ fn parse_path(text: &str) -> Value {
 
 /// The fields of one line; quotes may hold commas and doubled quotes.
 fn split_csv(text: &str) -> Vec<String> {
-    let line = text.split(['\r', '\n']).next().unwrap_or("");
     let mut fields = vec![String::new()];
     let mut quoted = false;
-    let mut letters = line.chars().peekable();
+    let mut letters = text.chars().peekable();
     while let Some(c) = letters.next() {
         match c {
+            // Only the first record counts.
+            '\r' | '\n' if !quoted => break,
             '"' if quoted && letters.peek() == Some(&'"') => {
                 letters.next();
                 if let Some(field) = fields.last_mut() {
@@ -251,6 +252,9 @@ fn pattern_regex(kind: &str, flags: &str, parts: &[Value]) -> String {
                 let body = match second {
                     "long" | "int" if kind != "relaxed" => r"\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*",
                     "real" | "decimal" if kind != "relaxed" => r"\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*",
+                    // A number where there is one, else whatever stands there: it reads as null.
+                    "long" | "int" => r"(?:\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*|.*?)",
+                    "real" | "decimal" => r"(?:\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*|.*?)",
                     // The greedy form is what the engine uses for regular expressions.
                     _ if regex_kind || last => ".*",
                     _ => ".*?",
@@ -318,6 +322,7 @@ impl KeyValues {
             })
             .unwrap_or_default(),
             (None, Some(pair), Some(key)) if self.greedy => self.greedy_pairs(text, pair, key),
+            (None, None, None) => self.loose_pairs(text),
             (None, pair, key) => self.pairs(text, pair.as_deref(), key.as_deref()),
         };
         for (key, value) in pairs {
@@ -391,6 +396,20 @@ impl KeyValues {
             if rest.len() >= before {
                 break;
             }
+        }
+        pairs
+    }
+
+    /// Without delimiters: a known key, whatever separates, then a quoted text or a word.
+    fn loose_pairs(&self, text: &str) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for known in &self.keys {
+            let word = |c: char| c.is_alphanumeric() || c == '_';
+            let found = text.match_indices(known.as_str()).find(|(at, _)| !text[..*at].ends_with(word) && !text[at + known.len()..].starts_with(word));
+            let Some((at, _)) = found else { continue };
+            let separator = |c: char| !word(c) && !self.quotes.iter().any(|(open, _)| *open == c);
+            let (value, _) = self.part(text[at + known.len()..].trim_start_matches(separator), &[None]);
+            pairs.push((known.clone(), value));
         }
         pairs
     }

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use vidette_kql::ScalarType;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    rows("tdigest_of", |a| a[0].json().and_then(json::array).map_or(Out::Null, |items| Digest::of(items.iter().map(weighted).collect()).show())),
+    rows("tdigest_of", |a| a[0].json().and_then(some_items).map_or(Out::Null, |items| Digest::of(items.iter().map(weighted).collect()).show())),
     rows("tdigest_merge", |a| {
         let digests: Option<Vec<Digest>> = a.iter().map(|cell| Digest::read(&json::parse(cell.json()?)?)).collect();
         digests.map_or(Out::Null, |digests| Digest::of(digests.into_iter().flat_map(|digest| digest.points.into_iter().map(Some)).collect()).show())
     }),
     rows("tdigest_merge_list", |a| {
-        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        let Some(items) = a[0].json().and_then(some_items) else { return Out::Null };
         let points = items.iter().filter_map(Digest::read).flat_map(|digest| digest.points.into_iter().map(Some)).collect();
         Digest::of(points).show()
     }),
@@ -57,7 +57,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Out::Text(json::write(&Value::Array(wanted.into_iter().map(|percent| percent.and_then(|percent| digest.percentile(percent)).map_or(Value::Null, show)).collect())))
     }),
     rows("hll_of", |a| {
-        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        let Some(items) = a[0].json().and_then(some_items) else { return Out::Null };
         let mut sketch = Hll::new(a.get(1).and_then(|cell| cell.long()).unwrap_or(1));
         items.iter().filter_map(Value::as_i64).for_each(|hash| sketch.add(hash as u64));
         sketch.show()
@@ -76,12 +76,17 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
     rows("hll_isvalid", |a| Out::Bool(a[0].json().and_then(json::parse).is_some_and(|value| Hll::read(&value).is_some()))),
     rows("schema_of_list", |a| {
-        let Some(items) = a[0].json().and_then(json::array) else { return Out::Null };
+        let Some(items) = a[0].json().and_then(some_items) else { return Out::Null };
         let mut schema = Schema::default();
         items.iter().for_each(|item| schema.take(item));
         Out::Text(json::write(&schema.show()))
     }),
 ];
+
+/// What was gathered; of nothing there is no digest.
+fn some_items(json: &str) -> Option<Vec<Value>> {
+    json::array(json).filter(|items| !items.is_empty())
+}
 
 pub(super) fn is_hll(text: &str) -> bool {
     text.starts_with("[1") && json::parse(text).is_some_and(|value| Hll::read(&value).is_some())

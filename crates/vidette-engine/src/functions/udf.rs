@@ -10,6 +10,11 @@ use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use vidette_kql::ScalarType;
 
+/// Whether every row has a value of its own.
+fn is_random(function: &str) -> bool {
+    matches!(function, "rand" | "new_guid")
+}
+
 /// A kernel bound to its argument and result types. Its name is `has(string,string):bool`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Kernel {
@@ -24,7 +29,8 @@ impl Kernel {
     pub(crate) fn new(function: &str, arguments: &[ScalarType], result: ScalarType) -> Kernel {
         let types: Vec<&str> = arguments.iter().map(|ty| ty.name()).collect();
         let name = format!("{function}({}):{result}", types.join(","));
-        let signature = if arguments.is_empty() { Signature::nullary(Volatility::Immutable) } else { Signature::variadic_any(Volatility::Immutable) };
+        let volatility = if is_random(function) { Volatility::Volatile } else { Volatility::Immutable };
+        let signature = if arguments.is_empty() { Signature::nullary(volatility) } else { Signature::variadic_any(volatility) };
         Kernel { name, function: function.to_owned(), arguments: arguments.to_vec(), result, signature }
     }
 
@@ -74,6 +80,7 @@ impl ScalarUDFImpl for Kernel {
         let varying: Vec<usize> = (0..args.args.len()).filter(|at| matches!(args.args[*at], ColumnarValue::Array(_))).collect();
         // A column of few distinct values is evaluated once per value.
         if let [only] = varying[..]
+            && !is_random(&self.function)
             && let ColumnarValue::Array(array) = &args.args[only]
             && let Some(dictionary) = array.as_any_dictionary_opt()
         {
@@ -82,7 +89,7 @@ impl ScalarUDFImpl for Kernel {
             let distinct = self.evaluate(&arguments, dictionary.values().len())?;
             return Ok(ColumnarValue::Array(take(&distinct, dictionary.keys(), None)?));
         }
-        if varying.is_empty() {
+        if varying.is_empty() && !is_random(&self.function) {
             let value = self.evaluate(&args.args, 1)?;
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&value, 0)?));
         }

@@ -45,7 +45,6 @@ pub(crate) fn canonical(name: &str) -> &str {
         "to_utf8" => "unicode_codepoints_from_string",
         "weekofyear" => "week_of_year",
         "datepart" => "datetime_part",
-        "dynamic_to_json" => "tostring",
         "array_sum" => "series_sum",
         "makelist" => "make_list",
         "makeset" => "make_set",

@@ -1,6 +1,6 @@
 //! Tables reached through functions: `table()`, `database()`, `workspace()`, watchlists, and wildcards.
 
-use super::{Binder, Bound, Relation};
+use super::{Binder, Binding, Bound, Relation};
 use crate::bound::{Column, Plan};
 use crate::catalog::Feature;
 use crate::diagnostics::codes;
@@ -75,6 +75,19 @@ impl Binder<'_> {
     /// The tables a name with `*` stands for.
     pub(crate) fn wildcard_tables(&self, pattern: &str) -> Vec<String> {
         self.catalog.table_names().into_iter().filter(|name| wildcard_matches(pattern, name)).collect()
+    }
+}
+
+impl Binder<'_> {
+    /// The views of the query that a name with `*` stands for.
+    pub(crate) fn wildcard_views(&self, pattern: &str) -> Vec<String> {
+        let tabular = |name: &String| match self.lookup(name) {
+            Some(Binding::Function(function, _)) => function.view,
+            _ => false,
+        };
+        let mut names: Vec<String> = self.names_in_scope().into_iter().filter(|name| wildcard_matches(pattern, name)).filter(tabular).collect();
+        names.reverse();
+        names
     }
 }
 

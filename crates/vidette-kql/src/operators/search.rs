@@ -187,9 +187,20 @@ fn sources(binder: &mut Binder, tables: &[Expr], leading: bool, input: Relation,
         let name = binder.row.table_name.clone().unwrap_or_default();
         return Some(vec![(name, input)]);
     }
+    let views = binder.wildcard_views("*");
+    let union = Union { parameters: Vec::new(), tables: Vec::new(), leading: true, span };
+    let mut found = Vec::with_capacity(views.len());
+    for name in views {
+        union.member(binder, &Expr::new(ExprKind::Name(name), span), false, &mut found)?;
+    }
     // Without a workspace there is no saying which tables have rows: the query stays open.
     let names = binder.catalog.searchable()?;
-    Some(names.into_iter().filter_map(|name| binder.named_table(&name).map(|relation| (name, relation))).collect())
+    for name in names {
+        if let Some(relation) = binder.named_table(&name) {
+            found.push((name, relation));
+        }
+    }
+    Some(found)
 }
 
 #[derive(Clone, Debug)]

@@ -48,6 +48,8 @@ impl Serialize {
             let plan = Arc::new(input.plan);
             let relation = binder.reference(&plan, &input.columns);
             binder.define(&alias.node, Binding::Tabular(plan, input.columns));
+            // `withsource` knows the rows by this name.
+            binder.row.table_name = Some(alias.node.clone());
             return Some(relation);
         }
         Some(extend(binder, input, &self.columns))

@@ -52,9 +52,14 @@ impl Union {
     pub(super) fn member(&self, binder: &mut Binder, table: &Expr, fuzzy: bool, inputs: &mut Vec<(String, Relation)>) -> Option<()> {
         if let Some(pattern) = table.name().filter(|name| name.contains('*')) {
             let names = binder.wildcard_tables(pattern);
-            if names.is_empty() && !fuzzy {
+            let views = binder.wildcard_views(pattern);
+            if names.is_empty() && views.is_empty() && !fuzzy {
                 binder.unknown_table(pattern, table.span);
                 return None;
+            }
+            for name in views {
+                let view = Expr::new(ExprKind::Name(name), table.span);
+                self.member(binder, &view, fuzzy, inputs)?;
             }
             for name in names {
                 if let Some(relation) = binder.named_table(&name) {
@@ -128,6 +133,10 @@ pub(crate) fn combine(binder: &mut Binder, inputs: Vec<(String, Relation)>, inne
         })
         .collect();
     let columns: Vec<Column> = columns.into_iter().map(|(column, _)| column).collect();
+    let inputs: Vec<(Plan, Vec<Bound>)> = inputs;
+    if inputs.is_empty() {
+        return Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns };
+    }
     Relation { plan: Plan::Union { inputs, columns: columns.clone() }, columns }
 }
 

@@ -114,7 +114,7 @@ impl Parser<'_> {
         self.expect(Token::Assign, "=");
         if self.at_word("view") && self.peek_at(1) == Token::OpenParen {
             self.bump();
-            return Statement::Let { name, value: LetValue::Function(self.function()) };
+            return Statement::Let { name, value: LetValue::Function(FunctionDeclaration { view: true, ..self.function() }) };
         }
         if self.at_function() {
             return Statement::Let { name, value: LetValue::Function(self.function()) };
@@ -150,7 +150,7 @@ impl Parser<'_> {
         self.expect(Token::OpenBrace, "{");
         let body = self.deeper(|parser| parser.statements(Token::CloseBrace)).unwrap_or_default();
         self.expect(Token::CloseBrace, "}");
-        FunctionDeclaration { parameters, body, span: start.to(Span::new(self.previous_end(), self.previous_end())) }
+        FunctionDeclaration { parameters, body, view: false, span: start.to(Span::new(self.previous_end(), self.previous_end())) }
     }
 
     /// `(x: long = 5, T: (a: string), U: (*))`

@@ -30,6 +30,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) weights: Weights,
     hidden: u32,
     windows: u32,
+    /// The counts of restarts that the rows carry: the condition, the group, the column.
+    pub(crate) restarts: Vec<(bound::Expr, Option<bound::Expr>, String)>,
 }
 
 /// The name of a column inside plans.
@@ -47,7 +49,7 @@ pub(crate) fn reference(column: &Column) -> Expr {
 
 impl<'a> Lowering<'a> {
     pub(crate) fn new(workspace: &'a Workspace, clock: PlanClock, subqueries: &'a [Expr]) -> Lowering<'a> {
-        Lowering { workspace, clock, subqueries, used: HashSet::new(), weights: Weights::default(), hidden: 0, windows: 0 }
+        Lowering { workspace, clock, subqueries, used: HashSet::new(), weights: Weights::default(), hidden: 0, windows: 0, restarts: Vec::new() }
     }
 
     /// The plan of a whole query: ordered, its columns in Kusto's order.

@@ -294,7 +294,8 @@ fn rolling_percentile(inputs: &[Table], output: &mut Output) -> Result<()> {
     }
     let (bin, window) = (positive(table, 3, NAME)?, positive(table, 4, NAME)?);
     let percent = table.constant(1).real().unwrap_or(50.0);
-    let mut groups: BTreeMap<Vec<String>, (Vec<Out>, Vec<(i64, f64)>)> = BTreeMap::new();
+    type Group = (Vec<Out>, Vec<(i64, f64)>);
+    let mut groups: BTreeMap<Vec<String>, Group> = BTreeMap::new();
     for row in 0..table.rows {
         let (Some(value), Some(index)) = (table.argument(row, 0).real(), table.argument(row, 2).long()) else { continue };
         let key: Vec<Cell> = (5..table.arguments()).map(|at| table.argument(row, at)).collect();

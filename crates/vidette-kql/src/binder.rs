@@ -19,6 +19,7 @@ use crate::syntax::{self, FunctionDeclaration};
 use crate::types::ScalarType;
 use std::sync::Arc;
 
+pub use functions::canonical;
 pub use signatures::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS};
 
 /// Binds a parsed query: one bound query per tabular statement. With any error diagnostic the queries must not run.

@@ -40,10 +40,11 @@ pub mod syntax;
 pub mod time;
 pub mod types;
 
-pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind};
+pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
 pub use catalog::{Catalog, Feature, Question, QuestionKind, Watchlist};
 pub use diagnostics::{Diagnostic, Severity, render};
 pub use lexer::lex;
+pub use operators::OPERATORS;
 pub use parser::parse;
 pub use span::Span;
 pub use types::{ScalarType, Value};

@@ -6,8 +6,8 @@ use sha1::Digest;
 use twox_hash::XxHash64;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    rows("hash", |a| xxhash(a)),
-    rows("hash_xxhash64", |a| xxhash(a)),
+    rows("hash", xxhash),
+    rows("hash_xxhash64", xxhash),
     rows("hash_md5", |a| Out::Text(hex(&md5::Md5::digest(super::conversion::display(a[0]).as_bytes())))),
     rows("hash_sha1", |a| Out::Text(hex(&sha1::Sha1::digest(super::conversion::display(a[0]).as_bytes())))),
     rows("hash_sha256", |a| Out::Text(hex(&sha2::Sha256::digest(super::conversion::display(a[0]).as_bytes())))),

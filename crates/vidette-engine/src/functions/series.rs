@@ -604,8 +604,9 @@ fn solve(mut matrix: Vec<Vec<f64>>) -> Option<Vec<f64>> {
         for row in 0..size {
             if row != at {
                 let factor = matrix[row][at] / matrix[at][at];
-                for column in at..=size {
-                    matrix[row][column] -= factor * matrix[at][column];
+                let pivot = matrix[at].clone();
+                for (cell, above) in matrix[row].iter_mut().zip(&pivot).skip(at) {
+                    *cell -= factor * above;
                 }
             }
         }

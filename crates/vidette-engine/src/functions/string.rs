@@ -7,6 +7,7 @@ use crate::json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::functions::unicode::expr_fn::character_length;
+use libdeflater::Compressor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex::Regex;
 use serde_json::Value;
@@ -341,8 +342,8 @@ fn random_bytes() -> [u8; 16] {
 }
 
 /// Kusto packs with libdeflate, as the examples of its pages show; so the packed text is the same.
-fn compress(text: &str, pack: fn(&mut libdeflater::Compressor, &[u8], &mut [u8]) -> Result<usize, libdeflater::CompressionError>) -> Out {
-    let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
+fn compress(text: &str, pack: impl FnOnce(&mut Compressor, &[u8], &mut [u8]) -> Result<usize, libdeflater::CompressionError>) -> Out {
+    let mut packer = Compressor::new(libdeflater::CompressionLvl::default());
     let mut packed = vec![0; packer.gzip_compress_bound(text.len())];
     match pack(&mut packer, text.as_bytes(), &mut packed) {
         Ok(length) => Out::Text(BASE64.encode(&packed[..length])),

@@ -273,7 +273,7 @@ const VOLUMES: &[Unit] = &[
     ("KilocubicFoot", CUBIC_FOOT * 1e3),
     ("MegacubicFoot", CUBIC_FOOT * 1e6),
     ("CubicYard", CUBIC_FOOT * 27.0),
-    ("CubicMile", 4.168181825440579584e9),
+    ("CubicMile", 4.168181825440579e9),
     ("AcreFoot", 1.0 / 0.000810714),
     ("BoardFoot", CUBIC_FOOT / 12.0),
     ("UsGallon", US_GALLON),

@@ -21,6 +21,7 @@ impl Lowering<'_> {
         for (_, value) in columns {
             values.push(self.extract(value, &mut found));
         }
+        self.restarts.clear();
         for (id, group, call) in found {
             let name = physical(bound::ColumnId(id));
             rows = self.window(rows, group.as_ref(), &call, name)?;
@@ -35,11 +36,22 @@ impl Lowering<'_> {
         if !WINDOW_FUNCTIONS.contains(&function.as_str()) && function != "in_group" {
             return call;
         }
-        if let (true, ExprKind::Column(inner)) = (function == "in_group", &arguments_of(&call)[0].kind)
-            && let Some((_, group, _)) = found.iter_mut().find(|(id, ..)| *id == inner.0)
+        if function == "in_group"
+            && let [bound::Expr { kind: ExprKind::Column(inner), .. }, key] = arguments_of(&call)
+            && let Some(at) = found.iter().position(|(id, ..)| *id == inner.0)
         {
-            *group = Some(arguments_of(&call)[1].clone());
+            let twin = found.iter().find(|(_, group, known)| group.as_ref().is_some_and(|group| same(group, key)) && same(known, &found[at].2)).map(|(id, ..)| *id);
+            if let Some(twin) = twin {
+                found.remove(at);
+                return bound::Expr { kind: ExprKind::Column(bound::ColumnId(twin)), ty: expr.ty };
+            }
+            found[at].1 = Some(key.clone());
             return bound::Expr { kind: ExprKind::Column(*inner), ty: expr.ty };
+        }
+        // The same call twice is one column: the optimizer takes two for a common expression, which no plan can hold.
+        let grouped = function == "in_group";
+        if let Some((id, ..)) = found.iter().find(|(_, group, known)| !grouped && group.is_none() && same(known, &call)) {
+            return bound::Expr { kind: ExprKind::Column(bound::ColumnId(*id)), ty: expr.ty };
         }
         let id = u32::MAX - self.next_window();
         found.push((id, None, call));
@@ -66,7 +78,7 @@ impl Lowering<'_> {
             }
             "row_number" => {
                 let start = long(0).unwrap_or(1);
-                let (rows, group) = self.restarts(rows, arguments.get(1), apart)?;
+                let (rows, group) = self.restarted(rows, arguments.get(1), group, apart)?;
                 let number = over(windows::row_number(), group, rows.order.clone())?;
                 let raw = self.hidden_name("number");
                 let plan = rows.plan.window(vec![number.alias(raw.clone())])?;
@@ -74,7 +86,7 @@ impl Lowering<'_> {
                 return extend(Rows { plan, order: rows.order }, shifted.alias(name));
             }
             "row_rank_dense" | "row_rank_min" => {
-                let (rows, group) = self.restarts(rows, arguments.get(1), apart)?;
+                let (rows, group) = self.restarted(rows, arguments.get(1), group, apart)?;
                 let term = self.expr(&arguments[0])?;
                 let before = self.hidden_name("before");
                 let number = self.hidden_name("number");
@@ -94,7 +106,7 @@ impl Lowering<'_> {
                 return extend(Rows { plan, order: rows.order }, named(raw).alias(name));
             }
             _ => {
-                let (rows, group) = self.restarts(rows, arguments.get(1), apart)?;
+                let (rows, group) = self.restarted(rows, arguments.get(1), group, apart)?;
                 let sum = running(aggregates::sum(self.expr(&arguments[0])?), group, rows.order.clone())?;
                 let plan = rows.plan.window(vec![sum.alias(name)])?;
                 return Ok(Rows { plan, order: rows.order });
@@ -104,12 +116,22 @@ impl Lowering<'_> {
     }
 
     /// The count of restarts so far, which parts the rows; nothing without a restart argument.
-    fn restarts(&mut self, rows: Rows, restart: Option<&bound::Expr>, mut apart: Vec<Expr>) -> Result<(Rows, Vec<Expr>)> {
+    fn restarted(&mut self, rows: Rows, restart: Option<&bound::Expr>, group: Option<&bound::Expr>, mut apart: Vec<Expr>) -> Result<(Rows, Vec<Expr>)> {
         let Some(restart) = restart else { return Ok((rows, apart)) };
+        let same_group = |known: &Option<bound::Expr>| match (known, group) {
+            (Some(a), Some(b)) => same(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if let Some((_, _, name)) = self.restarts.iter().find(|(known, group, _)| same_group(group) && same(known, restart)) {
+            apart.push(named(name.clone()));
+            return Ok((rows, apart));
+        }
         let flag = when(self.expr(restart)?, lit(1i64)).otherwise(lit(0i64))?;
         let name = self.hidden_name("restart");
         let count = running(aggregates::sum(flag), apart.clone(), rows.order.clone())?;
         let plan = rows.plan.window(vec![count.alias(name.clone())])?;
+        self.restarts.push((restart.clone(), group.cloned(), name.clone()));
         apart.push(named(name));
         Ok((Rows { plan, order: rows.order }, apart))
     }
@@ -121,6 +143,19 @@ impl Lowering<'_> {
         let plan = rows.plan.window(vec![number])?;
         let value = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64);
         extend(Rows { plan, order: rows.order }, value.alias(physical(column.id)))
+    }
+}
+
+/// Whether two expressions compute the same, wherever they were written.
+fn same(a: &bound::Expr, b: &bound::Expr) -> bool {
+    match (&a.kind, &b.kind) {
+        (ExprKind::Call { function, arguments, .. }, ExprKind::Call { function: other, arguments: others, .. }) => {
+            function == other && arguments.len() == others.len() && arguments.iter().zip(others.iter()).all(|(a, b)| same(a, b))
+        }
+        (ExprKind::Literal(a), ExprKind::Literal(b)) => a == b,
+        (ExprKind::Column(a), ExprKind::Column(b)) => a == b,
+        (ExprKind::Subquery(a), ExprKind::Subquery(b)) => a == b,
+        _ => false,
     }
 }
 

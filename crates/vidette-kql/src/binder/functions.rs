@@ -18,8 +18,8 @@ const CALL_DEPTH_LIMIT: usize = 200;
 /// Functions of a row's neighbours.
 const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min", "row_window_session"];
 
-/// Other spellings of a function, mostly deprecated ones.
-pub(crate) fn canonical(name: &str) -> &str {
+/// The function that a name stands for: some have other spellings, mostly deprecated ones.
+pub fn canonical(name: &str) -> &str {
     match name {
         "iif" => "iff",
         "pack" | "pack_dictionary" => "bag_pack",

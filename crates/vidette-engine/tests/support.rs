@@ -1,0 +1,94 @@
+//! `docs/SUPPORT.md` says what of the language runs; it is written from what the engine registers.
+//! `VIDETTE_BLESS=1 cargo test -p vidette-engine --test support` writes it anew.
+
+use std::fmt::Write;
+use std::path::Path;
+use vidette_engine::Workspace;
+use vidette_kql::{AGGREGATES, Catalog, Feature, OPERATORS, PLUGINS, SCALAR_FUNCTIONS, canonical};
+
+/// What will never run here, and why; the rest that is refused is not there yet.
+const NEVER: &[(&str, &str)] = &[
+    ("http_request", "no query reaches the network"),
+    ("http_request_post", "no query reaches the network"),
+    ("python", "no query runs foreign code"),
+    ("r", "no query runs foreign code"),
+    ("csharp", "no query runs foreign code"),
+    ("sql_request", "no query reaches another database"),
+    ("mysql_request", "no query reaches another database"),
+    ("postgresql_request", "no query reaches another database"),
+    ("cosmosdb_sql_request", "no query reaches another database"),
+    ("azure_digital_twins_query_request", "no query reaches another service"),
+    ("dax_request", "no query reaches another service"),
+    ("ai_embed_text", "no query reaches another service"),
+    ("ai_embeddings", "no query reaches another service"),
+    ("ai_chat_completion", "no query reaches another service"),
+    ("ai_chat_completion_prompt", "no query reaches another service"),
+    ("infer_storage_schema", "there is no cluster's storage"),
+    ("infer_storage_schema_with_suggestions", "there is no cluster's storage"),
+    ("execute_query", "there is no other cluster"),
+    ("execute_show_command", "there is no cluster to show"),
+    ("external_table", "there is no cluster's catalog"),
+    ("materialized_view", "there is no cluster's catalog"),
+    ("stored_query_result", "there is no cluster's catalog"),
+    ("entity_group", "there is no cluster's catalog"),
+    ("cursor_after", "there is no cluster's ingestion"),
+    ("cursor_before_or_at", "there is no cluster's ingestion"),
+    ("cursor_current", "there is no cluster's ingestion"),
+    ("current_cursor", "there is no cluster's ingestion"),
+    ("extent_id", "there is no cluster's storage"),
+    ("extentid", "there is no cluster's storage"),
+    ("extent_tags", "there is no cluster's storage"),
+    ("rowstore_ordinal_range", "there is no cluster's storage"),
+    ("hash_combine", "Kusto does not document how hashes are combined"),
+    ("hash_many", "Kusto does not document how hashes are combined"),
+];
+
+/// Bound without the engine: places, and what the binder answers itself.
+const BOUND: &[&str] = &["cluster", "database", "table", "columnifexists", "iscolumnexists"];
+
+fn main_table(title: &str, mut names: Vec<&str>, runs: &dyn Fn(&str) -> bool) -> (String, usize, usize) {
+    names.sort_unstable();
+    let (running, refused): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| runs(name));
+    let mut out = format!("## {title}\n\n{} of {} run.\n\n", running.len(), names.len());
+    let _ = writeln!(out, "Run: {}.\n", running.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" "));
+    let why = |name: &str| NEVER.iter().find(|(never, _)| *never == name).map(|(_, why)| *why);
+    let later: Vec<String> = refused.iter().filter(|name| why(name).is_none()).map(|name| format!("`{name}`")).collect();
+    if !later.is_empty() {
+        let _ = writeln!(out, "Refused by name, not there yet: {}.\n", later.join(" "));
+    }
+    for name in refused {
+        if let Some(why) = why(name) {
+            let _ = writeln!(out, "- `{name}` is refused: {why}.");
+        }
+    }
+    out.push('\n');
+    (out, running.len(), names.len())
+}
+
+#[test]
+fn the_support_matrix_is_what_the_engine_registers() {
+    let workspace = &Workspace::default();
+    let runs = |feature: Feature| move |name: &str| BOUND.contains(&name) || workspace.runs(feature, canonical(name));
+    let sections = [
+        main_table("Operators", OPERATORS.to_vec(), &runs(Feature::Operator)),
+        main_table("Scalar functions", SCALAR_FUNCTIONS.keys().copied().collect(), &runs(Feature::ScalarFunction)),
+        main_table("Aggregation functions", AGGREGATES.keys().copied().collect(), &runs(Feature::Aggregate)),
+        main_table("Plugins", PLUGINS.to_vec(), &runs(Feature::Plugin)),
+    ];
+    let mut text = String::from(
+        "# What of KQL runs\n\nWritten from what the engine registers (`crates/vidette-engine/tests/support.rs`). What does not run is refused by\nname and position, never answered wrongly.\n\n",
+    );
+    sections.iter().for_each(|(section, ..)| text.push_str(section));
+    let text = format!("{}\n", text.trim_end());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = root.join("docs/SUPPORT.md");
+    if std::env::var_os("VIDETTE_BLESS").is_some() {
+        std::fs::write(&path, &text).expect("the page is writable");
+    }
+    let stored = std::fs::read_to_string(&path).expect("docs/SUPPORT.md exists");
+    assert!(stored == text, "docs/SUPPORT.md is not what the engine registers; VIDETTE_BLESS=1 writes it anew");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("the README exists");
+    let [operators, functions, aggregates, plugins] = sections.map(|(_, running, all)| format!("{running} of {all}"));
+    let sentence = format!("{operators} operators, {functions} scalar functions, {aggregates} aggregation functions and {plugins} plugins run");
+    assert!(readme.contains(&sentence), "the README should say: {sentence}");
+}

@@ -90,6 +90,9 @@ impl Binder<'_> {
 
     /// `KS142`, with the nearest name as help and fix.
     pub(crate) fn unknown_name(&mut self, name: &str, span: Span) {
+        if self.open {
+            return;
+        }
         let label = match &self.row.table_name {
             Some(table) => format!("not a column of {table}"),
             None => "not a known column, variable or function".to_owned(),

@@ -11,9 +11,21 @@ use crate::types::{ScalarType, Value};
 /// Functions that stand for another place; Vidette has one workspace, so they resolve to it.
 const SCOPES: &[&str] = &["cluster", "database", "workspace", "app", "resource"];
 
+/// Functions that stand for a service whose tables no workspace holds: Azure Resource Graph, Azure Data Explorer.
+const ELSEWHERE: &[&str] = &["arg", "adx"];
+
 impl Binder<'_> {
     /// `database("x").T`, `workspace("w").T`, `cluster("c").database("d").T`; `None` when it is something else.
     pub(super) fn remote_table(&mut self, target: &syntax::Expr, member: &syntax::Expr) -> Option<Bound> {
+        if let ExprKind::Call { name, .. } = &target.kind
+            && ELSEWHERE.contains(&name.node.as_str())
+        {
+            if !self.catalog.runs(Feature::Plugin, &name.node) {
+                self.refuse(&format!("`{}`, whose tables are elsewhere,", name.node), name.span);
+            }
+            self.open = true;
+            return Some(Bound::Broken);
+        }
         if !is_scope(target) {
             return None;
         }

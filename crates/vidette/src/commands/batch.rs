@@ -10,9 +10,7 @@ use vidette_kql::{Diagnostic, Severity, compile};
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
 pub async fn run(check: bool, clock: Clock) -> Result<u8, Failure> {
     let mut workspace = Workspace::default();
-    if check {
-        crate::workspace::register_schemas(&mut workspace);
-    }
+    crate::workspace::register_schemas(&mut workspace);
     let workspace = Arc::new(workspace);
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

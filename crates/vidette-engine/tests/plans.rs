@@ -109,3 +109,48 @@ async fn a_plan_comes_back_from_bytes_with_the_same_answer() {
     );
     assert_eq!(here.tables[0].row_count(), 2);
 }
+
+/// Rows in memory with ticks, so that a prepared plan is not made anew.
+fn in_memory() -> Workspace {
+    let start = parse_datetime("2024-04-30").expect("a date");
+    let times: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values((0..240).map(|n| start + n * 3_600_000_000)));
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..240).map(|n| format!("host{}", n % 3))));
+    let batch = RecordBatch::try_from_iter([("Timestamp", times), ("DeviceName", names)]).expect("two columns");
+    let provider = datafusion::catalog::MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("a table");
+    let columns = vec![("Timestamp".to_owned(), vidette_kql::ScalarType::DateTime), ("DeviceName".to_owned(), vidette_kql::ScalarType::String)];
+    let mut workspace = Workspace::default();
+    workspace.register("T", Table::new(Arc::new(provider), columns));
+    workspace
+}
+
+#[tokio::test]
+async fn a_prepared_query_gives_at_every_instant_what_a_run_of_its_own_gives() {
+    let workspace = in_memory();
+    let text = "let busy = toscalar(T | where Timestamp > ago(3h) | summarize count());
+        T | where Timestamp > ago(2h) | summarize n = count(), last = max(Timestamp) by DeviceName | extend share = n * 1.0 / busy, at = now(-1h) | sort by DeviceName asc";
+    let (queries, _) = vidette_kql::compile(text, &workspace);
+    let prepared = workspace.prepare(&queries[0], true).await.expect("the query plans");
+    let mut different = std::collections::HashSet::new();
+    for hour in 1..=24 {
+        let now = parse_datetime("2024-04-30").expect("a date") + hour * 36_000_000_000;
+        let clock = Clock::window(now, 4 * 36_000_000_000);
+        let direct = workspace.run(&queries[0], clock).await.expect("the query runs").rows();
+        assert_eq!(workspace.run_prepared(&prepared, clock).await.expect("the plan runs").rows(), direct, "hour {hour}");
+        different.insert(serde_json::to_string(&direct).expect("JSON"));
+    }
+    assert_eq!(different.len(), 24, "every instant has an answer of its own");
+}
+
+#[tokio::test]
+async fn a_table_of_several_parts_is_one_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut workspace = workspace(folder.path()).await;
+    let frame = workspace.session().read_parquet(folder.path().join("T.parquet").to_string_lossy().into_owned(), ParquetReadOptions::default()).await.expect("the file is read");
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values(["memory"]));
+    let batch = RecordBatch::try_from_iter([("DeviceName", names)]).expect("one column");
+    let rows = datafusion::catalog::MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("a table");
+    workspace.register("T", Table::infer(frame.into_view()).and(Arc::new(rows)));
+    let result = workspace.query("T | summarize n = count(), times = countif(isnotnull(Timestamp)) by DeviceName | sort by DeviceName asc", noon()).await.expect("the query runs");
+    let rows = serde_json::to_string(&result.tables[0].rows()).expect("JSON");
+    assert_eq!(rows, r#"[["",28800,28800],["host1",28800,28800],["host2",28800,28800],["memory",1,0]]"#);
+}

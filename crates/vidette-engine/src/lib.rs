@@ -17,6 +17,7 @@ mod aggregates;
 mod arrow_types;
 mod cells;
 mod decimal;
+mod external;
 mod functions;
 mod json;
 mod lower;

@@ -1,6 +1,7 @@
 //! Tables by name: the binder's catalog and the engine's sources.
 
 use crate::aggregates::AGGREGATES;
+use crate::external;
 use crate::functions;
 use crate::operators::Planner;
 use crate::table::Table;
@@ -10,6 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use vidette_kql::syntax::{FunctionDeclaration, LetValue, Statement};
 use vidette_kql::{Catalog, Diagnostic, Feature, Question, ScalarType, Severity, Watchlist};
@@ -45,6 +47,7 @@ const OPERATORS: &[&str] = &[
     "getschema",
     "invoke",
     "datatable",
+    "externaldata",
     "make-series",
     "parse-kv",
     "partition",
@@ -65,6 +68,7 @@ pub struct Workspace {
     watchlists: HashMap<String, Watchlist>,
     functions: HashMap<String, Arc<FunctionDeclaration>>,
     enrichments: HashMap<String, Vec<(String, ScalarType)>>,
+    external: Option<PathBuf>,
     pub(crate) session: SessionContext,
 }
 
@@ -88,7 +92,7 @@ impl Workspace {
             Err(_) => state,
         };
         let session = SessionContext::new_with_state(state.build());
-        Workspace { tables: BTreeMap::new(), watchlists: HashMap::new(), functions: HashMap::new(), enrichments: HashMap::new(), session }
+        Workspace { tables: BTreeMap::new(), watchlists: HashMap::new(), functions: HashMap::new(), enrichments: HashMap::new(), external: None, session }
     }
 
     /// Adds a table, or replaces the one of that name.
@@ -131,6 +135,11 @@ impl Workspace {
         self.enrichments.insert(name.into(), columns);
     }
 
+    /// The folder with copies of the files that `externaldata` names, each under the last part of its address.
+    pub fn set_external_folder(&mut self, folder: impl Into<PathBuf>) {
+        self.external = Some(folder.into());
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&Table> {
         self.tables.get(name)
     }
@@ -159,6 +168,15 @@ impl Catalog for Workspace {
 
     fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
         self.enrichments.get(name).cloned()
+    }
+
+    fn external(&self, location: &str, format: Option<&str>) -> Result<Vec<Vec<String>>, String> {
+        let address = location.split(['?', '#', ';']).next().unwrap_or(location);
+        let name = address.rsplit('/').next().unwrap_or(address);
+        let Some(folder) = &self.external else {
+            return Err(format!("`{location}` is elsewhere, and no query reaches the network; put a copy named `{name}` into a folder, and give it with --external"));
+        };
+        external::read(&folder.join(name), format)
     }
 
     fn searchable(&self) -> Option<Vec<String>> {
@@ -227,6 +245,10 @@ impl Catalog for Answering<'_> {
 
     fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
         self.workspace.enrichment(name)
+    }
+
+    fn external(&self, location: &str, format: Option<&str>) -> Result<Vec<Vec<String>>, String> {
+        self.workspace.external(location, format)
     }
 
     fn searchable(&self) -> Option<Vec<String>> {

@@ -36,6 +36,14 @@ pub trait Catalog {
         None
     }
 
+    /// The records of a file that `externaldata` names, as texts.
+    ///
+    /// # Errors
+    /// What is missing, and what to do.
+    fn external(&self, location: &str, _format: Option<&str>) -> Result<Vec<Vec<String>>, String> {
+        Err(format!("`{location}` is elsewhere, and no query reaches the network"))
+    }
+
     /// The tables that `search` and `find` look through when none is named; `None` when that is not known.
     fn searchable(&self) -> Option<Vec<String>> {
         None

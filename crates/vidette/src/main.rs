@@ -17,6 +17,9 @@ struct Cli {
     /// A database of addresses in MaxMind's format, for geo_info_from_ip_address
     #[arg(long, global = true, value_name = "FILE")]
     geoip: Option<std::path::PathBuf>,
+    /// A folder with copies of the files that `externaldata` names, each under the last part of its address
+    #[arg(long, global = true, value_name = "DIR")]
+    external: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -52,6 +55,9 @@ async fn main() -> ExitCode {
     if let Some(Err(message)) = cli.geoip.as_deref().map(vidette_engine::use_geoip) {
         eprintln!("error: {message}");
         return ExitCode::from(3);
+    }
+    if let Some(folder) = cli.external {
+        workspace::use_external(folder);
     }
     let result: Result<u8, Failure> = match cli.command {
         Command::Hunt(options) => hunt::run(options).await,

@@ -5,7 +5,7 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::prelude::ParquetReadOptions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use vidette_engine::{Clock, Table, Workspace};
 use vidette_kql::ScalarType;
 use vidette_kql::time::parse_datetime;
@@ -71,9 +71,19 @@ const ENRICHMENTS: &[(&str, &str)] = &[
     ("SeenBy", "SeenBy:dynamic"),
 ];
 
+/// The folder of `--external`, for the whole process.
+static EXTERNAL: OnceLock<PathBuf> = OnceLock::new();
+
+pub fn use_external(folder: PathBuf) {
+    EXTERNAL.set(folder).ok();
+}
+
 /// Every known table without rows, so that a rule over a table that has no data runs and gives nothing; and the functions
 /// of Sentinel and Defender.
 pub fn register_schemas(workspace: &mut Workspace) {
+    if let Some(folder) = EXTERNAL.get() {
+        workspace.set_external_folder(folder);
+    }
     for table in TABLES.values() {
         workspace.register(table.name, Table::empty(columns(table)));
     }

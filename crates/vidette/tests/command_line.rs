@@ -118,3 +118,25 @@ fn a_hunt_over_parquet_alone_finds_its_own_time() {
 fn text_of(output: &Output) -> String {
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
+
+#[test]
+fn external_data_is_refused_with_what_to_do_and_read_from_a_local_copy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("feed.csv"), "ip,name\n10.0.0.1,first\n10.0.0.2,\"second, quoted\"\n").expect("a file");
+    let query = "externaldata(ip: string, name: string) [@'https://example.org/data/feed.csv?x=1'] with (format='csv', ignoreFirstRecord=true) | where ip has '10.0.0.2'";
+    let refused = vidette(&["query", query]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("put a copy named `feed.csv` into a folder, and give it with --external"), "{}", text(&refused.stderr));
+    let read = vidette(&["query", query, "--external", &folder.path().to_string_lossy()]);
+    assert_eq!(text(&read.stdout), "{\"ip\":\"10.0.0.2\",\"name\":\"second, quoted\"}\n");
+}
+
+#[test]
+fn platform_functions_read_the_samples() {
+    let output = vidette(&["query", "_Im_ProcessEvent(commandline_has_any=dynamic(['pastebin.com'])) | summarize n = count() by EventSchema", "samples/"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = vidette(&["query", "DeviceProcessEvents | take 1 | invoke FileProfile(SHA1, 100) | project GlobalPrevalence", "samples/"]);
+    assert_eq!(text(&output.stdout), "{\"GlobalPrevalence\":null}\n", "{}", text(&output.stderr));
+    let output = vidette(&["query", "search 'pastebin' | summarize by $table | sort by $table asc", "samples/"]);
+    assert!(text(&output.stdout).contains("DeviceNetworkEvents"), "{}", text(&output.stdout));
+}

@@ -2,6 +2,7 @@
 
 use super::{Binder, Binding, Bound, Relation};
 use crate::bound::{Column, Expr, Plan, Query};
+use crate::catalog::Feature;
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::span::Span;
 use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement};
@@ -110,13 +111,7 @@ impl Binder<'_> {
             }
             ExprKind::Name(name) => self.bind_name(name, expr.span),
             ExprKind::DataTable { columns, values } => self.datatable(columns, values, expr.span),
-            ExprKind::ExternalData { columns, .. } => {
-                if self.require_operator("externaldata", expr.span) {
-                    let columns = self.declare(columns);
-                    return Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns });
-                }
-                Bound::Broken
-            }
+            ExprKind::ExternalData { columns, locations, properties } => self.external_data(columns, locations, properties),
             ExprKind::Call { name, arguments } => self.bind_call(name, arguments, expr.span),
             ExprKind::Path { target, member } => match self.remote_table(target, member) {
                 Some(bound) => bound,
@@ -216,6 +211,51 @@ impl Binder<'_> {
 
     pub(crate) fn declare(&mut self, columns: &[ColumnDeclaration]) -> Vec<Column> {
         columns.iter().map(|column| self.column(column.name.node.clone(), column.ty)).collect()
+    }
+
+    /// `externaldata(columns) [locations] with (format=…, ignoreFirstRecord=…)`. A checker reads no file.
+    fn external_data(&mut self, declared: &[ColumnDeclaration], locations: &[syntax::Expr], properties: &[syntax::Expr]) -> Bound {
+        let columns = self.declare(declared);
+        let mut rows = Vec::new();
+        if !self.catalog.runs(Feature::Operator, "every externaldata") {
+            let property = |binder: &mut Self, wanted: &str| {
+                let value = properties.iter().find_map(|property| match &property.kind {
+                    ExprKind::Named { names, value } if names[0].node.eq_ignore_ascii_case(wanted) => Some(value.as_ref()),
+                    _ => None,
+                })?;
+                match &value.kind {
+                    ExprKind::Name(word) => Some(word.clone()),
+                    _ => match binder.scalar(value).as_literal() {
+                        Some(Value::String(text)) => Some(text.clone()),
+                        Some(Value::Bool(flag)) => Some(flag.to_string()),
+                        _ => None,
+                    },
+                }
+            };
+            let format = property(self, "format");
+            let skip = usize::from(property(self, "ignoreFirstRecord").is_some_and(|flag| flag.eq_ignore_ascii_case("true")));
+            for location in locations {
+                let value = self.with_row(&[], |binder| binder.scalar(location));
+                let Some(Value::String(place)) = value.as_literal() else {
+                    self.refuse("`externaldata` from a computed place", location.span);
+                    return Bound::Broken;
+                };
+                match self.catalog.external(place, format.as_deref()) {
+                    Ok(records) => rows.extend(records.into_iter().skip(skip).map(|record| {
+                        let field = |(at, column): (usize, &Column)| {
+                            let text = record.get(at).cloned().unwrap_or_default();
+                            cast_literal(&Value::String(text), column.ty).unwrap_or(Value::Null(column.ty))
+                        };
+                        columns.iter().enumerate().map(field).collect::<Vec<Value>>()
+                    })),
+                    Err(message) => {
+                        self.error(codes::NOT_SUPPORTED, message, location.span, "not read");
+                        return Bound::Broken;
+                    }
+                }
+            }
+        }
+        Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows }, columns })
     }
 
     fn datatable(&mut self, declared: &[ColumnDeclaration], values: &[syntax::Expr], span: Span) -> Bound {

@@ -105,7 +105,7 @@ pub struct Prepared<'a> {
     /// Values of the subqueries that no instant changes, plans of those that one does, nothing for unused ones.
     subqueries: Vec<PreparedSubquery>,
     plan: LogicalPlan,
-    /// A comparison of a file's own time column prunes only when it is planned with the instant.
+    /// Every run is planned with its instant after all.
     replan: bool,
 }
 
@@ -190,6 +190,7 @@ impl Workspace {
         let state = self.session.state();
         let mut values: Vec<Expr> = Vec::with_capacity(query.subqueries.len());
         let mut subqueries = Vec::with_capacity(query.subqueries.len());
+        let mut replan = false;
         for (at, (subquery, wanted)) in query.subqueries.iter().zip(wanted(query)).enumerate() {
             if !wanted {
                 values.push(Expr::Literal(ScalarValue::Null, None));
@@ -197,6 +198,7 @@ impl Workspace {
                 continue;
             }
             let logical = Lowering::new(self, clock, &values).query(&subquery.plan, std::slice::from_ref(&subquery.column))?;
+            replan |= needs_instant(&logical);
             if parameters(&logical)? {
                 let ty = if subquery.as_list { ScalarType::Dynamic } else { subquery.column.ty };
                 values.push(parameter(format!("$Subquery{at}"), crate::arrow_type(ty)));
@@ -208,7 +210,7 @@ impl Workspace {
             }
         }
         let logical = Lowering::new(self, clock, &values).query(&query.plan, &query.columns)?;
-        let replan = logical.display_indent().to_string().contains("to_ticks_");
+        let replan = replan || needs_instant(&logical);
         Ok(Prepared { query, subqueries, plan: state.optimize(&logical)?, replan })
     }
 
@@ -295,6 +297,13 @@ fn wanted(query: &Query) -> Vec<bool> {
         }
     }
     wanted
+}
+
+/// Whether the plan must be made with the instant: a file's own time column is compared, which prunes only then, or
+/// a `scan` has the parameters among its steps, where they are not replaced.
+fn needs_instant(plan: &LogicalPlan) -> bool {
+    let text = plan.display_indent().to_string();
+    text.contains("to_ticks_") || text.contains("Pass: scan")
 }
 
 fn parameters(plan: &LogicalPlan) -> Result<bool, DataFusionError> {

@@ -128,7 +128,17 @@ async fn a_prepared_query_gives_at_every_instant_what_a_run_of_its_own_gives() {
     let workspace = in_memory();
     let text = "let busy = toscalar(T | where Timestamp > ago(3h) | summarize count());
         T | where Timestamp > ago(2h) | summarize n = count(), last = max(Timestamp) by DeviceName | extend share = n * 1.0 / busy, at = now(-1h) | sort by DeviceName asc";
-    let (queries, _) = vidette_kql::compile(text, &workspace);
+    agrees(&workspace, text).await;
+    // A `scan` that reads the clock in its steps.
+    agrees(
+        &workspace,
+        "T | where Timestamp > ago(2h) | sort by Timestamp asc | scan declare (age: timespan) with (step s: true => age = now() - Timestamp;) | summarize max(age), max(Timestamp)",
+    )
+    .await;
+}
+
+async fn agrees(workspace: &Workspace, text: &str) {
+    let (queries, _) = vidette_kql::compile(text, workspace);
     let prepared = workspace.prepare(&queries[0], true).await.expect("the query plans");
     let mut different = std::collections::HashSet::new();
     for hour in 1..=24 {

@@ -15,6 +15,7 @@ mod mathematical;
 mod operators;
 mod parsing;
 mod series;
+mod series_analysis;
 mod sketches;
 mod string;
 mod terms;
@@ -76,6 +77,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     parsing::FUNCTIONS,
     ip::FUNCTIONS,
     series::FUNCTIONS,
+    series_analysis::FUNCTIONS,
     units::FUNCTIONS,
     sketches::FUNCTIONS,
     geospatial::FUNCTIONS,

@@ -84,7 +84,7 @@ impl Clock {
         }
     }
 
-    /// The value of a parameter that [`PlanClock::instant`] or [`subquery_parameter`] named.
+    /// The value of a parameter that [`PlanClock::instant`] named, or of a subquery.
     fn value(self, name: &str, subqueries: &[Option<ScalarValue>]) -> Option<ScalarValue> {
         if let Some(index) = name.strip_prefix("$Subquery") {
             return subqueries.get(index.parse::<usize>().ok()?)?.clone();

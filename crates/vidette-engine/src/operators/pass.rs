@@ -3,7 +3,7 @@
 
 use crate::cells::{Builder, Cell, Column as Cells, Out};
 use crate::lower::{Lowering, Rows, physical, reference};
-use crate::operators::scan::{Compiled, Program, Step};
+use crate::operators::scan::{Compiled, Program};
 use crate::passes::{self, Pass};
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -26,25 +26,25 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
-use vidette_kql::bound::{Column, ColumnId, Expr as Bound, PassInput, Plan, ScanStep};
+use vidette_kql::bound::{Column, PassInput};
 
 /// What a pass knows of one input beside its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Shape {
-    names: Vec<String>,
-    types: Vec<ScalarType>,
-    arguments: usize,
+pub(super) struct Shape {
+    pub(super) names: Vec<String>,
+    pub(super) types: Vec<ScalarType>,
+    pub(super) arguments: usize,
     /// The order of the rows: hidden columns after the others, with `descending` and `nulls_first`.
-    order: Vec<(bool, bool)>,
+    pub(super) order: Vec<(bool, bool)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Definition {
-    name: String,
-    inputs: Vec<Shape>,
-    types: Vec<ScalarType>,
+pub(super) struct Definition {
+    pub(super) name: String,
+    pub(super) inputs: Vec<Shape>,
+    pub(super) types: Vec<ScalarType>,
     /// The steps, when the pass is a `scan`.
-    scan: Option<Program>,
+    pub(super) scan: Option<Program>,
 }
 
 impl Lowering<'_> {
@@ -66,67 +66,13 @@ impl Lowering<'_> {
         let fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), crate::arrow_type(column.ty), column.ty != ScalarType::String)).collect();
         let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
         let definition = Arc::new(Definition { name: name.to_owned(), inputs: shapes, types: columns.iter().map(|column| column.ty).collect(), scan: None });
-        let node = LogicalPlan::Extension(Extension { node: Arc::new(PassNode { inputs: plans, schema, definition }) });
-        Ok(Rows { plan: LogicalPlanBuilder::from(node), order: Vec::new() })
+        Ok(Rows { plan: node(plans, schema, definition), order: Vec::new() })
     }
 }
 
-impl Lowering<'_> {
-    /// The order of the input is the order of the result.
-    pub(crate) fn scan(
-        &mut self,
-        input: &Plan,
-        kept: &[Column],
-        declared: &[(Column, Bound)],
-        steps: &[ScanStep],
-        match_id: Option<&Column>,
-        partition: Option<ColumnId>,
-    ) -> Result<Rows> {
-        let rows = self.rows(input)?;
-        let mut shown: Vec<Expr> = kept.iter().map(reference).collect();
-        let mut order = Vec::with_capacity(rows.order.len());
-        let mut order_names = Vec::with_capacity(rows.order.len());
-        for mut key in rows.order {
-            let name = self.hidden_name("order");
-            shown.push(key.expr.alias(name.clone()));
-            order_names.push(name.clone());
-            key.expr = crate::lower::named(name);
-            order.push(key);
-        }
-        let plan = rows.plan.project(shown)?.build()?;
-        let shape = Shape {
-            names: kept.iter().map(|column| column.name.clone()).collect(),
-            types: kept.iter().map(|column| column.ty).collect(),
-            arguments: 0,
-            order: order.iter().map(|key| (!key.asc, key.nulls_first)).collect(),
-        };
-        let columns: Vec<Column> = kept.iter().chain(declared.iter().map(|(column, _)| column)).chain(match_id).cloned().collect();
-        let mut fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), crate::arrow_type(column.ty), true)).collect();
-        // The keys of the order go through, so that what follows is in order too.
-        fields.extend(order_names.iter().filter_map(|name| plan.schema().field_with_unqualified_name(name).ok().map(|field| field.as_ref().clone().with_nullable(true))));
-        let program = Program {
-            kept: kept.iter().map(|column| (physical(column.id), column.ty)).collect(),
-            declared: declared.iter().map(|(column, default)| Ok((physical(column.id), column.ty, self.expr(default)?))).collect::<Result<_>>()?,
-            steps: steps
-                .iter()
-                .map(|step| {
-                    Ok(Step {
-                        output: step.output,
-                        condition: self.expr(&step.condition)?,
-                        assignments: step.assignments.iter().map(|(at, value)| Ok((*at, self.expr(value)?))).collect::<Result<_>>()?,
-                        state: step.state.iter().map(|column| physical(column.id)).collect(),
-                    })
-                })
-                .collect::<Result<_>>()?,
-            match_id: match_id.is_some(),
-            partition: partition.and_then(|id| kept.iter().position(|column| column.id == id)),
-            order: order.len(),
-        };
-        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
-        let definition = Arc::new(Definition { name: "scan".to_owned(), inputs: vec![shape], types: columns.iter().map(|column| column.ty).collect(), scan: Some(program) });
-        let node = LogicalPlan::Extension(Extension { node: Arc::new(PassNode { inputs: vec![plan], schema, definition }) });
-        Ok(Rows { plan: LogicalPlanBuilder::from(node), order })
-    }
+/// The node over its inputs.
+pub(super) fn node(inputs: Vec<LogicalPlan>, schema: DFSchemaRef, definition: Arc<Definition>) -> LogicalPlanBuilder {
+    LogicalPlanBuilder::from(LogicalPlan::Extension(Extension { node: Arc::new(PassNode { inputs, schema, definition }) }))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

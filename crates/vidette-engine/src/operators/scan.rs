@@ -1,6 +1,8 @@
 //! `scan`: a row after the other against the steps, the last step first. Kusto docs: `scan-operator`.
 
+use super::pass::{Definition, Shape, node};
 use crate::arrow_types::{arrow_type, null};
+use crate::lower::{Lowering, Rows, named, physical, reference};
 use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -13,28 +15,85 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use std::collections::HashMap;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
-use vidette_kql::bound::ScanOutput;
+use vidette_kql::bound::{Column, ColumnId, Expr as Bound, Plan, ScanOutput, ScanStep};
+
+impl Lowering<'_> {
+    /// The order of the input is the order of the result.
+    pub(crate) fn scan(
+        &mut self,
+        input: &Plan,
+        kept: &[Column],
+        declared: &[(Column, Bound)],
+        steps: &[ScanStep],
+        match_id: Option<&Column>,
+        partition: Option<ColumnId>,
+    ) -> Result<Rows> {
+        let rows = self.rows(input)?;
+        let mut shown: Vec<Expr> = kept.iter().map(reference).collect();
+        let mut order = Vec::with_capacity(rows.order.len());
+        let mut order_names = Vec::with_capacity(rows.order.len());
+        for mut key in rows.order {
+            let name = self.hidden_name("order");
+            shown.push(key.expr.alias(name.clone()));
+            order_names.push(name.clone());
+            key.expr = named(name);
+            order.push(key);
+        }
+        let plan = rows.plan.project(shown)?.build()?;
+        let shape = Shape {
+            names: kept.iter().map(|column| column.name.clone()).collect(),
+            types: kept.iter().map(|column| column.ty).collect(),
+            arguments: 0,
+            order: order.iter().map(|key| (!key.asc, key.nulls_first)).collect(),
+        };
+        let columns: Vec<Column> = kept.iter().chain(declared.iter().map(|(column, _)| column)).chain(match_id).cloned().collect();
+        let mut fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), crate::arrow_type(column.ty), true)).collect();
+        // The keys of the order go through, so that what follows is in order too.
+        fields.extend(order_names.iter().filter_map(|name| plan.schema().field_with_unqualified_name(name).ok().map(|field| field.as_ref().clone().with_nullable(true))));
+        let program = Program {
+            kept: kept.iter().map(|column| (physical(column.id), column.ty)).collect(),
+            declared: declared.iter().map(|(column, default)| Ok((physical(column.id), column.ty, self.expr(default)?))).collect::<Result<_>>()?,
+            steps: steps
+                .iter()
+                .map(|step| {
+                    Ok(Step {
+                        output: step.output,
+                        condition: self.expr(&step.condition)?,
+                        assignments: step.assignments.iter().map(|(at, value)| Ok((*at, self.expr(value)?))).collect::<Result<_>>()?,
+                        state: step.state.iter().map(|column| physical(column.id)).collect(),
+                    })
+                })
+                .collect::<Result<_>>()?,
+            match_id: match_id.is_some(),
+            partition: partition.and_then(|id| kept.iter().position(|column| column.id == id)),
+            order: order.len(),
+        };
+        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+        let definition = Arc::new(Definition { name: "scan".to_owned(), inputs: vec![shape], types: columns.iter().map(|column| column.ty).collect(), scan: Some(program) });
+        Ok(Rows { plan: node(vec![plan], schema, definition), order })
+    }
+}
 
 /// A `scan` as its plan holds it. Columns are known by their names in plans.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Program {
-    pub(super) kept: Vec<(String, ScalarType)>,
+    kept: Vec<(String, ScalarType)>,
     /// Each with its default.
-    pub(super) declared: Vec<(String, ScalarType, Expr)>,
-    pub(super) steps: Vec<Step>,
-    pub(super) match_id: bool,
-    pub(super) partition: Option<usize>,
+    declared: Vec<(String, ScalarType, Expr)>,
+    steps: Vec<Step>,
+    match_id: bool,
+    partition: Option<usize>,
     /// Hidden columns of the order, after the kept ones.
-    pub(super) order: usize,
+    order: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Step {
-    pub(super) output: ScanOutput,
-    pub(super) condition: Expr,
-    pub(super) assignments: Vec<(usize, Expr)>,
+struct Step {
+    output: ScanOutput,
+    condition: Expr,
+    assignments: Vec<(usize, Expr)>,
     /// The kept and the declared columns of the row that the step's state remembers.
-    pub(super) state: Vec<String>,
+    state: Vec<String>,
 }
 
 /// A column that an expression reads.

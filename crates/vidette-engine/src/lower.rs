@@ -80,7 +80,8 @@ impl<'a> Lowering<'a> {
             Plan::Union { inputs, columns } => self.union(inputs, columns),
             Plan::MvExpand { input, expansions, index, limit, keep, bag_as_array } => self.mv_expand(input, expansions, index.as_ref(), *limit, keep, *bag_as_array),
             Plan::RowId { input, column } => self.row_id(input, column),
-            Plan::Pass { name, inputs, columns } => self.pass(name, inputs, columns),
+            Plan::Pass { name, inputs, columns, pattern } => self.pass(name, inputs, columns, pattern.clone()),
+            Plan::Graph(_) => return internal_err!("a graph where rows are read"),
             Plan::Scan { input, kept, declared, steps, match_id, partition } => self.scan(input, kept, declared, steps, match_id.as_ref(), *partition),
             Plan::Reference { plan, columns } => self.named_value(plan, columns),
         })

@@ -1,4 +1,7 @@
-//! The plugins of `evaluate` that see all rows at once. Kusto docs: a page per plugin.
+//! What sees all rows at once: plugins of `evaluate`, graph operators. Kusto docs: a page per plugin.
+
+mod graph;
+pub(crate) mod graph_match;
 
 use crate::cells::{Cell, Out};
 use crate::functions::display;
@@ -21,6 +24,10 @@ pub(crate) const PASSES: &[(&str, Pass)] = &[
     ("activity_counts_metrics", activity_counts_metrics),
     ("session_count", session_count),
     ("rolling_percentile", rolling_percentile),
+    ("graph_nodes", graph::nodes),
+    ("graph_nodes_named", graph::named_nodes),
+    ("graph_weak_components", graph::weak_components),
+    ("graph_strong_components", graph::strong_components),
 ];
 
 pub(crate) fn find(name: &str) -> Option<Pass> {

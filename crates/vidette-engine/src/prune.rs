@@ -24,7 +24,7 @@ fn mark(expr: &Expr, used: &mut HashSet<ColumnId>) {
 /// From the result towards the tables: an operator's own columns are decided before its input is looked at.
 fn visit(plan: &Plan, used: &mut HashSet<ColumnId>) {
     stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || match plan {
-        Plan::Table { .. } | Plan::Values { .. } | Plan::Range { .. } => {}
+        Plan::Table { .. } | Plan::Values { .. } | Plan::Range { .. } | Plan::Graph(_) => {}
         Plan::Filter { input, predicate } => {
             mark(predicate, used);
             visit(input, used);

@@ -14,6 +14,7 @@ mod tuples;
 use crate::bound::{Aggregate, Column, ColumnId, Expr, Plan, Query, Render, Subquery};
 use crate::catalog::{Catalog, Feature, Question, QuestionKind};
 use crate::diagnostics::{Diagnostic, codes};
+use crate::operators::GraphScope;
 use crate::span::Span;
 use crate::syntax::{self, FunctionDeclaration};
 use crate::types::ScalarType;
@@ -38,6 +39,8 @@ pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Di
         scalar_depth: 0,
         questions: 0,
         open: false,
+        graph: None,
+        more: Vec::new(),
     };
     let queries = binder.bind_statements(query);
     binder.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -63,6 +66,10 @@ pub(crate) struct Binder<'a> {
     questions: usize,
     /// Rows whose columns are not all known are in the query: an unknown name may be one of them.
     pub(crate) open: bool,
+    /// In the expressions of `graph-match`: its pattern.
+    pub(crate) graph: Option<GraphScope>,
+    /// Results of the statement after its first: those of `fork`, `facet`, `graph-to-table`.
+    pub(crate) more: Vec<Relation>,
 }
 
 /// A tabular value: a plan and the columns it shows.
@@ -204,6 +211,9 @@ impl Binder<'_> {
 
     /// A fresh view of a tabular value, so that it can be used more than once in a query.
     pub(crate) fn reference(&mut self, plan: &Arc<Plan>, columns: &[Column]) -> Relation {
+        if let Plan::Graph(graph) = plan.as_ref() {
+            return Relation { plan: Plan::Graph(graph.clone()), columns: columns.to_vec() };
+        }
         let renamed: Vec<(Column, ColumnId)> = columns.iter().map(|old| (self.column(old.name.clone(), old.ty), old.id)).collect();
         let columns = renamed.iter().map(|(new, _)| new.clone()).collect();
         Relation { plan: Plan::Reference { plan: plan.clone(), columns: renamed }, columns }
@@ -217,6 +227,14 @@ impl Binder<'_> {
         let answer = self.catalog.ask(number, &Question { query, kind });
         self.open |= answer.is_none();
         answer
+    }
+
+    /// The results of an operator that has several: the first goes on, the others end here.
+    pub(crate) fn several(&mut self, results: Vec<Relation>) -> Option<Relation> {
+        let mut results = results.into_iter();
+        let first = results.next();
+        self.more.extend(results);
+        first
     }
 
     /// An empty relation, for what could not be bound.

@@ -175,7 +175,11 @@ pub enum Plan {
         name: String,
         inputs: Vec<PassInput>,
         columns: Vec<Column>,
+        /// Of the pass `graph_match`.
+        pattern: Option<Arc<GraphPattern>>,
     },
+    /// A graph, between the graph operators; no engine sees it.
+    Graph(Arc<Graph>),
     /// Rows in their order against steps, as `scan` says. Shows the kept columns, the declared ones and the match id.
     Scan {
         input: Box<Plan>,
@@ -200,6 +204,101 @@ pub struct PassInput {
     pub plan: Plan,
     pub columns: Vec<Column>,
     pub arguments: usize,
+}
+
+/// Rows as edges, and the nodes they join.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    pub edges: Arc<Plan>,
+    pub edge_columns: Vec<Column>,
+    /// Columns of the edges.
+    pub source: Column,
+    pub target: Column,
+    pub nodes: Arc<Plan>,
+    /// The properties, without the id.
+    pub node_columns: Vec<Column>,
+    /// The id as text, which no one sees.
+    pub node_id: Column,
+}
+
+/// What a match is: elements, and the sequences that join them. Inputs of its pass are the nodes (first column their
+/// id) and the edges (first columns the ids of their ends), then the values that conditions and outputs read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GraphPattern {
+    pub elements: Vec<GraphElement>,
+    pub sequences: Vec<GraphSequence>,
+    pub cycles: Cycles,
+    pub shortest: Option<Shortest>,
+    /// One per column of the pass.
+    pub outputs: Vec<GraphOutput>,
+}
+
+/// A node, an edge or a path, with the positions of the values that must be true for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GraphElement {
+    pub node: bool,
+    pub filters: Vec<usize>,
+    /// Of a path: for the nodes between its edges.
+    pub inner_filters: Vec<usize>,
+}
+
+/// Elements by their numbers, from a node along edges.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GraphSequence {
+    pub start: usize,
+    pub steps: Vec<GraphStep>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GraphStep {
+    pub edge: usize,
+    pub direction: Direction,
+    /// Of a path: the least and the most edges.
+    pub range: Option<(usize, usize)>,
+    pub to: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    Forward,
+    Backward,
+    Any,
+}
+
+/// Which matches may come back to where they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cycles {
+    All,
+    None,
+    UniqueEdges,
+}
+
+/// One shortest path for each pair of ends, or all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shortest {
+    Any,
+    All,
+}
+
+/// A column of the matches: a value of an element, or of all edges or inner nodes of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GraphOutput {
+    pub element: usize,
+    pub inner: bool,
+    pub fold: Fold,
+    pub at: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fold {
+    One,
+    /// An array of the values.
+    Map,
+    All,
+    Any,
+    /// How many edges end, and begin, at the node.
+    DegreeIn,
+    DegreeOut,
 }
 
 /// A step of `scan`. Its state holds a row of the input with the declared columns after it, under ids of its own.
@@ -250,7 +349,7 @@ impl Plan {
     /// The plans this one reads from.
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
-            Plan::Table { .. } | Plan::Values { .. } | Plan::Range { .. } => Vec::new(),
+            Plan::Table { .. } | Plan::Values { .. } | Plan::Range { .. } | Plan::Graph(_) => Vec::new(),
             Plan::Filter { input, .. }
             | Plan::Project { input, .. }
             | Plan::Aggregate { input, .. }
@@ -279,7 +378,14 @@ impl Plan {
     /// Calls `visit` on every expression of this plan and the plans below it.
     pub fn visit_expressions(&self, visit: &mut dyn FnMut(&Expr)) {
         self.visit(&mut |plan| match plan {
-            Plan::Table { .. } | Plan::Values { .. } | Plan::Take { .. } | Plan::TakePerGroup { .. } | Plan::RowId { .. } | Plan::Pass { .. } | Plan::Reference { .. } => {}
+            Plan::Table { .. }
+            | Plan::Values { .. }
+            | Plan::Take { .. }
+            | Plan::TakePerGroup { .. }
+            | Plan::RowId { .. }
+            | Plan::Pass { .. }
+            | Plan::Graph(_)
+            | Plan::Reference { .. } => {}
             Plan::Range { start, end, step, .. } => [start, end, step].into_iter().for_each(&mut *visit),
             Plan::Filter { predicate, .. } => visit(predicate),
             Plan::Project { columns, .. } => columns.iter().for_each(|(_, expr)| visit(expr)),

@@ -30,6 +30,7 @@ pub mod codes {
     pub const UNKNOWN_FUNCTION: &str = "KS211";
     pub const INVALID_LITERAL: &str = "KS228";
     pub const NOT_AN_AGGREGATE: &str = "KS236";
+    pub const GRAPH_ALIAS: &str = "KS273";
     /// Valid KQL that Vidette does not run yet.
     pub const NOT_SUPPORTED: &str = "VD001";
     /// A management command where a query is expected.

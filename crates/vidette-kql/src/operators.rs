@@ -6,6 +6,8 @@ mod distinct;
 mod evaluate;
 mod extend;
 mod getschema;
+mod graph;
+mod graph_match;
 mod invoke;
 mod join;
 mod make_series;
@@ -33,6 +35,7 @@ use crate::diagnostics::codes;
 use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
+pub(crate) use graph_match::GraphScope;
 
 macro_rules! operators {
     ($($variant:ident($node:ty)),* $(,)?) => {
@@ -65,9 +68,13 @@ operators! {
     Extend(extend::Extend),
     Find(search::Find),
     GetSchema(getschema::GetSchema),
+    GraphMatch(graph_match::GraphMatch),
+    GraphToTable(graph::GraphToTable),
     Invoke(invoke::Invoke),
     Join(join::Join),
+    MakeGraph(graph::MakeGraph),
     MakeSeries(make_series::MakeSeries),
+    MarkComponents(graph::MarkComponents),
     MvApply(mv_expand::MvApply),
     MvExpand(mv_expand::MvExpand),
     Parse(parse::Parse),
@@ -97,6 +104,11 @@ operators! {
 }
 
 impl Operator {
+    /// Operators whose input is a graph.
+    pub(crate) fn reads_graph(&self) -> bool {
+        matches!(self, Operator::GraphMatch(_) | Operator::GraphToTable(_) | Operator::MarkComponents(_) | Operator::Refused(_))
+    }
+
     /// Operators that make their rows themselves.
     pub(crate) fn must_be_first(&self) -> bool {
         matches!(self, Operator::Print(_) | Operator::Range(_))
@@ -301,6 +313,11 @@ impl Parser<'_> {
             "top-hitters" => Operator::TopHitters(sample::TopHitters::parse(self, span)),
             "project-by-names" => Operator::ProjectByNames(project::ProjectByNames::parse(self, span)),
             "assert-schema" => Operator::AssertSchema(assert_schema::AssertSchema::parse(self, span)),
+            "make-graph" => Operator::MakeGraph(graph::MakeGraph::parse(self, span)),
+            "graph-match" => Operator::GraphMatch(graph_match::GraphMatch::parse(self, span, false)),
+            "graph-shortest-paths" => Operator::GraphMatch(graph_match::GraphMatch::parse(self, span, true)),
+            "graph-to-table" => Operator::GraphToTable(graph::GraphToTable::parse(self, span)),
+            "graph-mark-components" => Operator::MarkComponents(graph::MarkComponents::parse(self, span)),
             "print" => Operator::Print(print::Print::parse(self, span)),
             "range" => Operator::Range(range::Range::parse(self, span)),
             "render" => Operator::Render(render::Render::parse(self, span)),

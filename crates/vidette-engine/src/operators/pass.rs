@@ -26,7 +26,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
-use vidette_kql::bound::{Column, PassInput};
+use vidette_kql::bound::{Column, GraphPattern, PassInput};
 
 /// What a pass knows of one input beside its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,10 +45,12 @@ pub(super) struct Definition {
     pub(super) types: Vec<ScalarType>,
     /// The steps, when the pass is a `scan`.
     pub(super) scan: Option<Program>,
+    /// The pattern, when it is `graph-match`.
+    pub(super) pattern: Option<Arc<GraphPattern>>,
 }
 
 impl Lowering<'_> {
-    pub(crate) fn pass(&mut self, name: &str, inputs: &[PassInput], columns: &[Column]) -> Result<Rows> {
+    pub(crate) fn pass(&mut self, name: &str, inputs: &[PassInput], columns: &[Column], pattern: Option<Arc<GraphPattern>>) -> Result<Rows> {
         let (mut plans, mut shapes) = (Vec::with_capacity(inputs.len()), Vec::with_capacity(inputs.len()));
         for input in inputs {
             let rows = self.rows(&input.plan)?;
@@ -65,7 +67,7 @@ impl Lowering<'_> {
         }
         let fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), crate::arrow_type(column.ty), column.ty != ScalarType::String)).collect();
         let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
-        let definition = Arc::new(Definition { name: name.to_owned(), inputs: shapes, types: columns.iter().map(|column| column.ty).collect(), scan: None });
+        let definition = Arc::new(Definition { name: name.to_owned(), inputs: shapes, types: columns.iter().map(|column| column.ty).collect(), scan: None, pattern });
         Ok(Rows { plan: node(plans, schema, definition), order: Vec::new() })
     }
 }
@@ -144,10 +146,12 @@ impl ExtensionPlanner for PassPlanner {
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(node) = node.as_any().downcast_ref::<PassNode>() else { return Ok(None) };
-        let work = match (&node.definition.scan, passes::find(&node.definition.name)) {
-            (Some(program), _) => Work::Scan(Arc::new(program.compile()?)),
-            (None, Some(pass)) => Work::Pass(pass),
-            (None, None) => return internal_err!("no pass named {}", node.definition.name),
+        let definition = &node.definition;
+        let work = match (&definition.scan, &definition.pattern, passes::find(&definition.name)) {
+            (Some(program), _, _) => Work::Scan(Arc::new(program.compile()?)),
+            (None, Some(pattern), _) => Work::Match(pattern.clone()),
+            (None, None, Some(pass)) => Work::Pass(pass),
+            (None, None, None) => return internal_err!("no pass named {}", node.definition.name),
         };
         let schema: SchemaRef = node.schema.inner().clone();
         let properties = PlanProperties::new(EquivalenceProperties::new(schema.clone()), Partitioning::UnknownPartitioning(1), EmissionType::Final, Boundedness::Bounded);
@@ -159,6 +163,7 @@ impl ExtensionPlanner for PassPlanner {
 enum Work {
     Pass(Pass),
     Scan(Arc<Compiled>),
+    Match(Arc<GraphPattern>),
 }
 
 #[derive(Debug)]
@@ -215,9 +220,12 @@ impl ExecutionPlan for PassExec {
                 }
                 tables.push(Table::new(&rows, shape)?);
             }
-            let Work::Pass(pass) = work else { return internal_err!("a scan has an input") };
             let mut output = Output { builders: definition.types.iter().map(|ty| Builder::new(*ty, 0)).collect(), rows: 0 };
-            pass(&tables, &mut output)?;
+            match work {
+                Work::Pass(pass) => pass(&tables, &mut output)?,
+                Work::Match(pattern) => passes::graph_match::run(&pattern, &tables, &mut output)?,
+                Work::Scan(_) => return internal_err!("a scan has an input"),
+            }
             let options = RecordBatchOptions::new().with_row_count(Some(output.rows));
             Ok(RecordBatch::try_new_with_options(schema, output.builders.into_iter().map(Builder::finish).collect(), &options)?)
         };

@@ -69,7 +69,8 @@ impl Lowering<'_> {
             order: order.len(),
         };
         let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
-        let definition = Arc::new(Definition { name: "scan".to_owned(), inputs: vec![shape], types: columns.iter().map(|column| column.ty).collect(), scan: Some(program) });
+        let definition =
+            Arc::new(Definition { name: "scan".to_owned(), inputs: vec![shape], types: columns.iter().map(|column| column.ty).collect(), pattern: None, scan: Some(program) });
         Ok(Rows { plan: node(vec![plan], schema, definition), order })
     }
 }

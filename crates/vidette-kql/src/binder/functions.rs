@@ -70,6 +70,11 @@ impl Binder<'_> {
             }
             _ => {}
         }
+        if self.graph.is_some()
+            && let Some(value) = self.graph_call(name, arguments)
+        {
+            return Bound::Scalar(value);
+        }
         match name.node.as_str() {
             "materialize" | "totable" => match arguments.first() {
                 Some(argument) => self.bind_table_argument(argument),

@@ -16,11 +16,14 @@ impl Binder<'_> {
             if let Statement::Expression(expr) = statement {
                 self.render = None;
                 let relation = match self.bind_any(expr) {
-                    Bound::Tabular(relation) => relation,
+                    Bound::Tabular(relation) => self.no_graph(relation, expr.span).unwrap_or_else(|| self.nothing()),
                     Bound::Scalar(value) => self.one_value(value),
                     Bound::Broken => self.nothing(),
                 };
-                results.push(Query { plan: relation.plan, columns: relation.columns, render: self.render.take(), subqueries: Vec::new() });
+                let render = self.render.take();
+                results.push(Query { plan: relation.plan, columns: relation.columns, render, subqueries: Vec::new() });
+                let more = std::mem::take(&mut self.more);
+                results.extend(more.into_iter().map(|relation| Query { plan: relation.plan, columns: relation.columns, render: None, subqueries: Vec::new() }));
             } else {
                 self.bind_declaration(statement);
             }
@@ -86,7 +89,7 @@ impl Binder<'_> {
         match &expr.kind {
             ExprKind::Pipe { source, operators } => {
                 let mut relation = match source {
-                    Some(source) => match self.tabular(source) {
+                    Some(source) => match self.rows_or_graph(source) {
                         Some(relation) => relation,
                         None => return Bound::Broken,
                     },
@@ -100,6 +103,15 @@ impl Binder<'_> {
                         return Bound::Broken;
                     }
                     if !self.require_operator(operator.name(), operator.span()) {
+                        return Bound::Broken;
+                    }
+                    if !self.more.is_empty() {
+                        self.refuse("an operator after one with several results", operator.span());
+                        return Bound::Broken;
+                    }
+                    if matches!(relation.plan, Plan::Graph(_)) && !operator.reads_graph() {
+                        let message = format!("the operator `{}` reads a table", operator.name());
+                        self.error(codes::INVALID_USE, message, operator.span(), "its input is a graph: `graph-match` or `graph-to-table` makes it a table");
                         return Bound::Broken;
                     }
                     match operator.bind(self, relation) {
@@ -130,6 +142,25 @@ impl Binder<'_> {
 
     /// Binds an expression that must be tabular.
     pub(crate) fn tabular(&mut self, expr: &syntax::Expr) -> Option<Relation> {
+        let results = self.more.len();
+        let relation = self.rows_or_graph(expr)?;
+        if self.more.len() > results {
+            self.more.truncate(results);
+            self.refuse("several results where one table is wanted", expr.span);
+            return None;
+        }
+        self.no_graph(relation, expr.span)
+    }
+
+    fn no_graph(&mut self, relation: Relation, span: Span) -> Option<Relation> {
+        if matches!(relation.plan, Plan::Graph(_)) {
+            self.refuse("a graph where a table is wanted", span);
+            return None;
+        }
+        Some(relation)
+    }
+
+    fn rows_or_graph(&mut self, expr: &syntax::Expr) -> Option<Relation> {
         if let ExprKind::Name(name) = &expr.kind {
             return self.table_by_name(name, expr.span);
         }

@@ -114,7 +114,7 @@ impl Evaluate {
         let mut names = Names::default();
         let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| binder.column(names.unique(&name), ty)).collect();
         let input = with_arguments(binder, input, values.into_iter().map(|(_, value)| value).collect());
-        let plan = Plan::Pass { name: plugin.to_owned(), inputs: vec![input], columns: columns.clone() };
+        let plan = Plan::Pass { name: plugin.to_owned(), inputs: vec![input], columns: columns.clone(), pattern: None };
         Some(Relation { plan, columns })
     }
 
@@ -277,7 +277,7 @@ impl Evaluate {
         let columns: Vec<Column> =
             first.iter().chain(second).map(|column| (names.unique(&column.name), column.ty)).collect::<Vec<_>>().into_iter().map(|(name, ty)| binder.column(name, ty)).collect();
         let inputs = vec![with_arguments(binder, input, left), with_arguments(binder, lookup, right)];
-        Some(Relation { plan: Plan::Pass { name: self.plugin.node.clone(), inputs, columns: columns.clone() }, columns })
+        Some(Relation { plan: Plan::Pass { name: self.plugin.node.clone(), inputs, columns: columns.clone(), pattern: None }, columns })
     }
 }
 

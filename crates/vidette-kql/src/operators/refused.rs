@@ -23,12 +23,6 @@ impl Refused {
             "facet" => facet(parser),
             "reduce" => reduce(parser),
             "top-nested" => top_nested(parser),
-            "make-graph" => make_graph(parser),
-            "graph-match" | "graph-shortest-paths" => graph_pattern(parser),
-            "graph-to-table" => graph_to_table(parser),
-            "graph-mark-components" => {
-                parser.operator_parameters();
-            }
             "graph-where-nodes" | "graph-where-edges" => {
                 parser.named_expression();
             }
@@ -106,104 +100,6 @@ fn top_nested(parser: &mut Parser) {
             }
         }
     }
-}
-
-fn make_graph(parser: &mut Parser) {
-    parser.operator_parameters();
-    parser.declared_name();
-    if !edge(parser) {
-        parser.expect(Token::Minus, "-->");
-    }
-    parser.declared_name();
-    if parser.eat_word("with_node_id") {
-        parser.expect(Token::Assign, "=");
-        parser.declared_name();
-    } else if parser.eat_word("with") {
-        loop {
-            if parser.eat_word("node_id") || parser.eat_word("with_node_id") {
-                parser.expect(Token::Assign, "=");
-                parser.declared_name();
-            } else {
-                parser.table_expression();
-                parser.expect_word("on");
-                parser.declared_name();
-            }
-            if !parser.eat(Token::Comma) {
-                break;
-            }
-        }
-    }
-    if parser.at_word("partitioned") || parser.at_word("partitioned-by") {
-        parser.recover();
-    }
-}
-
-/// `-->`, `<--`, `--`, `-[e]->`, `<-[e*1..3]-`
-fn edge(parser: &mut Parser) -> bool {
-    let left = parser.peek() == Token::Less;
-    if left {
-        parser.bump();
-    }
-    if parser.peek() != Token::Minus {
-        return false;
-    }
-    parser.bump();
-    if parser.eat(Token::OpenBracket) {
-        if parser.peek() == Token::Name {
-            parser.bump();
-        }
-        if parser.eat(Token::Star) && parser.peek() != Token::CloseBracket {
-            parser.expression();
-            parser.expect(Token::DotDot, "..");
-            if parser.peek() != Token::CloseBracket {
-                parser.expression();
-            }
-        }
-        parser.expect(Token::CloseBracket, "]");
-    }
-    parser.expect(Token::Minus, "-");
-    parser.eat(Token::Greater);
-    true
-}
-
-fn graph_pattern(parser: &mut Parser) {
-    parser.operator_parameters();
-    parser.comma_list(|parser| {
-        graph_node(parser);
-        while edge(parser) {
-            graph_node(parser);
-        }
-    });
-    if parser.eat_word("where") {
-        parser.expression();
-    }
-    if parser.eat_word("project") {
-        parser.comma_list(|parser| parser.named_expression());
-    }
-}
-
-fn graph_node(parser: &mut Parser) {
-    parser.expect(Token::OpenParen, "(");
-    if parser.peek() == Token::Name {
-        parser.bump();
-    }
-    parser.expect(Token::CloseParen, ")");
-}
-
-fn graph_to_table(parser: &mut Parser) {
-    parser.comma_list(|parser| {
-        if !parser.eat_word("nodes") {
-            parser.expect_word("edges");
-        }
-        if parser.eat_word("as") {
-            parser.declared_name();
-        }
-        if parser.peek() == Token::Name && parser.text().starts_with("with_") {
-            parser.bump();
-            parser.expect(Token::Assign, "=");
-            parser.declared_name();
-        }
-    });
 }
 
 fn macro_expand(parser: &mut Parser) {

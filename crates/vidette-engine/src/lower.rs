@@ -81,7 +81,7 @@ impl<'a> Lowering<'a> {
             Plan::MvExpand { input, expansions, index, limit, keep, bag_as_array } => self.mv_expand(input, expansions, index.as_ref(), *limit, keep, *bag_as_array),
             Plan::RowId { input, column } => self.row_id(input, column),
             Plan::Pass { name, inputs, columns, pattern } => self.pass(name, inputs, columns, pattern.clone()),
-            Plan::Graph(_) => return internal_err!("a graph where rows are read"),
+            Plan::Graph(_) => internal_err!("a graph where rows are read")?,
             Plan::Scan { input, kept, declared, steps, match_id, partition } => self.scan(input, kept, declared, steps, match_id.as_ref(), *partition),
             Plan::Reference { plan, columns } => self.named_value(plan, columns),
         })

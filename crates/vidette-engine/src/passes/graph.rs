@@ -95,9 +95,9 @@ fn with_components(inputs: &[Table], output: &mut Output, components: impl FnOnc
     }
     let found = components(ids.len(), &ends(&ids, &inputs[0]));
     let mut numbers: HashMap<usize, i64> = HashMap::new();
-    for row in 0..inputs[1].rows {
+    for (row, component) in found.into_iter().enumerate() {
         let next = numbers.len() as i64;
-        let number = *numbers.entry(found[row]).or_insert(next);
+        let number = *numbers.entry(component).or_insert(next);
         output.push(inputs[1].row(row).chain([Out::Long(number)]));
     }
     Ok(())

@@ -22,6 +22,9 @@ struct Hop {
     forward: bool,
 }
 
+/// The length of the shortest matches so far, and their rows.
+type Best = (usize, Vec<Vec<Out>>);
+
 struct Search<'a> {
     pattern: &'a GraphPattern,
     nodes: &'a Table,
@@ -38,8 +41,8 @@ struct Search<'a> {
     used_nodes: Vec<bool>,
     /// Of shortest paths: how far each node is from the start.
     distances: Option<Vec<usize>>,
-    /// Of shortest paths: the length of the best match so far, and the matches, by their ends.
-    best: HashMap<(usize, usize), (usize, Vec<Vec<Out>>)>,
+    /// Of shortest paths: the matches by their ends.
+    best: HashMap<(usize, usize), Best>,
     order: Vec<(usize, usize)>,
 }
 
@@ -84,7 +87,7 @@ pub(crate) fn run(pattern: &GraphPattern, inputs: &[Table], output: &mut Output)
         best: HashMap::new(),
         order: Vec::new(),
     };
-    search.from_step(0, output);
+    search.continue_at(0, output);
     for ends in std::mem::take(&mut search.order) {
         search.best.remove(&ends).into_iter().flat_map(|(_, rows)| rows).for_each(|row| output.push(row));
     }
@@ -101,7 +104,7 @@ impl Search<'_> {
     }
 
     /// Matches the steps from number `step` on; those before are matched.
-    fn from_step(&mut self, step: usize, output: &mut Output) {
+    fn continue_at(&mut self, step: usize, output: &mut Output) {
         let next = match self.steps.get(step) {
             Some((from, _)) => *from,
             // Sequences of one node have no steps.
@@ -131,7 +134,7 @@ impl Search<'_> {
 
     fn along(&mut self, step: usize, node: usize, output: &mut Output) {
         match self.steps.get(step).copied() {
-            None => self.from_step(step, output),
+            None => self.continue_at(step, output),
             Some((_, edge)) => stacker::maybe_grow(64 * 1024, 2 * 1024 * 1024, || self.hop(step, edge, node, output)),
         }
     }
@@ -168,11 +171,11 @@ impl Search<'_> {
     /// The step ends at `node`, if its element allows it.
     fn arrive(&mut self, step: usize, wanted: &GraphStep, node: usize, output: &mut Output) {
         match self.bound[wanted.to] {
-            Some(known) if known == node => self.from_step(step + 1, output),
+            Some(known) if known == node => self.continue_at(step + 1, output),
             Some(_) => {}
             None if self.node_fits(wanted.to, node) => {
                 self.bound[wanted.to] = Some(node);
-                self.from_step(step + 1, output);
+                self.continue_at(step + 1, output);
                 self.bound[wanted.to] = None;
             }
             None => {}

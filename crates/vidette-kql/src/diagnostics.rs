@@ -12,9 +12,11 @@ pub mod codes {
     pub const EXPECTED: &str = "KS005";
     pub const MISSING_EXPRESSION: &str = "KS006";
     pub const OPERATOR_NOT_DEFINED: &str = "KS106";
-    pub const EXPECTED_TYPE_ONE_OF: &str = "KS107";
+    pub const ARGUMENT_TYPE: &str = "KS107";
     pub const SCALAR_EXPECTED: &str = "KS108";
     pub const COLUMN_EXPECTED: &str = "KS109";
+    pub const NOT_DYNAMIC: &str = "KS116";
+    pub const ARGUMENTS_MISSING: &str = "KS117";
     pub const ARGUMENT_COUNT_RANGE: &str = "KS118";
     pub const ARGUMENT_COUNT: &str = "KS119";
     pub const UNKNOWN_PLUGIN: &str = "KS124";
@@ -28,8 +30,9 @@ pub mod codes {
     pub const INCOMPLETE_FRAGMENT: &str = "KS198";
     pub const UNKNOWN_TABLE: &str = "KS204";
     pub const UNKNOWN_FUNCTION: &str = "KS211";
-    pub const INVALID_LITERAL: &str = "KS228";
+    pub const JOIN_TYPES: &str = "KS227";
     pub const NOT_AN_AGGREGATE: &str = "KS236";
+    pub const UNKNOWN_DIRECTIVE: &str = "KS250";
     pub const GRAPH_ALIAS: &str = "KS273";
     /// Valid KQL that Vidette does not run yet.
     pub const NOT_SUPPORTED: &str = "VD001";

@@ -1,6 +1,7 @@
 //! Scalar expressions: names, operators, paths and the coercions between types.
 //! Kusto docs: `scalar-operators`, `datatypes-string-operators`, `numerical-operators`, `datetime-timespan-arithmetic`.
 
+use super::signatures::{AGGREGATES, SCALAR_FUNCTIONS};
 use super::{Binder, Binding, Bound, naming};
 use crate::bound::{Column, Expr, ExprKind, Subquery};
 use crate::diagnostics::{Diagnostic, codes, nearest};
@@ -11,6 +12,11 @@ use crate::types::{ScalarType, Value};
 /// Stands for what could not be bound: dynamic converts to everything, so nothing follows from it.
 pub(crate) fn broken() -> Expr {
     Expr::literal(Value::Null(ScalarType::Dynamic))
+}
+
+/// Whether nothing may follow from the value: it could not be bound, or is null.
+fn is_broken(expr: &Expr) -> bool {
+    matches!(expr.as_literal(), Some(Value::Null(_)))
 }
 
 impl Binder<'_> {
@@ -93,6 +99,10 @@ impl Binder<'_> {
         if self.open {
             return;
         }
+        if SCALAR_FUNCTIONS.contains_key(name) || AGGREGATES.contains_key(name) {
+            self.error(codes::ARGUMENTS_MISSING, format!("the function `{name}` needs its arguments"), span, format!("write `{name}(…)`"));
+            return;
+        }
         let label = match &self.row.table_name {
             Some(table) => format!("not a column of {table}"),
             None => "not a known column, variable or function".to_owned(),
@@ -106,17 +116,36 @@ impl Binder<'_> {
         self.report(diagnostic);
     }
 
-    /// Binds and converts to bool, as `where` and `and` need.
+    /// A bool, as `where`, `and` and `or` need.
     pub(crate) fn predicate(&mut self, expr: &syntax::Expr) -> Expr {
+        self.condition(expr, codes::TYPE_EXPECTED)
+    }
+
+    /// A bool, as an argument of a function.
+    pub(crate) fn bool_argument(&mut self, expr: &syntax::Expr) -> Expr {
+        self.condition(expr, codes::ARGUMENT_TYPE)
+    }
+
+    /// Kusto converts no dynamic value to a condition; where not all columns are known, a dynamic may be a bool.
+    fn condition(&mut self, expr: &syntax::Expr, code: &'static str) -> Expr {
         let bound = self.scalar(expr);
         match bound.ty {
             ScalarType::Bool => bound,
-            ScalarType::Dynamic => self.convert(bound, ScalarType::Bool),
+            ScalarType::Dynamic if self.open || is_broken(&bound) => self.convert(bound, ScalarType::Bool),
             ScalarType::Int | ScalarType::Long if bound.as_literal().is_some() => self.convert(bound, ScalarType::Bool),
             ty => {
-                self.error(codes::TYPE_EXPECTED, "the expression must have the type bool", expr.span, format!("this is {ty}"));
+                let diagnostic = Diagnostic::semantic(code, "the expression must have the type bool", expr.span).label(format!("this is {ty}"));
+                self.report(if ty == ScalarType::Dynamic { diagnostic.help("convert it with `tobool()`") } else { diagnostic });
                 broken()
             }
+        }
+    }
+
+    /// Kusto groups and sorts by no dynamic value.
+    pub(crate) fn not_dynamic(&mut self, value: &Expr, span: Span) {
+        if value.ty == ScalarType::Dynamic && !self.open && !is_broken(value) {
+            let message = "a value of the type dynamic is not allowed in this context";
+            self.report(Diagnostic::semantic(codes::NOT_DYNAMIC, message, span).label("this is dynamic").help("convert it, for example with `tostring()`"));
         }
     }
 
@@ -169,7 +198,7 @@ impl Binder<'_> {
             ScalarType::Dynamic => self.convert(operand, ScalarType::String),
             ty => {
                 let message = "the expression must have one of the types string or dynamic";
-                self.report(Diagnostic::semantic(codes::EXPECTED_TYPE_ONE_OF, message, span).label(format!("this is {ty}")).help("convert it with `tostring()`"));
+                self.report(Diagnostic::semantic(codes::OPERATOR_NOT_DEFINED, message, span).label(format!("this is {ty}")).help("convert it with `tostring()`"));
                 broken()
             }
         }

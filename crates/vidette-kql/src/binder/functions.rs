@@ -326,7 +326,7 @@ impl Binder<'_> {
         })
     }
 
-    /// The argument as its parameter wants it; `KS141`/`KS107` when it cannot be.
+    /// The argument as its parameter wants it; `KS107` when it cannot be.
     fn adapt(&mut self, function: &str, argument: Expr, wanted: &str, span: Span) -> Expr {
         use ScalarType::{Dynamic, Long, Real, String};
         let target = match wanted {
@@ -355,7 +355,7 @@ impl Binder<'_> {
         if allowed {
             return self.convert(argument, target);
         }
-        self.error(codes::TYPE_EXPECTED, format!("the expression must have the type {target}"), span, format!("this is {}", argument.ty));
+        self.error(codes::ARGUMENT_TYPE, format!("the expression must have the type {target}"), span, format!("this is {}", argument.ty));
         broken()
     }
 
@@ -426,7 +426,7 @@ impl Binder<'_> {
         let mut filter = None;
         for (at, argument) in arguments.iter().enumerate() {
             if Some(at) == predicate_at {
-                filter = Some(self.predicate(argument));
+                filter = Some(self.bool_argument(argument));
             } else {
                 bound.push(self.scalar(argument));
             }
@@ -447,7 +447,7 @@ impl Binder<'_> {
                 if argument.ty == ScalarType::Dynamic {
                     *argument = self.convert(argument.clone(), ScalarType::Real);
                 } else if !argument.ty.is_summable() {
-                    self.error(codes::TYPE_EXPECTED, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
+                    self.error(codes::ARGUMENT_TYPE, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
                     return None;
                 }
             }

@@ -31,6 +31,8 @@ pub(crate) fn automatic_name(expr: &Expr) -> Option<String> {
         }
         // Of one argument, `hll_merge` and its kind are aggregates.
         ExprKind::Call { name, arguments } if arguments.len() == 1 && name.node.ends_with("_merge") => Some(aggregate_name(&name.node, arguments)),
+        // So is the deprecated `any`, though a pattern of a graph has a function of that name.
+        ExprKind::Call { name, arguments } if name.node == "any" => Some(aggregate_name(&name.node, arguments)),
         ExprKind::Call { name, arguments } => match SCALAR_FUNCTIONS.get(name.node.as_str()) {
             Some(signature) => call_name(&name.node, signature, arguments),
             None if AGGREGATES.contains_key(name.node.as_str()) => Some(aggregate_name(&name.node, arguments)),

@@ -15,7 +15,7 @@ impl Binder<'_> {
         let argument = |at: usize| arguments.get(at);
         Some(match function {
             "iff" => {
-                let condition = self.predicate(argument(0)?);
+                let condition = self.bool_argument(argument(0)?);
                 let values = vec![self.scalar(argument(1)?), self.scalar(argument(2)?)];
                 let ty = common_type(&[values[0].ty, values[1].ty]);
                 let mut all = vec![condition];
@@ -27,7 +27,7 @@ impl Binder<'_> {
                 let last = arguments.len() - 1;
                 for (at, argument) in arguments.iter().enumerate() {
                     let condition = at % 2 == 0 && at != last;
-                    all.push(if condition { self.predicate(argument) } else { self.scalar(argument) });
+                    all.push(if condition { self.bool_argument(argument) } else { self.scalar(argument) });
                 }
                 let is_value = |at: usize| at % 2 == 1 || at == last;
                 let types: Vec<ScalarType> = all.iter().enumerate().filter(|(at, _)| is_value(*at)).map(|(_, value)| value.ty).collect();
@@ -42,7 +42,7 @@ impl Binder<'_> {
                 Expr::call(function, ty, values)
             }
             "not" => {
-                let operand = self.predicate(argument(0)?);
+                let operand = self.bool_argument(argument(0)?);
                 Expr::call("not", ScalarType::Bool, vec![operand])
             }
             "bag_pack" => {

@@ -421,7 +421,7 @@ impl Binder<'_> {
                 let value = self.of_each(&source, |binder| binder.scalar(value));
                 (self.convert(value, ScalarType::Dynamic), ScalarType::Dynamic)
             }
-            (_, Some(condition)) => (self.of_each(&source, |binder| binder.predicate(condition)), ScalarType::Bool),
+            (_, Some(condition)) => (self.of_each(&source, |binder| binder.bool_argument(condition)), ScalarType::Bool),
             (_, None) => return None,
         };
         let column = self.column("$value", ty);

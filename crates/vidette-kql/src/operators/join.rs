@@ -115,7 +115,7 @@ impl Join {
         let dynamic = left.ty == ScalarType::Dynamic || right.ty == ScalarType::Dynamic;
         if !same && !dynamic {
             let message = format!("join keys of the types {} and {} cannot be compared", left.ty, right.ty);
-            binder.error(codes::INVALID_USE, message, span, "convert one side first");
+            binder.error(codes::JOIN_TYPES, message, span, "convert one side first");
             return;
         }
         // Kusto compares dynamic keys by their text.
@@ -144,11 +144,11 @@ impl Join {
         let is_key = |column: &Column| keys.iter().any(|(_, key)| matches!(key.kind, crate::bound::ExprKind::Column(id) if id == column.id));
         let mut names = Names::with(left.columns.iter().map(|column| column.name.clone()));
         let mut shown: Vec<(Column, Bound)> = left.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
-        for column in &right.columns {
-            if self.lookup && is_key(column) {
-                continue;
-            }
-            let name = names.unique(&column.name);
+        // The right's own names stay its own; only what both sides have is numbered.
+        let kept: Vec<&Column> = right.columns.iter().filter(|column| !(self.lookup && is_key(column))).collect();
+        let own: Vec<bool> = kept.iter().map(|column| names.take(&column.name)).collect();
+        for (column, own) in kept.into_iter().zip(own) {
+            let name = if own { column.name.clone() } else { names.unique(&column.name) };
             let renamed = if name == column.name { column.clone() } else { binder.column(name, column.ty) };
             shown.push((renamed, Bound::column(column)));
         }

@@ -61,6 +61,7 @@ impl Partition {
         }
         let name = Expr { kind: ExprKind::Name(self.key.node.clone()), span: self.key.span };
         let key = binder.with_row(&input.columns, |binder| binder.column_reference(&name))?;
+        binder.not_dynamic(&Bound::column(&key), self.key.span);
         let copy: Column = binder.column("$partition", key.ty);
         let columns = input.columns.clone();
         let mut copies: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();

@@ -1,6 +1,7 @@
 //! `scan`: rows matched against steps, one after the other. Kusto docs: `scan-operator`.
 
 use super::sort::parse_key;
+use crate::binder::naming::automatic_name;
 use crate::binder::{Binder, Relation};
 use crate::bound::{Column, Expr as Bound, Plan, ScanOutput, ScanStep};
 use crate::diagnostics::codes;
@@ -105,10 +106,27 @@ impl Scan {
             let value = binder.convert(value, column.ty);
             declared.push((binder.column(column.name.node.clone(), column.ty), value));
         }
+        // A column of the input that a step assigns is shadowed by a declared one; a step that leaves it passes the row's.
+        let is_declared = |name: &str| self.declared.iter().any(|(column, _)| column.name.node == name);
+        let mut shadowed: Vec<(Column, usize)> = Vec::new();
+        for assigned in self.steps.iter().flat_map(|step| &step.assignments).filter_map(automatic_name) {
+            if let Some(column) = input.columns.iter().find(|column| column.name == assigned && !is_declared(&assigned))
+                && !shadowed.iter().any(|(known, _)| known.id == column.id)
+            {
+                shadowed.push((column.clone(), declared.len()));
+                declared.push((binder.column(assigned, column.ty), Bound::literal(Value::Null(column.ty))));
+            }
+        }
+        let is_shadowed = |column: &Column| shadowed.iter().any(|(known, _)| known.id == column.id);
         let own: Vec<Column> = input.columns.iter().cloned().chain(declared.iter().map(|(column, _)| column.clone())).collect();
         // Every step remembers a row of its own, under ids of its own.
-        let states: Vec<(String, Vec<Column>)> =
-            self.steps.iter().map(|step| (step.name.node.clone(), own.iter().map(|column| binder.column(column.name.clone(), column.ty)).collect())).collect();
+        let states: Vec<(String, Vec<Column>)> = self
+            .steps
+            .iter()
+            .map(|step| {
+                (step.name.node.clone(), own.iter().map(|column| binder.column(if is_shadowed(column) { String::new() } else { column.name.clone() }, column.ty)).collect())
+            })
+            .collect();
         let outer = std::mem::replace(&mut binder.row.steps, states.clone());
         let mut steps = Vec::with_capacity(self.steps.len());
         for (step, (_, state)) in self.steps.iter().zip(states) {
@@ -126,6 +144,11 @@ impl Scan {
                 let value = binder.with_row(&own, |binder| binder.scalar(value));
                 assignments.push((at, binder.convert(value, declared[at].0.ty)));
             }
+            for (column, at) in &shadowed {
+                if !assignments.iter().any(|(assigned, _)| assigned == at) {
+                    assignments.push((*at, Bound::column(column)));
+                }
+            }
             steps.push(ScanStep { output: step.output, condition, assignments, state });
         }
         binder.row.steps = outer;
@@ -140,7 +163,12 @@ impl Scan {
                 }
             }
         }
-        let shown: Vec<Column> = own.iter().cloned().chain(match_id.clone()).collect();
+        let written = self.declared.len();
+        let shown = input.columns.iter().map(|column| match shadowed.iter().find(|(known, _)| known.id == column.id) {
+            Some((_, at)) => declared[*at].0.clone(),
+            None => column.clone(),
+        });
+        let shown: Vec<Column> = shown.chain(declared[..written].iter().map(|(column, _)| column.clone())).chain(match_id.clone()).collect();
         let plan = Plan::Scan { input: Box::new(input.plan), kept, declared, steps, match_id, partition };
         Some(Relation { plan, columns: shown })
     }

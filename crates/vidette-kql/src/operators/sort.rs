@@ -33,7 +33,11 @@ impl Sort {
     }
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
-        Some(sort(binder, input, &self.keys))
+        let sorted = sort(binder, input, &self.keys);
+        if let Plan::Sort { keys, .. } = &sorted.plan {
+            keys.iter().zip(&self.keys).for_each(|(key, written)| binder.not_dynamic(&key.expr, written.expr.span));
+        }
+        Some(sorted)
     }
 }
 

@@ -38,6 +38,7 @@ impl Summarize {
     /// Columns: the `by` columns in order, then the aggregates. Without `by`, an empty input gives one row.
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let (by, names) = bind_keys(binder, &input, &self.by);
+        by.iter().zip(&self.by).for_each(|((_, value), written)| binder.not_dynamic(value, written.span));
         let mut found = Found { aggregates: Vec::new(), results: Vec::new(), names };
         for expr in &self.aggregates {
             bind_aggregate(binder, &input, expr, &by, &mut found);

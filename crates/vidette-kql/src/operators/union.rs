@@ -9,6 +9,7 @@ use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
 use crate::types::{ScalarType, Value};
+use std::collections::HashMap;
 
 #[derive(Clone, Debug)]
 pub struct Union {
@@ -93,47 +94,50 @@ impl Union {
 
 /// Unites relations by column name and type; a name with several types becomes one column per type, `name_type`.
 pub(crate) fn combine(binder: &mut Binder, inputs: Vec<(String, Relation)>, inner: bool, source: Option<&str>) -> Relation {
-    let mut found: Vec<(String, ScalarType)> = Vec::new();
-    for (_, relation) in &inputs {
-        for column in &relation.columns {
-            if !found.iter().any(|(name, ty)| *name == column.name && *ty == column.ty) {
-                found.push((column.name.clone(), column.ty));
-            }
+    let lookups: Vec<HashMap<(&str, ScalarType), &Column>> =
+        inputs.iter().map(|(_, relation)| relation.columns.iter().rev().map(|column| ((column.name.as_str(), column.ty), column)).collect()).collect();
+    // The columns of one name stand together, where the name was first seen.
+    let mut order: Vec<&str> = Vec::new();
+    let mut types: HashMap<&str, Vec<ScalarType>> = HashMap::new();
+    for column in inputs.iter().flat_map(|(_, relation)| &relation.columns) {
+        let known = types.entry(&column.name).or_insert_with(|| {
+            order.push(&column.name);
+            Vec::new()
+        });
+        if !known.contains(&column.ty) {
+            known.push(column.ty);
         }
     }
     if inner {
-        found.retain(|(name, ty)| inputs.iter().all(|(_, relation)| relation.columns.iter().any(|column| column.name == *name && column.ty == *ty)));
+        types.iter_mut().for_each(|(name, types)| types.retain(|ty| lookups.iter().all(|lookup| lookup.contains_key(&(*name, *ty)))));
     }
     let mut names = Names::default();
-    let mut columns: Vec<(Column, Option<(String, ScalarType)>)> = Vec::new();
+    let mut columns: Vec<(Column, Option<&str>)> = Vec::new();
     if let Some(source) = source {
         names.take(source);
         columns.push((binder.column(source, ScalarType::String), None));
     }
-    for (name, ty) in &found {
-        let several = found.iter().filter(|(other, _)| other == name).count() > 1;
-        let shown = names.unique(&if several { format!("{name}_{ty}") } else { name.clone() });
-        columns.push((binder.column(shown, *ty), Some((name.clone(), *ty))));
+    for name in order {
+        let several = types[name].len() > 1;
+        for ty in &types[name] {
+            let shown = names.unique(&if several { format!("{name}_{ty}") } else { name.to_owned() });
+            columns.push((binder.column(shown, *ty), Some(name)));
+        }
     }
-    let inputs = inputs
-        .into_iter()
-        .map(|(table, relation)| {
-            let values = columns
-                .iter()
-                .map(|(column, origin)| match origin {
-                    None => Bound::literal(Value::String(table.clone())),
-                    Some((name, ty)) => match relation.columns.iter().find(|column| column.name == *name && column.ty == *ty) {
-                        Some(column) => Bound::column(column),
-                        None if column.ty == ScalarType::String => Bound::literal(Value::String(String::new())),
-                        None => Bound::literal(Value::Null(column.ty)),
-                    },
-                })
-                .collect();
-            (relation.plan, values)
-        })
-        .collect();
+    let values = |table: &str, lookup: &HashMap<(&str, ScalarType), &Column>| -> Vec<Bound> {
+        let value = |(column, name): &(Column, Option<&str>)| match name {
+            None => Bound::literal(Value::String(table.to_owned())),
+            Some(name) => match lookup.get(&(*name, column.ty)) {
+                Some(column) => Bound::column(column),
+                None if column.ty == ScalarType::String => Bound::literal(Value::String(String::new())),
+                None => Bound::literal(Value::Null(column.ty)),
+            },
+        };
+        columns.iter().map(value).collect()
+    };
+    let values: Vec<Vec<Bound>> = inputs.iter().zip(&lookups).map(|((table, _), lookup)| values(table, lookup)).collect();
     let columns: Vec<Column> = columns.into_iter().map(|(column, _)| column).collect();
-    let inputs: Vec<(Plan, Vec<Bound>)> = inputs;
+    let inputs: Vec<(Plan, Vec<Bound>)> = inputs.into_iter().map(|(_, relation)| relation.plan).zip(values).collect();
     if inputs.is_empty() {
         return Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns };
     }

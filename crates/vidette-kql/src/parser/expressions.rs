@@ -328,7 +328,7 @@ impl Parser<'_> {
                 Some(part) => value.push_str(&part),
                 None => {
                     let help = "write a backslash as `\\\\`, or begin the literal with `@`";
-                    self.report(Diagnostic::error(codes::INVALID_LITERAL, "the string literal has an invalid escape", span).label("unknown escape").help(help));
+                    self.report(Diagnostic::error(codes::MISSING_TEXT, "the string literal has an invalid escape", span).label("unknown escape").help(help));
                 }
             }
         }

@@ -39,7 +39,11 @@ impl Parser<'_> {
                 break;
             }
             if self.peek() != Token::Semicolon {
-                self.error_here(codes::EXPECTED, "expected: ;");
+                if self.begins_expression() {
+                    self.error_here(codes::EXPECTED, "expected: ;");
+                } else {
+                    self.error_here(codes::INCOMPLETE_FRAGMENT, "the incomplete fragment is unexpected");
+                }
                 if end != Token::End && self.peek() == Token::CloseParen {
                     break;
                 }
@@ -54,6 +58,10 @@ impl Parser<'_> {
             }
         }
         Query { statements }
+    }
+
+    fn begins_expression(&self) -> bool {
+        matches!(self.peek(), Token::Name | Token::Long | Token::Real | Token::TimeSpan | Token::String | Token::Typed(_) | Token::OpenParen | Token::OpenBracket)
     }
 
     fn statement(&mut self) -> Option<Statement> {

@@ -84,10 +84,10 @@ const FAMILIES: &[&[ScalarFunction]] = &[
 ];
 
 /// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.
-pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min"];
+pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min", "row_window_session"];
 
 /// Functions that the binder rewrites away.
-const BOUND_AWAY: &[&str] = &["column_ifexists", "pack_all", "bag_pack_columns", "ingestion_time", "now", "ago"];
+const BOUND_AWAY: &[&str] = &["column_ifexists", "pack_all", "bag_pack_columns", "bin_auto", "ingestion_time", "now", "ago"];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarFunction>> =
     LazyLock::new(|| FAMILIES.iter().flat_map(|family| family.iter()).map(|function| (function.name, function)).collect());

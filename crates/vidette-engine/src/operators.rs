@@ -6,6 +6,7 @@ mod mv_expand;
 mod pass;
 mod project;
 mod scan;
+mod session;
 mod sort;
 mod source;
 mod union;

@@ -5,6 +5,7 @@
 pub(crate) mod expressions;
 mod functions;
 pub(crate) mod naming;
+mod patterns;
 mod signatures;
 mod special_forms;
 pub(crate) mod statements;
@@ -39,6 +40,7 @@ pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Di
         scalar_depth: 0,
         questions: 0,
         open: false,
+        settings: Vec::new(),
         graph: None,
         more: Vec::new(),
     };
@@ -66,6 +68,8 @@ pub(crate) struct Binder<'a> {
     questions: usize,
     /// Rows whose columns are not all known are in the query: an unknown name may be one of them.
     pub(crate) open: bool,
+    /// What `set` statements set, by name.
+    pub(crate) settings: Vec<(String, Expr)>,
     /// In the expressions of `graph-match`: its pattern.
     pub(crate) graph: Option<GraphScope>,
     /// Results of the statement after its first: those of `fork`, `facet`, `graph-to-table`.
@@ -124,6 +128,7 @@ pub(crate) enum Binding {
     Scalar(Expr),
     Tabular(Arc<Plan>, Vec<Column>),
     Function(Arc<FunctionDeclaration>, Environment),
+    Pattern(Arc<syntax::Pattern>, Environment),
     /// Bound with errors that are already reported.
     Broken,
 }

@@ -5,6 +5,7 @@ mod count;
 mod distinct;
 mod evaluate;
 mod extend;
+mod fork;
 mod getschema;
 mod graph;
 mod graph_match;
@@ -27,6 +28,7 @@ mod serialize;
 mod sort;
 mod summarize;
 mod take;
+mod top_nested;
 mod union;
 mod where_;
 
@@ -66,7 +68,9 @@ operators! {
     Distinct(distinct::Distinct),
     Evaluate(evaluate::Evaluate),
     Extend(extend::Extend),
+    Facet(fork::Facet),
     Find(search::Find),
+    Fork(fork::Fork),
     GetSchema(getschema::GetSchema),
     GraphMatch(graph_match::GraphMatch),
     GraphToTable(graph::GraphToTable),
@@ -99,6 +103,7 @@ operators! {
     Take(take::Take),
     Top(sort::Top),
     TopHitters(sample::TopHitters),
+    TopNested(top_nested::TopNested),
     Union(union::Union),
     Where(where_::Where),
 }
@@ -318,6 +323,9 @@ impl Parser<'_> {
             "graph-shortest-paths" => Operator::GraphMatch(graph_match::GraphMatch::parse(self, span, true)),
             "graph-to-table" => Operator::GraphToTable(graph::GraphToTable::parse(self, span)),
             "graph-mark-components" => Operator::MarkComponents(graph::MarkComponents::parse(self, span)),
+            "fork" => Operator::Fork(fork::Fork::parse(self, span)),
+            "facet" => Operator::Facet(fork::Facet::parse(self, span)),
+            "top-nested" => Operator::TopNested(top_nested::TopNested::parse(self, span)),
             "print" => Operator::Print(print::Print::parse(self, span)),
             "range" => Operator::Range(range::Range::parse(self, span)),
             "render" => Operator::Render(render::Render::parse(self, span)),

@@ -20,8 +20,25 @@ pub enum Statement {
     DeclareQueryParameters(Vec<Parameter>),
     Alias { name: Name, value: Expr },
     Restrict { entities: Vec<Expr>, span: Span },
-    DeclarePattern { span: Span },
+    DeclarePattern(Pattern),
     DeclareEntityGroup { name: Name, span: Span },
+}
+
+/// `declare pattern name = (argument: string)[path: string] { ("a").["b"] = { … }; };`
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    pub name: Name,
+    pub arguments: Vec<Name>,
+    pub path: Option<Name>,
+    pub rows: Vec<PatternRow>,
+}
+
+/// The values that choose the body.
+#[derive(Clone, Debug)]
+pub struct PatternRow {
+    pub arguments: Vec<Expr>,
+    pub path: Option<Expr>,
+    pub body: Query,
 }
 
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Functions of neighbouring rows: `prev`, `next`, `row_number`, `row_cumsum`. Kusto docs: `scalar-functions`,
 //! "Window scalar functions".
 
+use super::session::session;
 use crate::arrow_types::scalar;
 use crate::functions::WINDOW_FUNCTIONS;
 use crate::lower::{Lowering, Rows, named, physical};
@@ -84,6 +85,14 @@ impl Lowering<'_> {
                 let plan = rows.plan.window(vec![number.alias(raw.clone())])?;
                 let shifted = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64) + lit(start - 1);
                 return extend(Rows { plan, order: rows.order }, shifted.alias(name));
+            }
+            "row_window_session" => {
+                let mut values = arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
+                if values.len() == 3 {
+                    values.push(lit(false));
+                }
+                let function = WindowFunctionDefinition::WindowUDF(Arc::new(session()));
+                over(Expr::WindowFunction(Box::new(WindowFunction::new(function, values))), apart, order)?
             }
             "row_rank_dense" | "row_rank_min" => {
                 let (rows, group) = self.restarted(rows, arguments.get(1), group, apart)?;

@@ -80,7 +80,7 @@ impl Binder<'_> {
         match self.lookup(name) {
             Some(Binding::Scalar(value)) => value,
             Some(Binding::Tabular(..)) => self.scalar_expected(span),
-            Some(Binding::Broken) => broken(),
+            Some(Binding::Broken | Binding::Pattern(..)) => broken(),
             Some(Binding::Function(function, environment)) => match self.call_user_function(name, &function, &environment, Vec::new(), span) {
                 Bound::Scalar(value) => value,
                 Bound::Tabular(_) => self.scalar_expected(span),

@@ -64,6 +64,7 @@ impl Binder<'_> {
         match self.lookup(&name.node) {
             Some(Binding::Function(function, environment)) => return self.call_user_function(&name.node, &function, &environment, arguments.iter().collect(), span),
             Some(Binding::Broken) => return Bound::Broken,
+            Some(Binding::Pattern(..)) => return self.pattern(&name.node, arguments, None, span).unwrap_or(Bound::Broken),
             Some(Binding::Scalar(_) | Binding::Tabular(..)) if !SCALAR_FUNCTIONS.contains_key(name.node.as_str()) => {
                 self.error(codes::UNKNOWN_FUNCTION, format!("`{}` is not a function", name.node), name.span, "a variable");
                 return Bound::Broken;

@@ -111,6 +111,21 @@ impl Binder<'_> {
                 time.map_or_else(|| Expr::literal(Value::Null(ScalarType::DateTime)), Expr::column)
             }
             "bin" => self.bin(arguments, span)?,
+            "bin_auto" => {
+                let setting = |wanted: &str| self.settings.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+                let (size, fixed) = (setting("query_bin_auto_size"), setting("query_bin_auto_at"));
+                let value = self.scalar(argument(0)?);
+                let Some(size) = size else {
+                    self.error(codes::INVALID_USE, "`bin_auto` needs the size of its bins", span, "no `set query_bin_auto_size = …;` before");
+                    return Some(broken());
+                };
+                let ty = value.ty;
+                let size = if ty == ScalarType::Real { self.convert(size, ty) } else { size };
+                match fixed {
+                    Some(fixed) => Expr::call("bin_at", ty, vec![value, size, fixed]),
+                    None => Expr::call("bin", ty, vec![value, size]),
+                }
+            }
             _ => return None,
         })
     }

@@ -4,6 +4,7 @@ use super::{Binder, Binding, Bound, Relation};
 use crate::bound::{Column, Expr, Plan, Query};
 use crate::catalog::Feature;
 use crate::diagnostics::{Diagnostic, codes, nearest};
+use crate::operators::Operator;
 use crate::span::Span;
 use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement};
 use crate::types::{ScalarType, Value};
@@ -60,10 +61,18 @@ impl Binder<'_> {
                     self.define(&parameter.name.node, binding);
                 }
             }
-            Statement::Set { .. } => {}
+            Statement::Set { name, value } => {
+                if let Some(value) = value {
+                    let value = match &value.kind {
+                        ExprKind::Name(word) => Expr::literal(Value::String(word.clone())),
+                        _ => self.with_row(&[], |binder| binder.scalar(value)),
+                    };
+                    self.settings.push((name.node.clone(), value));
+                }
+            }
             Statement::Alias { name, .. } => self.define(&format!("database {}", name.node), Binding::Broken),
             Statement::Restrict { span, .. } => self.refuse("`restrict access`", *span),
-            Statement::DeclarePattern { span } => self.refuse("`declare pattern`", *span),
+            Statement::DeclarePattern(pattern) => self.define(&pattern.name.node, Binding::Pattern(Arc::new(pattern.clone()), self.environment.clone())),
             Statement::DeclareEntityGroup { span, .. } => self.refuse("`declare entity_group`", *span),
             Statement::Expression(_) => {}
         }
@@ -88,7 +97,7 @@ impl Binder<'_> {
     pub(crate) fn bind_any(&mut self, expr: &syntax::Expr) -> Bound {
         match &expr.kind {
             ExprKind::Pipe { source, operators } => {
-                let mut relation = match source {
+                let relation = match source {
                     Some(source) => match self.rows_or_graph(source) {
                         Some(relation) => relation,
                         None => return Bound::Broken,
@@ -96,42 +105,51 @@ impl Binder<'_> {
                     None => Relation { plan: one_row(), columns: Vec::new() },
                 };
                 let first = usize::from(source.is_none());
-                for (at, operator) in operators.iter().enumerate() {
-                    if at >= first && operator.must_be_first() {
-                        let span = operator.span();
-                        self.error(codes::CANNOT_BE_FIRST, format!("the operator `{}` can only begin a query", operator.name()), span, "not after `|`");
-                        return Bound::Broken;
-                    }
-                    if !self.require_operator(operator.name(), operator.span()) {
-                        return Bound::Broken;
-                    }
-                    if !self.more.is_empty() {
-                        self.refuse("an operator after one with several results", operator.span());
-                        return Bound::Broken;
-                    }
-                    if matches!(relation.plan, Plan::Graph(_)) && !operator.reads_graph() {
-                        let message = format!("the operator `{}` reads a table", operator.name());
-                        self.error(codes::INVALID_USE, message, operator.span(), "its input is a graph: `graph-match` or `graph-to-table` makes it a table");
-                        return Bound::Broken;
-                    }
-                    match operator.bind(self, relation) {
-                        Some(next) => relation = next,
-                        None => return Bound::Broken,
-                    }
+                match self.piped(relation, operators, first) {
+                    Some(relation) => Bound::Tabular(relation),
+                    None => Bound::Broken,
                 }
-                Bound::Tabular(relation)
             }
             ExprKind::Name(name) => self.bind_name(name, expr.span),
             ExprKind::DataTable { columns, values } => self.datatable(columns, values, expr.span),
             ExprKind::ExternalData { columns, locations, properties } => self.external_data(columns, locations, properties),
             ExprKind::Call { name, arguments } => self.bind_call(name, arguments, expr.span),
-            ExprKind::Path { target, member } => match self.remote_table(target, member) {
+            ExprKind::Path { target, member } => match self.pattern_path(target, member, expr.span).or_else(|| self.remote_table(target, member)) {
+                Some(bound) => bound,
+                None => self.bind_scalar(expr),
+            },
+            ExprKind::Index { target, index } => match self.pattern_path(target, index, expr.span) {
                 Some(bound) => bound,
                 None => self.bind_scalar(expr),
             },
             ExprKind::Error => Bound::Broken,
             _ => self.bind_scalar(expr),
         }
+    }
+
+    /// Operators one after the other. Those before number `first` may make their rows themselves.
+    pub(crate) fn piped(&mut self, mut relation: Relation, operators: &[Operator], first: usize) -> Option<Relation> {
+        for (at, operator) in operators.iter().enumerate() {
+            let span = operator.span();
+            if at >= first && operator.must_be_first() {
+                self.error(codes::CANNOT_BE_FIRST, format!("the operator `{}` can only begin a query", operator.name()), span, "not after `|`");
+                return None;
+            }
+            if !self.require_operator(operator.name(), span) {
+                return None;
+            }
+            if !self.more.is_empty() {
+                self.refuse("an operator after one with several results", span);
+                return None;
+            }
+            if matches!(relation.plan, Plan::Graph(_)) && !operator.reads_graph() {
+                let message = format!("the operator `{}` reads a table", operator.name());
+                self.error(codes::INVALID_USE, message, span, "its input is a graph: `graph-match` or `graph-to-table` makes it a table");
+                return None;
+            }
+            relation = operator.bind(self, relation)?;
+        }
+        Some(relation)
     }
 
     fn bind_scalar(&mut self, expr: &syntax::Expr) -> Bound {
@@ -183,6 +201,7 @@ impl Binder<'_> {
             Some(Binding::Tabular(plan, columns)) => Bound::Tabular(self.reference(&plan, &columns)),
             Some(Binding::Function(function, environment)) => self.call_user_function(name, &function, &environment, Vec::new(), span),
             Some(Binding::Broken) => Bound::Broken,
+            Some(Binding::Pattern(..)) => self.pattern(name, &[], None, span).unwrap_or(Bound::Broken),
             None => match self.named_table(name) {
                 Some(relation) => Bound::Tabular(relation),
                 None if self.open && !self.row.columns.is_empty() => Bound::Scalar(open_column(name)),
@@ -208,7 +227,7 @@ impl Binder<'_> {
                 };
             }
             Some(Binding::Broken) => return None,
-            Some(Binding::Scalar(_)) => {
+            Some(Binding::Scalar(_) | Binding::Pattern(..)) => {
                 self.error(codes::SCALAR_EXPECTED, "tabular value expected", span, "this is a scalar value");
                 return None;
             }

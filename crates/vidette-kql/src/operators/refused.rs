@@ -19,10 +19,7 @@ impl Refused {
     pub(crate) fn parse(parser: &mut Parser, span: Span, operator: &str) -> Refused {
         parser.leading = false;
         match operator {
-            "fork" => fork(parser),
-            "facet" => facet(parser),
             "reduce" => reduce(parser),
-            "top-nested" => top_nested(parser),
             "graph-where-nodes" | "graph-where-edges" => {
                 parser.named_expression();
             }
@@ -38,67 +35,12 @@ impl Refused {
     }
 }
 
-fn fork(parser: &mut Parser) {
-    loop {
-        if parser.peek() == Token::Name && parser.peek_at(1) == Token::Assign {
-            parser.bump();
-            parser.bump();
-        }
-        parser.subquery();
-        parser.eat(Token::Comma);
-        let named = parser.peek() == Token::Name && parser.peek_at(1) == Token::Assign;
-        if parser.peek() != Token::OpenParen && !named {
-            return;
-        }
-    }
-}
-
-fn facet(parser: &mut Parser) {
-    parser.expect_word("by");
-    parser.comma_list(|parser| parser.declared_name());
-    if parser.eat_word("with") {
-        if parser.peek() == Token::OpenParen {
-            parser.subquery();
-        } else {
-            parser.operator();
-        }
-    }
-}
-
 fn reduce(parser: &mut Parser) {
     parser.operator_parameters();
     parser.expect_word("by");
     parser.expression();
     if parser.eat_word("with") {
         parser.comma_list(|parser| parser.named_expression());
-    }
-}
-
-fn top_nested(parser: &mut Parser) {
-    loop {
-        if !parser.at_word("of") {
-            parser.expression();
-        }
-        parser.expect_word("of");
-        parser.named_expression();
-        if parser.eat_word("with") {
-            parser.expect_word("others");
-            parser.expect(Token::Assign, "=");
-            parser.expression();
-        }
-        parser.expect_word("by");
-        parser.named_expression();
-        if !parser.eat_word("asc") {
-            parser.eat_word("desc");
-        }
-        if !parser.eat(Token::Comma) {
-            return;
-        }
-        if parser.at_word("top-nested") || parser.text() == "top" && parser.peek_at(1) == Token::Minus {
-            for _ in 0..3 {
-                parser.bump();
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Parser;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::lexer::Token;
 use crate::span::{Span, Spanned};
-use crate::syntax::{Expr, ExprKind, FunctionDeclaration, LetValue, Parameter, ParameterType, Query, Statement};
+use crate::syntax::{Expr, ExprKind, FunctionDeclaration, LetValue, Parameter, ParameterType, Pattern, PatternRow, Query, Statement};
 
 impl Parser<'_> {
     /// The whole text: statements between semicolons.
@@ -60,6 +60,38 @@ impl Parser<'_> {
         Query { statements }
     }
 
+    /// The name of a pattern and, after `=`, its arguments and rows.
+    fn pattern(&mut self) -> Pattern {
+        let mut pattern = Pattern { name: self.declared_name(), arguments: Vec::new(), path: None, rows: Vec::new() };
+        if !self.eat(Token::Assign) {
+            return pattern;
+        }
+        pattern.arguments = self.column_declarations().into_iter().map(|column| column.name).collect();
+        if self.eat(Token::OpenBracket) {
+            pattern.path = Some(self.column_declaration().name);
+            self.expect(Token::CloseBracket, "]");
+        }
+        self.expect(Token::OpenBrace, "{");
+        while self.eat(Token::OpenParen) {
+            let arguments = self.comma_list(|parser| parser.expression());
+            self.expect(Token::CloseParen, ")");
+            let path = self.eat(Token::Dot).then(|| {
+                self.expect(Token::OpenBracket, "[");
+                let path = self.expression();
+                self.expect(Token::CloseBracket, "]");
+                path
+            });
+            self.expect(Token::Assign, "=");
+            self.expect(Token::OpenBrace, "{");
+            let body = self.statements(Token::CloseBrace);
+            self.expect(Token::CloseBrace, "}");
+            self.eat(Token::Semicolon);
+            pattern.rows.push(PatternRow { arguments, path, body });
+        }
+        self.expect(Token::CloseBrace, "}");
+        pattern
+    }
+
     fn begins_expression(&self) -> bool {
         matches!(self.peek(), Token::Name | Token::Long | Token::Real | Token::TimeSpan | Token::String | Token::Typed(_) | Token::OpenParen | Token::OpenBracket)
     }
@@ -80,9 +112,8 @@ impl Parser<'_> {
                 Some(Statement::DeclareQueryParameters(self.parameters()))
             }
             "declare" if self.text_at(1) == "pattern" => {
-                let start = self.bump().span;
-                self.recover();
-                Some(Statement::DeclarePattern { span: start.to(Span::new(self.previous_end(), self.previous_end())) })
+                self.at += 2;
+                Some(Statement::DeclarePattern(self.pattern()))
             }
             "declare" if self.text_at(1) == "entity_group" => {
                 let span = self.bump().span;

@@ -49,6 +49,11 @@ pub use parser::parse;
 pub use span::Span;
 pub use types::{ScalarType, Value};
 
+/// Whether the last statement of a text is a query rather than a declaration.
+pub fn ends_in_query(source: &str) -> bool {
+    matches!(parse(source).0.statements.last(), Some(syntax::Statement::Expression(_)))
+}
+
 /// Parses and binds a query text: one bound query per tabular statement, and all diagnostics of both stages.
 ///
 /// With a syntax error nothing is bound. With any error the queries must not run.

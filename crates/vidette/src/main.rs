@@ -24,6 +24,9 @@ struct Cli {
     /// A folder with copies of the files that `externaldata` names, each under the last part of its address
     #[arg(long, global = true, value_name = "DIR")]
     external: Option<std::path::PathBuf>,
+    /// Saved functions: a `.kql` file, or a folder of them
+    #[arg(long, global = true, value_name = "PATH")]
+    functions: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -62,6 +65,10 @@ async fn main() -> ExitCode {
     }
     if let Some(folder) = cli.external {
         workspace::use_external(folder);
+    }
+    if let Some(Err(failure)) = cli.functions.as_deref().map(workspace::use_functions) {
+        eprintln!("{}", failure.message.trim_end());
+        return ExitCode::from(failure.status);
     }
     let result: Result<u8, Failure> = match cli.command {
         Command::Hunt(options) => hunt::run(options).await,

@@ -78,6 +78,35 @@ pub fn use_external(folder: PathBuf) {
     EXTERNAL.set(folder).ok();
 }
 
+/// The texts of `--functions`, for the whole process.
+static FUNCTIONS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Saves the functions of a `.kql` file, or of every one in a folder: those a file defines by `let`, or the file's whole query
+/// under the name of the file, as a workspace keeps them.
+pub fn use_functions(place: &Path) -> Result<(), Failure> {
+    let unreadable = |path: &Path, error: std::io::Error| Failure::usage(format!("error: cannot read {}: {error}", path.display()));
+    let mut files = vec![place.to_owned()];
+    if place.is_dir() {
+        let entries = std::fs::read_dir(place).map_err(|error| unreadable(place, error))?;
+        files = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "kql")).collect();
+        files.sort();
+    }
+    let mut texts = Vec::with_capacity(files.len());
+    for file in files {
+        let mut text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?;
+        let wrong = |text: &str, diagnostics: &[vidette_kql::Diagnostic]| Failure::query(vidette_kql::render(text, &file.display().to_string(), diagnostics));
+        let mut scratch = Workspace::default();
+        if scratch.register_functions(&text).map_err(|diagnostics| wrong(&text, &diagnostics))? == 0 || vidette_kql::ends_in_query(&text) {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().replace(['-', ' ', '.'], "_");
+            text = format!("let {name} = () {{\n{text}\n}};");
+            scratch.register_functions(&text).map_err(|diagnostics| wrong(&text, &diagnostics))?;
+        }
+        texts.push(text);
+    }
+    FUNCTIONS.set(texts).ok();
+    Ok(())
+}
+
 /// Every known table without rows, so that a rule over a table that has no data runs and gives nothing; and the functions
 /// of Sentinel and Defender.
 pub fn register_schemas(workspace: &mut Workspace) {
@@ -94,6 +123,9 @@ pub fn register_schemas(workspace: &mut Workspace) {
                 workspace.register_alias(format!("{prefix}{name}"), &format!("_Im_{schema}"));
             }
         }
+    }
+    for text in FUNCTIONS.get().into_iter().flatten() {
+        workspace.register_functions(text).ok();
     }
     for (name, columns) in ENRICHMENTS {
         let columns = columns.split_whitespace().filter_map(|column| column.split_once(':')).filter_map(|(name, ty)| Some((name.to_owned(), ScalarType::from_name(ty)?)));

@@ -120,6 +120,21 @@ fn text_of(output: &Output) -> String {
 }
 
 #[test]
+fn saved_functions_come_from_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("helpers.kql"), "// two of them\nlet Twice = (n: long) { n * 2 };\nlet Hosts = () { datatable(host: string) ['a', 'b'] };").expect("written");
+    std::fs::write(folder.path().join("BusyHosts.kql"), "let least = 1;\nHosts | where host != 'a' // the busy ones").expect("written");
+    std::fs::write(folder.path().join("notes.txt"), "not KQL (").expect("written");
+    let place = folder.path().to_string_lossy().into_owned();
+    let answer = vidette(&["query", "BusyHosts | extend n = Twice(21)", "--functions", &place]);
+    assert_eq!(text(&answer.stdout).trim(), r#"{"host":"b","n":42}"#, "{}", text(&answer.stderr));
+    std::fs::write(folder.path().join("wrong.kql"), "let f = (").expect("written");
+    let refused = vidette(&["query", "print 1", "--functions", &place]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("wrong.kql:1:"), "{}", text(&refused.stderr));
+}
+
+#[test]
 fn external_data_is_refused_with_what_to_do_and_read_from_a_local_copy() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("feed.csv"), "ip,name\n10.0.0.1,first\n10.0.0.2,\"second, quoted\"\n").expect("a file");

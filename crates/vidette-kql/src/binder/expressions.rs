@@ -116,7 +116,7 @@ impl Binder<'_> {
         self.report(diagnostic);
     }
 
-    /// A bool, as `where`, `and` and `or` need.
+    /// A bool, as `where` needs.
     pub(crate) fn predicate(&mut self, expr: &syntax::Expr) -> Expr {
         self.condition(expr, codes::TYPE_EXPECTED)
     }
@@ -126,12 +126,12 @@ impl Binder<'_> {
         self.condition(expr, codes::ARGUMENT_TYPE)
     }
 
-    /// Kusto converts no dynamic value to a condition; where not all columns are known, a dynamic may be a bool.
+    /// Kusto converts a dynamic value for `and` and `or` only; where not all columns are known, a dynamic may be a bool.
     fn condition(&mut self, expr: &syntax::Expr, code: &'static str) -> Expr {
         let bound = self.scalar(expr);
         match bound.ty {
             ScalarType::Bool => bound,
-            ScalarType::Dynamic if self.open || is_broken(&bound) => self.convert(bound, ScalarType::Bool),
+            ScalarType::Dynamic if self.open || code == codes::OPERATOR_NOT_DEFINED || is_broken(&bound) => self.convert(bound, ScalarType::Bool),
             ScalarType::Int | ScalarType::Long if bound.as_literal().is_some() => self.convert(bound, ScalarType::Bool),
             ty => {
                 let diagnostic = Diagnostic::semantic(code, "the expression must have the type bool", expr.span).label(format!("this is {ty}"));
@@ -150,7 +150,7 @@ impl Binder<'_> {
     }
 
     fn logical(&mut self, function: &str, operands: &[syntax::Expr]) -> Expr {
-        let operands = operands.iter().map(|operand| self.predicate(operand)).collect();
+        let operands = operands.iter().map(|operand| self.condition(operand, codes::OPERATOR_NOT_DEFINED)).collect();
         Expr::call(function, ScalarType::Bool, operands)
     }
 
@@ -184,21 +184,21 @@ impl Binder<'_> {
                     "notcontains" => "!contains",
                     other => other,
                 };
-                let left = self.text_operand(left);
-                let right = self.text_operand(right);
+                let left = self.text_operand(left, codes::OPERATOR_NOT_DEFINED);
+                let right = self.text_operand(right, codes::OPERATOR_NOT_DEFINED);
                 Expr::call(canonical, ScalarType::Bool, vec![left, right])
             }
         }
     }
 
     /// The operand of a string operator: a string, or a dynamic read as one.
-    fn text_operand(&mut self, (operand, span): (Expr, Span)) -> Expr {
+    fn text_operand(&mut self, (operand, span): (Expr, Span), code: &'static str) -> Expr {
         match operand.ty {
             ScalarType::String => operand,
             ScalarType::Dynamic => self.convert(operand, ScalarType::String),
             ty => {
                 let message = "the expression must have one of the types string or dynamic";
-                self.report(Diagnostic::semantic(codes::OPERATOR_NOT_DEFINED, message, span).label(format!("this is {ty}")).help("convert it with `tostring()`"));
+                self.report(Diagnostic::semantic(code, message, span).label(format!("this is {ty}")).help("convert it with `tostring()`"));
                 broken()
             }
         }
@@ -307,7 +307,7 @@ impl Binder<'_> {
         let mut value_bound = self.scalar(value);
         let textual = operator.node.starts_with("has") || operator.node.ends_with('~');
         if textual || value_bound.ty == ScalarType::Dynamic {
-            value_bound = self.text_operand((value_bound, value.span));
+            value_bound = self.text_operand((value_bound, value.span), codes::ARGUMENT_TYPE);
         }
         let mut items = Vec::with_capacity(list.len());
         let mut arrays = false;

@@ -25,6 +25,7 @@ mod xml;
 
 pub(crate) use conversion::display;
 pub use ip::use_geoip;
+pub(crate) use parsing::json_path;
 
 use crate::cells::{Cell, Out};
 use arrow::array::ArrayRef;

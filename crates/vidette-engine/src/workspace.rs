@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use vidette_kql::syntax::{FunctionDeclaration, LetValue, Statement};
-use vidette_kql::{Catalog, Diagnostic, Feature, Question, ScalarType, Severity, Watchlist};
+use vidette_kql::{Catalog, Diagnostic, Feature, Question, Reading, ScalarType, Severity, Watchlist};
 
 /// Operators of the language that the engine runs.
 const OPERATORS: &[&str] = &[
@@ -93,7 +93,9 @@ impl Workspace {
         if let Some(limit) = memory_limit_bytes {
             runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(limit)));
         }
-        let config = SessionConfig::new().with_information_schema(false);
+        let mut config = SessionConfig::new().with_information_schema(false);
+        // The optimizer may leave an expression nullable that the plan knows to be not null: no reason to refuse a query.
+        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         let state = SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(Planner));
         let state = match runtime.build_arc() {
             Ok(runtime) => state.with_runtime_env(runtime),
@@ -178,13 +180,13 @@ impl Catalog for Workspace {
         self.enrichments.get(name).cloned()
     }
 
-    fn external(&self, location: &str, format: Option<&str>) -> Result<Vec<Vec<String>>, String> {
+    fn external(&self, location: &str, reading: &Reading) -> Result<Vec<Vec<String>>, String> {
         let address = location.split(['?', '#', ';']).next().unwrap_or(location);
-        let name = address.rsplit('/').next().unwrap_or(address);
+        let name = address.trim_end_matches('/').rsplit('/').next().unwrap_or(address);
         let Some(folder) = &self.external else {
             return Err(format!("`{location}` is elsewhere, and no query reaches the network; put a copy named `{name}` into a folder, and give it with --external"));
         };
-        external::read(&folder.join(name), format)
+        external::read(&folder.join(name), reading)
     }
 
     fn searchable(&self) -> Option<Vec<String>> {
@@ -255,8 +257,8 @@ impl Catalog for Answering<'_> {
         self.workspace.enrichment(name)
     }
 
-    fn external(&self, location: &str, format: Option<&str>) -> Result<Vec<Vec<String>>, String> {
-        self.workspace.external(location, format)
+    fn external(&self, location: &str, reading: &Reading) -> Result<Vec<Vec<String>>, String> {
+        self.workspace.external(location, reading)
     }
 
     fn searchable(&self) -> Option<Vec<String>> {

@@ -14,6 +14,16 @@ pub enum Feature {
     Operator,
 }
 
+/// How `externaldata` reads a file.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub format: Option<String>,
+    pub columns: Vec<String>,
+    /// Where in a JSON record each column is: `[{"Column": …, "Properties": {"Path": …}}]`. A column it leaves out is
+    /// under its name.
+    pub mapping: Option<String>,
+}
+
 /// Tables by name, and the engine's support of the language. See DataFusion's `ContextProvider` for the idea.
 pub trait Catalog {
     /// Columns in order, or `None` when there is no such table.
@@ -40,7 +50,7 @@ pub trait Catalog {
     ///
     /// # Errors
     /// What is missing, and what to do.
-    fn external(&self, location: &str, _format: Option<&str>) -> Result<Vec<Vec<String>>, String> {
+    fn external(&self, location: &str, _reading: &Reading) -> Result<Vec<Vec<String>>, String> {
         Err(format!("`{location}` is elsewhere, and no query reaches the network"))
     }
 

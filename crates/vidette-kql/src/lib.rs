@@ -41,7 +41,7 @@ pub mod time;
 pub mod types;
 
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
-pub use catalog::{Catalog, Feature, Question, QuestionKind, Watchlist};
+pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist};
 pub use diagnostics::{Diagnostic, Severity, render};
 pub use lexer::lex;
 pub use operators::OPERATORS;

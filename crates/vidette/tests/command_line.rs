@@ -144,6 +144,11 @@ fn external_data_is_refused_with_what_to_do_and_read_from_a_local_copy() {
     assert!(text(&refused.stderr).contains("put a copy named `feed.csv` into a folder, and give it with --external"), "{}", text(&refused.stderr));
     let read = vidette(&["query", query, "--external", &folder.path().to_string_lossy()]);
     assert_eq!(text(&read.stdout), "{\"ip\":\"10.0.0.2\",\"name\":\"second, quoted\"}\n");
+    std::fs::write(folder.path().join("calls.json"), "{\"at\": \"2024-01-02\",\n \"data\": {\"n\": 7}} {\"at\": \"2024-01-03\"}").expect("a file");
+    let mapping = r#"[{"Column":"n","Properties":{"Path":"$.data.n"}}]"#;
+    let query = format!("externaldata(at: datetime, n: long) ['https://example.org/calls.json'] with (format='multijson', ingestionMapping='{mapping}')");
+    let read = vidette(&["query", &query, "--external", &folder.path().to_string_lossy()]);
+    assert_eq!(text(&read.stdout), "{\"at\":\"2024-01-02T00:00:00.0000000Z\",\"n\":7}\n{\"at\":\"2024-01-03T00:00:00.0000000Z\",\"n\":null}\n", "{}", text(&read.stderr));
 }
 
 #[test]

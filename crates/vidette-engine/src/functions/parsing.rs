@@ -152,7 +152,7 @@ fn split_csv(text: &str) -> Vec<String> {
 }
 
 /// `$.a.b[0]['c']`
-fn json_path<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn json_path<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
     let mut value = document;
     let mut rest = path.strip_prefix('$').unwrap_or(path);
     while !rest.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::{Binder, Binding, Bound, Relation};
 use crate::bound::{Column, Expr, Plan, Query};
-use crate::catalog::Feature;
+use crate::catalog::{Feature, Reading};
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::operators::Operator;
 use crate::span::Span;
@@ -284,13 +284,14 @@ impl Binder<'_> {
             };
             let format = property(self, "format");
             let skip = usize::from(property(self, "ignoreFirstRecord").is_some_and(|flag| flag.eq_ignore_ascii_case("true")));
+            let reading = Reading { format, columns: columns.iter().map(|column| column.name.clone()).collect(), mapping: property(self, "ingestionMapping") };
             for location in locations {
                 let value = self.with_row(&[], |binder| binder.scalar(location));
                 let Some(Value::String(place)) = value.as_literal() else {
                     self.refuse("`externaldata` from a computed place", location.span);
                     return Bound::Broken;
                 };
-                match self.catalog.external(place, format.as_deref()) {
+                match self.catalog.external(place, &reading) {
                     Ok(records) => rows.extend(records.into_iter().skip(skip).map(|record| {
                         let field = |(at, column): (usize, &Column)| {
                             let text = record.get(at).cloned().unwrap_or_default();

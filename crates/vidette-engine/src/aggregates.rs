@@ -2,6 +2,10 @@
 //!
 //! Each is a stock aggregate, and a finishing expression over its result.
 
+mod dcount;
+
+pub(crate) use dcount::by_name;
+
 use crate::arrow_types::arrow_type;
 use crate::decimal;
 use crate::functions::udf;
@@ -94,7 +98,15 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
     let numeric = |value: Expr| cast(value, DataType::Float64);
     let (value, finish): (Expr, Finish) = match aggregate.function.as_str() {
         "count" | "cnt" => (stock::count(lit(1i64)), same()),
-        "dcount" | "count_distinct" => (stock::count_distinct(arguments.remove(0)), same()),
+        "dcount" => {
+            let accuracy = match aggregate.arguments.get(1).and_then(|accuracy| accuracy.as_literal()) {
+                Some(Value::Long(accuracy)) => *accuracy,
+                Some(Value::Int(accuracy)) => i64::from(*accuracy),
+                _ => 1,
+            };
+            (dcount::dcount(accuracy).call(vec![arguments.remove(0)]), same())
+        }
+        "count_distinct" => (stock::count_distinct(arguments.remove(0)), same()),
         "sum" => match argument_type {
             ScalarType::Real => (stock::sum(arguments.remove(0)), zero(ScalarValue::Float64(Some(0.0)))),
             ScalarType::Decimal => (stock::sum(arguments.remove(0)), zero(ScalarValue::Decimal256(Some(i256::ZERO), decimal::PRECISION, decimal::SCALE))),

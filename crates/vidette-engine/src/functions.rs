@@ -26,11 +26,12 @@ mod xml;
 pub(crate) use conversion::display;
 pub use ip::use_geoip;
 pub(crate) use parsing::json_path;
+pub(crate) use sketches::Hll;
 
 use crate::cells::{Cell, Out};
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
-use datafusion::logical_expr::{Expr, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use vidette_kql::ScalarType;
@@ -95,6 +96,11 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarFunction>> =
 
 pub(crate) fn find(name: &str) -> Option<&'static ScalarFunction> {
     BY_NAME.get(name).copied()
+}
+
+/// The aggregate behind a name in a plan, as [`function`].
+pub fn aggregate_function(name: &str) -> Option<AggregateUDF> {
+    crate::aggregates::by_name(name)
 }
 
 /// The function behind a name in a plan, such as `has(string,string):bool`: what a reader of serialized plans asks for.

@@ -89,6 +89,11 @@ fn write_into(value: &Value, out: &mut String) {
 
 /// Dynamic to string: a JSON string without its quotes, anything else as it is written.
 pub fn to_text(json: &str) -> String {
+    if let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+        && !inner.contains('\\')
+    {
+        return inner.to_owned();
+    }
     if json.starts_with('"') {
         return serde_json::from_str(json).unwrap_or_else(|_| json.to_owned());
     }

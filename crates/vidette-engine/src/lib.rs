@@ -30,7 +30,7 @@ mod table;
 mod workspace;
 
 pub use arrow_types::arrow_type;
-pub use functions::{function, use_geoip};
+pub use functions::{aggregate_function, function, use_geoip};
 pub use result::{QueryResult, ResultTable};
 pub use run::{Clock, Error, Prepared};
 pub use table::Table;

@@ -5,14 +5,14 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Result, TableReference, internal_err, not_impl_err};
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Extension, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Extension, LogicalPlan, ScalarUDF};
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use datafusion_proto::bytes::{logical_plan_from_bytes_with_extension_codec, logical_plan_to_bytes_with_extension_codec};
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use std::sync::Arc;
-use vidette_engine::{Clock, Table, Workspace, function};
+use vidette_engine::{Clock, Table, Workspace, aggregate_function, function};
 use vidette_kql::time::{UNIX_EPOCH_TICKS, parse_datetime};
 
 /// A day of rows a second apart from 2024-04-30, in row groups of an hour.
@@ -85,6 +85,20 @@ impl LogicalExtensionCodec for ByName {
         }
     }
 
+    fn try_decode_udaf(&self, name: &str, _: &[u8]) -> Result<Arc<AggregateUDF>> {
+        match aggregate_function(name) {
+            Some(function) => Ok(Arc::new(function)),
+            None => internal_err!("no aggregate named {name}"),
+        }
+    }
+
+    fn try_encode_udaf(&self, function: &AggregateUDF, buffer: &mut Vec<u8>) -> Result<()> {
+        if aggregate_function(function.name()).is_some() {
+            buffer.push(1);
+        }
+        Ok(())
+    }
+
     fn try_encode_udf(&self, _: &ScalarUDF, buffer: &mut Vec<u8>) -> Result<()> {
         // A byte says that the name alone is not in any registry.
         buffer.push(1);
@@ -96,7 +110,7 @@ impl LogicalExtensionCodec for ByName {
 async fn a_plan_comes_back_from_bytes_with_the_same_answer() {
     let folder = tempfile::tempdir().expect("a folder");
     let workspace = workspace(folder.path()).await;
-    let query = "T | where Timestamp > ago(2h) and DeviceName has_any ('host1', 'nobody') | extend d = dynamic({'a': 1}) | summarize n = count(), s = make_set(strcat(DeviceName, d.a)), t = arg_max(Timestamp, DeviceName) by bin(Timestamp, 1h) | sort by Timestamp asc";
+    let query = "T | where Timestamp > ago(2h) and DeviceName has_any ('host1', 'nobody') | extend d = dynamic({'a': 1}) | summarize n = count(), d = dcount(DeviceName), s = make_set(strcat(DeviceName, d.a)), t = arg_max(Timestamp, DeviceName) by bin(Timestamp, 1h) | sort by Timestamp asc";
     let plan = workspace.plan(query, noon()).await.expect("the query plans");
     let bytes = logical_plan_to_bytes_with_extension_codec(&plan, &ByName).expect("the plan is written");
     let elsewhere = SessionContext::new();

@@ -42,7 +42,7 @@ impl Event {
     }
 }
 
-const UNIX_EPOCH_TICKS: i64 = 621_355_968_000_000_000;
+pub(crate) const UNIX_EPOCH_TICKS: i64 = 621_355_968_000_000_000;
 
 /// Ticks of `2024-01-02 03:04:05.678`, with `T`, `Z` or an offset as well.
 pub fn parse_time(text: &str) -> Option<i64> {

@@ -3,6 +3,9 @@
 mod csv;
 mod evtx;
 mod json;
+mod parquet;
+
+pub use parquet::row_group_times;
 
 use crate::error::Problem;
 use crate::event::Event;

@@ -68,6 +68,12 @@ impl Harvest {
         }
     }
 
+    /// Notes that rows are somewhere between two times.
+    pub fn cover_between(&mut self, first_ticks: i64, last_ticks: i64) {
+        self.cover([first_ticks, last_ticks]);
+        self.hours.extend(first_ticks.div_euclid(TICKS_PER_HOUR)..last_ticks.div_euclid(TICKS_PER_HOUR));
+    }
+
     /// The end of the newest hour with rows that begins before the instant.
     pub fn newest_before(&self, ticks: i64) -> Option<i64> {
         self.hours.range(..=ticks.div_euclid(TICKS_PER_HOUR)).next_back().map(|hour| (hour + 1) * TICKS_PER_HOUR - 1)

@@ -11,7 +11,7 @@ use vidette_kql::ScalarType;
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Harvest, MEMORY_BUDGET_BYTES, Problem, harvest};
+use vidette_telemetry::{Harvest, MEMORY_BUDGET_BYTES, Problem, harvest, row_group_times};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -164,14 +164,14 @@ pub async fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
         };
         workspace.register(name, parts.fold(table, Table::and));
     }
-    for name in parquet {
-        cover(&workspace, &mut harvest, &name).await;
+    for (name, files) in parquet {
+        cover(&workspace, &mut harvest, &name, &files).await;
     }
     Ok(Loaded { workspace, harvest, with_rows })
 }
 
-/// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables.
-async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>) -> Vec<String> {
+/// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables with their files.
+async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>) -> Vec<(String, Vec<PathBuf>)> {
     let mut by_table: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in std::mem::take(&mut harvest.parquet) {
         match parquet_table(workspace, &path).await {
@@ -185,7 +185,7 @@ async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut
         match workspace.session().read_parquet(locations, ParquetReadOptions::default().file_extension("")).await {
             Ok(frame) => {
                 parts.entry(name.clone()).or_default().push(frame.into_view());
-                names.push(name);
+                names.push((name, paths));
             }
             Err(error) => harvest.problems.push(Problem::file(&paths[0], error.to_string())),
         }
@@ -193,9 +193,18 @@ async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut
     names
 }
 
-/// Tells the harvest at which times a directly read table has rows: they decide `now()` and the windows of a hunt.
-async fn cover(workspace: &Workspace, harvest: &mut Harvest, table: &str) {
+/// A row group that spans more says too little of its times: ten years, in ticks.
+const LONGEST_ROW_GROUP: i64 = 3650 * 864_000_000_000;
+
+/// Tells the harvest at which times a directly read table has rows: they decide `now()` and the windows of a hunt. The
+/// statistics of the files tell it, else the rows.
+async fn cover(workspace: &Workspace, harvest: &mut Harvest, table: &str, files: &[PathBuf]) {
     for time in ["Timestamp", "TimeGenerated"] {
+        let times: Option<Vec<_>> = files.iter().map(|file| row_group_times(file, time)).collect();
+        if let Some(times) = times.filter(|times| times.iter().flatten().all(|(first, last)| last - first < LONGEST_ROW_GROUP)) {
+            times.into_iter().flatten().for_each(|(first, last)| harvest.cover_between(first, last));
+            return;
+        }
         let query = format!("['{table}'] | where isnotnull({time}) | summarize First = min({time}), Last = max({time}) by bin({time}, 1h) | project First, Last");
         if let Ok(result) = workspace.query(&query, Clock::now()).await {
             harvest.cover(result.tables[0].text_rows().iter().flatten().filter_map(|text| parse_datetime(text)));

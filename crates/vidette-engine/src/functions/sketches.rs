@@ -173,25 +173,38 @@ fn mean(points: &[(f64, f64)]) -> (f64, f64) {
 }
 
 /// HyperLogLog over 64-bit hashes, with linear counting where few registers are set.
-struct Hll {
+#[derive(Debug)]
+pub(crate) struct Hll {
     bits: u32,
     registers: Vec<u8>,
 }
 
 impl Hll {
-    /// Kusto's accuracies 0 to 4.
-    fn new(accuracy: i64) -> Hll {
-        let bits = match accuracy {
-            0 => 12,
-            2 => 16,
-            3 => 17,
-            4 => 18,
-            _ => 14,
-        };
-        Hll { bits, registers: vec![0; 1 << bits] }
+    /// How many registers Kusto's accuracies 0 to 4 have.
+    pub(crate) fn size(accuracy: i64) -> usize {
+        match accuracy {
+            0 => 1 << 12,
+            2 => 1 << 16,
+            3 => 1 << 17,
+            4 => 1 << 18,
+            _ => 1 << 14,
+        }
     }
 
-    fn add(&mut self, hash: u64) {
+    pub(crate) fn new(accuracy: i64) -> Hll {
+        Hll::with_registers(&vec![0; Hll::size(accuracy)])
+    }
+
+    /// As many registers as some accuracy has.
+    pub(crate) fn with_registers(registers: &[u8]) -> Hll {
+        Hll { bits: registers.len().trailing_zeros(), registers: registers.to_vec() }
+    }
+
+    pub(crate) fn registers(&self) -> &[u8] {
+        &self.registers
+    }
+
+    pub(crate) fn add(&mut self, hash: u64) {
         let index = (hash >> (64 - self.bits)) as usize;
         let zeros = (hash << self.bits).leading_zeros().min(64 - self.bits) as u8 + 1;
         self.registers[index] = self.registers[index].max(zeros);
@@ -209,7 +222,7 @@ impl Hll {
     }
 
     /// With fewer bits on one side, the other's registers are folded.
-    fn merge(self, other: Hll) -> Hll {
+    pub(crate) fn merge(self, other: Hll) -> Hll {
         let (mut fine, mut coarse) = if self.bits >= other.bits { (self, other) } else { (other, self) };
         while fine.bits > coarse.bits {
             fine = fine.folded();
@@ -229,7 +242,7 @@ impl Hll {
         Hll { bits: self.bits - 1, registers: half.collect() }
     }
 
-    fn estimate(&self) -> i64 {
+    pub(crate) fn estimate(&self) -> i64 {
         let m = self.registers.len() as f64;
         let empty = self.registers.iter().filter(|register| **register == 0).count() as f64;
         let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / self.registers.iter().map(|register| 2f64.powi(-i32::from(*register))).sum::<f64>();

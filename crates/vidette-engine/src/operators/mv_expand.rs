@@ -7,7 +7,6 @@ use arrow::array::{Array, AsArray, Int64Builder, ListBuilder, StringViewBuilder}
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column as DfColumn, Result, UnnestOptions};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
-use serde_json::Value;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
 use vidette_kql::bound::{Column, Expansion, Plan};
@@ -112,13 +111,21 @@ impl ScalarUDFImpl for Elements {
                 continue;
             }
             let most = usize::try_from(limit.value(row)).unwrap_or(usize::MAX);
-            match json::parse(documents.value(row)) {
-                Some(Value::Array(items)) => items.iter().take(most).for_each(|item| lists.values().append_option((!item.is_null()).then(|| json::write(item)))),
-                Some(Value::Object(bag)) => bag.into_iter().take(most).for_each(|(key, value)| {
-                    let item = if as_array.value(row) { Value::Array(vec![Value::String(key), value]) } else { Value::Object([(key, value)].into_iter().collect()) };
-                    lists.values().append_value(json::write(&item));
-                }),
-                _ => lists.values().append_value(documents.value(row)),
+            let document = documents.value(row);
+            match document.as_bytes().first() {
+                // Elements are parts of the text: no tree is built.
+                Some(b'[') => {
+                    for item in sonic_rs::to_array_iter(document).take(most).map_while(Result::ok) {
+                        lists.values().append_option((item.as_raw_str() != "null").then(|| item.as_raw_str()));
+                    }
+                }
+                Some(b'{') => {
+                    for (key, value) in sonic_rs::to_object_iter(document).take(most).map_while(Result::ok) {
+                        let (key, value) = (json::quote(&key), value.as_raw_str());
+                        lists.values().append_value(if as_array.value(row) { format!("[{key},{value}]") } else { format!("{{{key}:{value}}}") });
+                    }
+                }
+                _ => lists.values().append_value(document),
             }
             lists.append(true);
         }

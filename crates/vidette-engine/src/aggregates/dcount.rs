@@ -1,0 +1,262 @@
+//! `dcount`: how many values there are, exactly while they are few, then by HyperLogLog, so that a group has a bounded
+//! size. Kusto docs: `dcount-aggregation-function`.
+
+use crate::functions::Hll;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::hash_utils::{HLL_RANDOM_STATE, create_hashes};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+/// The aggregate for an accuracy of Kusto, 0 to 4; other numbers stand for 1. Nulls are not counted.
+pub(crate) fn dcount(accuracy: i64) -> AggregateUDF {
+    let accuracy = if (0..=4).contains(&accuracy) { accuracy } else { 1 };
+    AggregateUDF::from(DistinctCount { name: format!("dcount_{accuracy}"), accuracy, signature: Signature::any(1, Volatility::Immutable) })
+}
+
+/// The aggregate by its name in plans.
+pub(crate) fn by_name(name: &str) -> Option<AggregateUDF> {
+    name.strip_prefix("dcount_").and_then(|accuracy| accuracy.parse().ok()).map(dcount)
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DistinctCount {
+    name: String,
+    accuracy: i64,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for DistinctCount {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn is_nullable(&self) -> bool {
+        false
+    }
+
+    fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
+        Ok(ScalarValue::Int64(Some(0)))
+    }
+
+    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok(vec![Arc::new(Field::new(format!("{}[values]", arguments.name), DataType::Binary, true))])
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(Groups::new(self.accuracy)))
+    }
+
+    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Groups::new(self.accuracy)))
+    }
+}
+
+/// Hashes are their own hashes.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+type Hashes = HashSet<u64, BuildHasherDefault<Identity>>;
+
+/// The distinct values of a group, as hashes.
+#[derive(Debug)]
+enum Distinct {
+    Few(Hashes),
+    Many(Hll),
+}
+
+impl Distinct {
+    fn add(&mut self, hash: u64, accuracy: i64) {
+        match self {
+            Distinct::Few(hashes) => {
+                hashes.insert(hash);
+                if hashes.len() > Hll::size(accuracy) / 16 {
+                    let mut sketch = Hll::new(accuracy);
+                    hashes.iter().for_each(|hash| sketch.add(*hash));
+                    *self = Distinct::Many(sketch);
+                }
+            }
+            Distinct::Many(sketch) => sketch.add(hash),
+        }
+    }
+
+    fn count(&self) -> i64 {
+        match self {
+            Distinct::Few(hashes) => hashes.len() as i64,
+            Distinct::Many(sketch) => sketch.estimate(),
+        }
+    }
+
+    /// A zero and the hashes, or a one and the registers.
+    fn state(&self) -> Vec<u8> {
+        match self {
+            Distinct::Few(hashes) => std::iter::once(0).chain(hashes.iter().flat_map(|hash| hash.to_le_bytes())).collect(),
+            Distinct::Many(sketch) => std::iter::once(1).chain(sketch.registers().iter().copied()).collect(),
+        }
+    }
+
+    fn merge(&mut self, state: &[u8], accuracy: i64) -> Result<()> {
+        match state.split_first() {
+            Some((0, hashes)) => {
+                for hash in hashes.as_chunks::<8>().0 {
+                    self.add(u64::from_le_bytes(*hash), accuracy);
+                }
+                Ok(())
+            }
+            Some((1, registers)) if registers.len() == Hll::size(accuracy) => {
+                let other = Hll::with_registers(registers);
+                let known = std::mem::replace(self, Distinct::Few(Hashes::default()));
+                *self = Distinct::Many(match known {
+                    Distinct::Many(sketch) => sketch.merge(other),
+                    Distinct::Few(hashes) => {
+                        let mut sketch = other;
+                        hashes.iter().for_each(|hash| sketch.add(*hash));
+                        sketch
+                    }
+                });
+                Ok(())
+            }
+            _ => exec_err!("dcount: a state of {} bytes", state.len()),
+        }
+    }
+}
+
+/// The values of all groups; without `by` there is one.
+#[derive(Debug)]
+struct Groups {
+    accuracy: i64,
+    groups: Vec<Distinct>,
+    hashes: Vec<u64>,
+}
+
+impl Groups {
+    fn new(accuracy: i64) -> Groups {
+        Groups { accuracy, groups: Vec::new(), hashes: Vec::new() }
+    }
+
+    fn grow(&mut self, groups: usize) {
+        if self.groups.len() < groups {
+            self.groups.resize_with(groups, || Distinct::Few(Hashes::default()));
+        }
+    }
+
+    fn hash(&mut self, values: &ArrayRef) -> Result<()> {
+        self.hashes.clear();
+        self.hashes.resize(values.len(), 0);
+        create_hashes([values], &HLL_RANDOM_STATE, &mut self.hashes)?;
+        Ok(())
+    }
+
+    fn states(groups: &[Distinct]) -> ArrayRef {
+        let mut states = BinaryBuilder::new();
+        groups.iter().for_each(|group| states.append_value(group.state()));
+        Arc::new(states.finish())
+    }
+}
+
+impl GroupsAccumulator for Groups {
+    fn update_batch(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, count: usize) -> Result<()> {
+        self.grow(count);
+        self.hash(&values[0])?;
+        let nulls = values[0].logical_nulls();
+        for (row, group) in groups.iter().enumerate() {
+            let wanted = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if wanted && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                self.groups[*group].add(self.hashes[row], self.accuracy);
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let groups = emit_to.take_needed(&mut self.groups);
+        Ok(Arc::new(Int64Array::from_iter_values(groups.iter().map(Distinct::count))))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![Groups::states(&emit_to.take_needed(&mut self.groups))])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], count: usize) -> Result<()> {
+        self.grow(count);
+        let states = states[0].as_binary::<i32>();
+        for (row, group) in groups.iter().enumerate() {
+            if states.is_valid(row) {
+                self.groups[*group].merge(states.value(row), self.accuracy)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let mut each = Groups::new(self.accuracy);
+        let rows: Vec<usize> = (0..values[0].len()).collect();
+        GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
+        Ok(vec![Groups::states(&each.groups)])
+    }
+
+    fn size(&self) -> usize {
+        let of = |group: &Distinct| match group {
+            Distinct::Few(hashes) => hashes.capacity() * 9,
+            Distinct::Many(sketch) => sketch.registers().len(),
+        };
+        self.groups.iter().map(of).sum::<usize>() + self.groups.capacity() * size_of::<Distinct>() + self.hashes.capacity() * 8
+    }
+}
+
+impl Accumulator for Groups {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let all = vec![0; values[0].len()];
+        GroupsAccumulator::update_batch(self, values, &all, None, 1)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(ScalarValue::Int64(Some(self.groups.first().map_or(0, Distinct::count))))
+    }
+
+    fn size(&self) -> usize {
+        GroupsAccumulator::size(self)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.grow(1);
+        Ok(vec![ScalarValue::Binary(Some(self.groups[0].state()))])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let all = vec![0; states[0].len()];
+        GroupsAccumulator::merge_batch(self, states, &all, 1)
+    }
+}

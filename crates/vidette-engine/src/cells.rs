@@ -150,6 +150,14 @@ impl Column {
         Ok(Column { values, ty })
     }
 
+    /// The array of a column that holds texts.
+    pub fn texts(&self) -> Option<&StringViewArray> {
+        match &self.values {
+            Values::Text(array) => Some(array),
+            _ => None,
+        }
+    }
+
     pub fn cell(&self, row: usize) -> Cell<'_> {
         match &self.values {
             Values::Bool(array) if array.is_valid(row) => Cell::Bool(array.value(row)),

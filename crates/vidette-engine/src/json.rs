@@ -3,6 +3,7 @@
 //! Text is validated and cut of blanks once, when it becomes a dynamic; later steps trust it.
 
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The document, or `None` when the text is not JSON.
 pub fn parse(text: &str) -> Option<Value> {
@@ -10,7 +11,7 @@ pub fn parse(text: &str) -> Option<Value> {
 }
 
 /// `parse_json`: text that is not JSON becomes a JSON string. An empty text is null.
-pub fn from_text(text: &str) -> Option<String> {
+pub fn from_text(text: &str) -> Option<Cow<'_, str>> {
     let trimmed = text.trim();
     if trimmed.is_empty() || trimmed == "null" {
         return None;
@@ -20,14 +21,14 @@ pub fn from_text(text: &str) -> Option<String> {
     if looks && let Some(value) = parse_compact(trimmed) {
         return Some(value);
     }
-    Some(quote(text))
+    Some(Cow::Owned(quote(text)))
 }
 
 /// The text without blanks outside strings, when it is one JSON document.
-fn parse_compact(text: &str) -> Option<String> {
+fn parse_compact(text: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
     if !text.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        return Some(text.to_owned());
+        return Some(Cow::Borrowed(text));
     }
     let mut out = String::with_capacity(text.len());
     let mut in_string = false;
@@ -42,7 +43,7 @@ fn parse_compact(text: &str) -> Option<String> {
             in_string = c == '"';
         }
     }
-    Some(out)
+    Some(Cow::Owned(out))
 }
 
 pub fn quote(text: &str) -> String {

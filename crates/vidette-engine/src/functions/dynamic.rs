@@ -6,18 +6,16 @@ use super::{ScalarFunction, batch, rows};
 use crate::cells::{Cell, Out};
 use crate::json;
 use arrow::array::{ArrayRef, StringViewBuilder};
+use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use serde_json::{Map, Value};
-use sonic_rs::{JsonValueTrait, PointerNode};
+use sonic_rs::{JsonValueTrait, LazyValue, PointerNode};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     batch("path", path),
-    rows("parse_json", |a| match a[0] {
-        Cell::Json(text) if text.starts_with('"') => Out::from(json::from_text(&json::to_text(text))),
-        Cell::Json(text) => Out::Text(text.to_owned()),
-        other => Out::from(json::from_text(other.text())),
-    }),
+    batch("parse_json", parse_json),
     rows("text_list", |a| Out::Text(list(a.iter().map(|cell| to_json(*cell))))),
     rows("flatten_list", |a| {
         let mut items = Vec::new();
@@ -432,6 +430,38 @@ fn tree_paths(value: &Value, path: String, paths: &mut Vec<String>) {
     }
 }
 
+/// Text becomes a document; a string in a document is read as text again. Where every text is a document already, the array
+/// itself is the result.
+fn parse_json(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
+    let read = |row: usize| -> Option<Cow<'_, str>> {
+        match arguments[0].cell(row) {
+            Cell::Json(text) if text.starts_with('"') => json::from_text(&json::to_text(text)).map(|text| Cow::Owned(text.into_owned())),
+            Cell::Json(text) => Some(Cow::Borrowed(text)),
+            other => json::from_text(other.text()),
+        }
+    };
+    let same = |row: usize, text: &Option<Cow<'_, str>>| matches!(text, Some(Cow::Borrowed(part)) if part.len() == text_length(arguments[0].cell(row)));
+    let Some(changed) = (0..rows).find(|row| arguments[0].texts().is_none() || !same(*row, &read(*row))) else {
+        return Ok(arguments[0].texts().map_or_else(|| arrow::array::new_null_array(&DataType::Utf8View, rows), |texts| Arc::new(texts.clone()) as ArrayRef));
+    };
+    let mut builder = StringViewBuilder::with_capacity(rows);
+    for row in 0..changed {
+        match arguments[0].cell(row) {
+            Cell::Json(text) | Cell::Text(text) | Cell::Guid(text) => builder.append_value(text),
+            _ => builder.append_null(),
+        }
+    }
+    (changed..rows).for_each(|row| builder.append_option(read(row)));
+    Ok(Arc::new(builder.finish()))
+}
+
+fn text_length(cell: Cell) -> usize {
+    match cell {
+        Cell::Json(text) | Cell::Text(text) | Cell::Guid(text) => text.len(),
+        _ => usize::MAX,
+    }
+}
+
 /// `a.b[0]`: the element's JSON text, or null. Documents are walked lazily, without building a tree.
 fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let mut builder = StringViewBuilder::with_capacity(rows);
@@ -447,12 +477,14 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
                 &own
             }
         };
-        let found = match (arguments[0].cell(row), nodes) {
-            (Cell::Json(document), Some(nodes)) => lookup(document, nodes),
-            (Cell::Json(document), None) => from_end(document, &arguments[1..], row),
-            _ => None,
-        };
-        builder.append_option(found);
+        match (arguments[0].cell(row), nodes) {
+            (Cell::Json(document), Some(nodes)) => match lookup(document, nodes) {
+                Some(found) => builder.append_value(found.as_raw_str()),
+                None => builder.append_null(),
+            },
+            (Cell::Json(document), None) => builder.append_option(from_end(document, &arguments[1..], row)),
+            _ => builder.append_null(),
+        }
     }
     Ok(Arc::new(builder.finish()))
 }
@@ -466,12 +498,11 @@ fn node(cell: Cell) -> Option<PointerNode> {
     }
 }
 
-fn lookup(document: &str, nodes: &[PointerNode]) -> Option<String> {
+fn lookup<'a>(document: &'a str, nodes: &[PointerNode]) -> Option<LazyValue<'a>> {
     if !document.starts_with(['{', '[']) {
         return None;
     }
-    let found = sonic_rs::get(document, nodes).ok()?;
-    (!found.is_null()).then(|| found.as_raw_str().to_owned())
+    sonic_rs::get(document, nodes).ok().filter(|found| !found.is_null())
 }
 
 fn from_end(document: &str, steps: &[Argument], row: usize) -> Option<String> {

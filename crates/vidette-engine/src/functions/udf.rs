@@ -3,7 +3,7 @@
 use super::{Body, find};
 use crate::arrow_types::arrow_type;
 use crate::cells::{Builder, Cell, Column, Out};
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
@@ -57,6 +57,11 @@ pub struct Argument {
 }
 
 impl Argument {
+    /// The values as they came, when they are texts, one for each row.
+    pub fn texts(&self) -> Option<&StringViewArray> {
+        self.column.texts().filter(|_| !self.constant)
+    }
+
     pub fn cell(&self, row: usize) -> Cell<'_> {
         self.column.cell(if self.constant { 0 } else { row })
     }

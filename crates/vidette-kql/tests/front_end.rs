@@ -243,3 +243,85 @@ fn columns_are_named_and_typed_as_kusto_does() {
         expect!["print_0:long print_1:real print_2:real print_3:datetime print_4:real print_5:dynamic print_6:datetime"],
     );
 }
+
+/// The queries of all pages, cut, doubled and mixed: the front end answers each with diagnostics or a plan, never a panic, and
+/// every span lies within the text. `VIDETTE_LAWS=N` tries N times as many.
+#[test]
+fn broken_texts_are_answered() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../vidette-engine/src");
+    let mut queries = Vec::new();
+    let mut waiting = vec![folder];
+    while let Some(folder) = waiting.pop() {
+        for path in std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let text = std::fs::read_to_string(path).expect("a page");
+                queries.extend(text.split("```kql\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned));
+            }
+        }
+    }
+    assert!(queries.len() > 150, "{} queries", queries.len());
+    let pieces = [
+        "|",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\"",
+        "'",
+        "@\"",
+        "```",
+        "--",
+        "*",
+        "..",
+        "=>",
+        "let",
+        "summarize",
+        "by",
+        "dynamic(",
+        "datetime(",
+        "1d",
+        "0x",
+        "\u{feff}",
+        "ß",
+        "\\",
+        "//",
+        "#",
+        "\0",
+        "((((((((((",
+    ];
+    let mut rng = fastrand::Rng::with_seed(42);
+    let rounds = 20_000 * std::env::var("VIDETTE_LAWS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    for _ in 0..rounds {
+        let mut text = rng.choice(&queries).cloned().unwrap_or_default();
+        for _ in 0..rng.usize(1..4) {
+            let place = |rng: &mut fastrand::Rng, text: &str| text.char_indices().map(|(at, _)| at).nth(rng.usize(..text.chars().count().max(1))).unwrap_or(0);
+            let (a, b) = (place(&mut rng, &text), place(&mut rng, &text));
+            let (from, to) = (a.min(b), a.max(b));
+            match rng.u8(..5) {
+                0 => text = text[..from].chars().chain(text[from..].chars().skip(rng.usize(..12))).collect(),
+                1 => text.insert_str(from, rng.choice(pieces).unwrap_or("|")),
+                2 => text.truncate(to),
+                3 => text.insert_str(to, &text[from..to].to_owned()),
+                _ => {
+                    let other = rng.choice(&queries).cloned().unwrap_or_default();
+                    let cut = place(&mut rng, &other);
+                    text.insert_str(from, &other[cut..]);
+                }
+            }
+            text = text.chars().take(4000).collect();
+        }
+        let (queries, diagnostics) = compile(&text, &Tables);
+        for diagnostic in &diagnostics {
+            assert!(diagnostic.span.start <= diagnostic.span.end && diagnostic.span.end as usize <= text.len(), "{text}\n{diagnostic:?}");
+        }
+        assert!(
+            !queries.is_empty() || !diagnostics.is_empty() || parse(&text).0.statements.iter().all(|statement| !matches!(statement, vidette_kql::syntax::Statement::Expression(_))),
+            "{text}"
+        );
+        render(&text, "q.kql", &diagnostics);
+    }
+}

@@ -46,7 +46,7 @@ impl Parse {
                 }
                 Token::String => parts.push(Part::Text(parser.string_literal())),
                 Token::Name | Token::OpenBracket => {
-                    let name = parser.declared_name();
+                    let Some(name) = parser.try_name() else { break };
                     let ty = parser.eat(Token::Colon).then(|| parser.scalar_type());
                     parts.push(Part::Column(name, ty));
                 }

@@ -8,11 +8,25 @@ use crate::functions::{Body, find, udf};
 use crate::prune::{Weights, used_columns};
 use crate::run::{Instant, PlanClock};
 use crate::workspace::Workspace;
-use datafusion::common::{Column as DfColumn, Result, ScalarValue, internal_err};
+use arrow::datatypes::Schema;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::{Column as DfColumn, DFSchema, Result, ScalarValue, internal_err, plan_err};
+use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::Sort;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::physical_expr::create_physical_expr;
 use std::collections::HashSet;
+use std::sync::Arc;
+use vidette_kql::Value;
 use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
+
+/// The value of an expression without columns.
+pub(crate) fn constant(expr: &Expr) -> Result<ScalarValue> {
+    let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &RecordBatchOptions::new().with_row_count(Some(1)))?;
+    let expr = create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    ScalarValue::try_from_array(&expr.evaluate(&nothing)?.into_array(1)?, 0)
+}
 
 /// Rows, and the order they should be seen in.
 pub(crate) struct Rows {
@@ -132,6 +146,25 @@ impl<'a> Lowering<'a> {
         })
     }
 
+    /// Kusto evaluates an assertion when it analyzes the query: one that fails is an error, rows or no rows.
+    fn assert(&self, arguments: &[Expr], message: Option<&bound::Expr>) -> Result<()> {
+        let [condition, ..] = arguments else { return Ok(()) };
+        if !condition.column_refs().is_empty() {
+            return plan_err!("assert(): the condition must be a constant");
+        }
+        match constant(condition) {
+            Ok(value) if !matches!(value, ScalarValue::Boolean(Some(true))) => {
+                let text = match message.and_then(|message| message.as_literal()) {
+                    Some(Value::String(text)) => text.clone(),
+                    _ => String::new(),
+                };
+                plan_err!("assert() has failed with message: '{text}'")
+            }
+            // What only the run can tell, such as the clock, is left to it.
+            _ => Ok(()),
+        }
+    }
+
     fn call(&self, function: &str, arguments: &[bound::Expr], expr: &bound::Expr) -> Result<Expr> {
         let lowered = arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
         match function {
@@ -149,6 +182,7 @@ impl<'a> Lowering<'a> {
                     None => return internal_err!("ago() takes a timespan"),
                 });
             }
+            "assert" => self.assert(&lowered, arguments.get(1))?,
             _ => {}
         }
         let types: Vec<_> = arguments.iter().map(|argument| argument.ty).collect();

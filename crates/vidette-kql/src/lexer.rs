@@ -290,6 +290,7 @@ impl Lexer<'_> {
             let byte = self.peek(0);
             if self.at >= self.bytes.len() || matches!(byte, b'\n' | b'\r') {
                 let missing = format!("missing: {}", quote as char);
+                self.at = self.at.min(self.bytes.len());
                 let span = Span::new(start, self.at);
                 self.diagnostics.push(Diagnostic::error(codes::MISSING_TEXT, missing, span).label("string literal without its closing quote"));
                 return Token::String;

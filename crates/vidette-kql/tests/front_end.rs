@@ -305,7 +305,7 @@ fn broken_texts_are_answered() {
                 0 => text = text[..from].chars().chain(text[from..].chars().skip(rng.usize(..12))).collect(),
                 1 => text.insert_str(from, rng.choice(pieces).unwrap_or("|")),
                 2 => text.truncate(to),
-                3 => text.insert_str(to, &text[from..to].to_owned()),
+                3 => text = format!("{}{}", &text[..to], &text[from..]),
                 _ => {
                     let other = rng.choice(&queries).cloned().unwrap_or_default();
                     let cut = place(&mut rng, &other);

@@ -54,7 +54,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("min_of", |a| extreme(a, |a, b| a < b)),
     rows("assert", |a| match a[0] {
         Cell::Bool(true) => Out::Bool(true),
-        _ => Out::Null,
+        _ => Out::Refused("the condition is not true"),
     }),
     stock("around", |_, a| {
         let (value, center, delta) = (a[0].clone(), a[1].clone(), a[2].clone());

@@ -2,7 +2,7 @@
 
 use super::pass::{Definition, Shape, node};
 use crate::arrow_types::{arrow_type, null};
-use crate::lower::{Lowering, Rows, named, physical, reference};
+use crate::lower::{Lowering, Rows, constant, named, physical, reference};
 use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -166,9 +166,7 @@ impl Program {
         };
         let mut defaults = Vec::with_capacity(self.declared.len());
         for (_, ty, default) in &self.declared {
-            let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &RecordBatchOptions::new().with_row_count(Some(1)))?;
-            let value = reader(default)?.expr.evaluate(&nothing)?;
-            defaults.push(ScalarValue::try_from_array(value.cast_to(&arrow_type(*ty), None)?.into_array(1)?.as_ref(), 0)?);
+            defaults.push(constant(default)?.cast_to(&arrow_type(*ty))?);
         }
         let conditions = self.steps.iter().map(|step| reader(&step.condition)).collect::<Result<_>>()?;
         let assignments = self.steps.iter().map(|step| step.assignments.iter().map(|(at, value)| Ok((*at, reader(value)?))).collect::<Result<_>>()).collect::<Result<_>>()?;

@@ -291,3 +291,76 @@ async fn parts_summarize_to_the_whole() {
         assert_eq!(whole, parts, "{rows}");
     }
 }
+
+/// Every scalar function and aggregate over texts, documents and numbers that no one meant for it: an answer or an error, never
+/// a panic.
+#[tokio::test]
+async fn hostile_values_break_no_function() {
+    const HOSTILE: &[&str] = &[
+        "\u{feff}0001,ab",
+        "ÄÖÜ",
+        "00Ä01",
+        "2024-02-30T25:61:61+99:99",
+        "1.1.1.1/99",
+        "::ffff:1.2.3.4%eth0",
+        "{\\\"a\\\": [",
+        "[[[[[[[[",
+        "-",
+        "0x",
+        "\u{0}",
+        "%C3%28%",
+        "99999999999999999999",
+        "1e999",
+        "0.1.2.3.4.5",
+        "LINESTRING (1",
+        "{\\\"type\\\":\\\"Polygon\\\",\\\"coordinates\\\":[[[0,0],[0,0],[400,400]]]}",
+        "<a><b></a>",
+        "dr5ru",
+        "89c259ffffff",
+        "\u{1F600}",
+        "ab\u{301}",
+    ];
+    let numbers = [
+        "0",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775807",
+        "1e308",
+        "double(nan)",
+        "double(-inf)",
+        "long(null)",
+        "datetime(9999-12-31)",
+        "time(10675199.02:48:05.4775807)",
+        "true",
+    ];
+    let mut rng = Rng::with_seed(23);
+    let mut names: Vec<&str> = vidette_kql::SCALAR_FUNCTIONS.keys().copied().filter(|name| !matches!(*name, "range" | "repeat" | "strrep" | "new_guid")).collect();
+    names.sort_unstable();
+    let table: Vec<String> = HOSTILE.iter().map(|text| format!("\"{text}\"")).collect();
+    let table = format!("datatable(s: string) [{}] | extend n = row_number(), d = parse_json(s), l = pack_array(s, 1, dynamic(null))", table.join(", "));
+    let now = Clock::at(parse_datetime("2024-05-01").expect("a date"));
+    let (mut answered, mut panics) = (0, Vec::new());
+    for name in names {
+        for _ in 0..rounds(6) {
+            let count = rng.usize(1..5);
+            let argument = |rng: &mut Rng| match rng.u8(..8) {
+                0 | 1 => "s".to_owned(),
+                2 => "d".to_owned(),
+                3 => "l".to_owned(),
+                4 => "n".to_owned(),
+                5 => format!("\"{}\"", rng.choice(HOSTILE).copied().unwrap_or_default()),
+                _ => rng.choice(numbers).unwrap_or("0").to_owned(),
+            };
+            let arguments: Vec<String> = (0..count).map(|_| argument(&mut rng)).collect();
+            let query = format!("{table} | extend x = {name}({}) | project x", arguments.join(", "));
+            let call = format!("{name}({})", arguments.join(", "));
+            match tokio::spawn(async move { Workspace::default().query(&query, now).await }).await {
+                Ok(Ok(result)) => answered += usize::from(result.tables[0].rows().len() == HOSTILE.len()),
+                Ok(Err(error)) if !format!("{error:?}").contains("panic") => {}
+                _ => panics.push(call),
+            }
+        }
+    }
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert!(answered > 300, "{answered} answers, {:?}", Workspace::default().query(&table, now).await.err());
+}

@@ -130,7 +130,7 @@ const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "au
 /// Reads the datetime formats Kusto documents: ISO 8601, RFC 822 and RFC 850, and month/day/year.
 pub fn parse_datetime(text: &str) -> Option<i64> {
     let text = text.trim();
-    if text.is_empty() {
+    if text.is_empty() || !text.is_ascii() {
         return None;
     }
     let names_month = text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word.len() >= 3 && MONTHS.iter().any(|month| word.to_ascii_lowercase().starts_with(month)));

@@ -55,9 +55,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
     rows("array_split", array_split),
     rows("array_rotate_left", |a| array(a, |items, rest| rotate(items, rest[0].long().unwrap_or(0)))),
-    rows("array_rotate_right", |a| array(a, |items, rest| rotate(items, -rest[0].long().unwrap_or(0)))),
+    rows("array_rotate_right", |a| array(a, |items, rest| rotate(items, rest[0].long().unwrap_or(0).saturating_neg()))),
     rows("array_shift_left", |a| array(a, |items, rest| shift(items, rest[0].long().unwrap_or(0), rest.get(1)))),
-    rows("array_shift_right", |a| array(a, |items, rest| shift(items, -rest[0].long().unwrap_or(0), rest.get(1)))),
+    rows("array_shift_right", |a| array(a, |items, rest| shift(items, rest[0].long().unwrap_or(0).saturating_neg(), rest.get(1)))),
     rows("array_index_of", |a| {
         let Some(items) = items(a[0]) else { return Out::Null };
         let wanted = value(a[1]);
@@ -114,7 +114,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         _ => Out::Bool(false),
     }),
     rows("jaccard_index", |a| {
-        let (Some(left), Some(right)) = (items(a[0]), items(a[1])) else { return Out::Null };
+        let (Some(left), Some(right)) = (items(a[0]), a.get(1).and_then(|cell| items(*cell))) else { return Out::Null };
         let (left, right) = (distinct(left), distinct(right));
         let common = left.iter().filter(|item| contains(&right, item)).count();
         let all = left.len() + right.len() - common;
@@ -246,7 +246,7 @@ fn rotate(mut items: Vec<Value>, left: i64) -> Vec<Value> {
 fn shift(items: Vec<Value>, left: i64, default: Option<&Cell>) -> Vec<Value> {
     let default = default.map_or(Value::Null, |cell| value(*cell));
     let count = items.len() as i64;
-    (0..count).map(|at| usize::try_from(at + left).ok().and_then(|at| items.get(at)).cloned().unwrap_or_else(|| default.clone())).collect()
+    (0..count).map(|at| at.checked_add(left).and_then(|at| usize::try_from(at).ok()).and_then(|at| items.get(at)).cloned().unwrap_or_else(|| default.clone())).collect()
 }
 
 fn array_split(a: &[Cell]) -> Out {
@@ -259,7 +259,7 @@ fn array_split(a: &[Cell]) -> Out {
     let mut parts = Vec::new();
     let mut start = 0;
     for index in indices {
-        let at = if index < 0 { (count + index).max(0) } else { index.min(count) }.max(start);
+        let at = if index < 0 { count.saturating_add(index).max(0) } else { index.min(count) }.max(start);
         parts.push(Value::Array(all[start as usize..at as usize].to_vec()));
         start = at;
     }

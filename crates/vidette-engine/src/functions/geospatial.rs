@@ -13,6 +13,14 @@ use serde_json::{Value, json};
 const EARTH_RADIUS: f64 = 6_371_010.0;
 const OVERLAP: &str = "overlapping parts of a multi-polygon are not united";
 
+/// A geohash of a length that one may have, else a text that is none.
+fn hash_text(cell: Cell<'_>) -> &str {
+    match cell.text() {
+        text if (1..=12).contains(&text.len()) => text,
+        _ => "!",
+    }
+}
+
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_distance_2points", |a| match (point(a, 0), point(a, 2)) {
         (Some(from), Some(to)) => Out::Real(from.angle(to) * EARTH_RADIUS),
@@ -106,11 +114,11 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             _ => Out::Text(String::new()),
         }
     }),
-    rows("geo_geohash_to_central_point", |a| match geohash::decode(a[0].text()) {
+    rows("geo_geohash_to_central_point", |a| match geohash::decode(hash_text(a[0])) {
         Ok((center, ..)) if !a[0].text().is_empty() => document(json!({"type": "Point", "coordinates": [from_f64(center.x), from_f64(center.y)]})),
         _ => Out::Null,
     }),
-    rows("geo_geohash_to_polygon", |a| match geohash::decode_bbox(a[0].text()) {
+    rows("geo_geohash_to_polygon", |a| match geohash::decode_bbox(hash_text(a[0])) {
         Ok(area) if !a[0].text().is_empty() => {
             let (low, high) = (area.min(), area.max());
             show_ring([(low.x, low.y), (high.x, low.y), (high.x, high.y), (low.x, high.y), (low.x, low.y)])
@@ -120,7 +128,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_geohash_neighbors", |a| {
         // The order of the examples on the function's page.
         use Direction::{E, N, NE, NW, S, SE, SW, W};
-        let cells: Option<Vec<Value>> = [W, SW, S, SE, NE, E, N, NW].into_iter().map(|direction| geohash::neighbor(a[0].text(), direction).ok().map(Value::String)).collect();
+        let cells: Option<Vec<Value>> = [W, SW, S, SE, NE, E, N, NW].into_iter().map(|direction| geohash::neighbor(hash_text(a[0]), direction).ok().map(Value::String)).collect();
         cells.filter(|_| !a[0].text().is_empty()).map_or(Out::Null, |cells| document(Value::Array(cells)))
     }),
     rows("geo_point_to_h3cell", |a| {

@@ -202,7 +202,7 @@ fn substring(a: &[Cell]) -> Out {
     let Some(start) = a[1].long() else { return Out::Text(String::new()) };
     let count = text.chars().count() as i64;
     // A negative start counts from the end.
-    let start = if start < 0 { (count + start).max(0) } else { start };
+    let start = if start < 0 { count.saturating_add(start).max(0) } else { start };
     let length = match a.get(2) {
         Some(cell) => cell.long().unwrap_or(0).max(0),
         None => count,
@@ -219,14 +219,14 @@ fn index_of(a: &[Cell], find: impl Fn(&str, &str) -> Option<(usize, usize)>) -> 
     if length < -1 || occurrence < 1 {
         return Out::Null;
     }
-    let start = if start < 0 { (count + start).max(0) } else { start };
+    let start = if start < 0 { count.saturating_add(start).max(0) } else { start };
     if start > count {
         return Out::Long(-1);
     }
     let byte_of = |position: i64| text.char_indices().nth(position as usize).map_or(text.len(), |(at, _)| at);
     let from = byte_of(start);
     // The length limits where an occurrence may begin, not where it ends.
-    let to = if length < 0 { text.len() + 1 } else { byte_of((start + length).min(count)) };
+    let to = if length < 0 { text.len() + 1 } else { byte_of(start.saturating_add(length).min(count)) };
     let window = &text[from..];
     let mut at = 0;
     for n in 1..=occurrence {

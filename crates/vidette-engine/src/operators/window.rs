@@ -83,7 +83,7 @@ impl Lowering<'_> {
                 let number = over(windows::row_number(), group, rows.order.clone())?;
                 let raw = self.hidden_name("number");
                 let plan = rows.plan.window(vec![number.alias(raw.clone())])?;
-                let shifted = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64) + lit(start - 1);
+                let shifted = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64) + lit(start.saturating_sub(1));
                 return extend(Rows { plan, order: rows.order }, shifted.alias(name));
             }
             "row_window_session" => {

@@ -152,7 +152,7 @@ impl Lexer<'_> {
                 b'#' if self.source[..self.at].rsplit('\n').next().is_some_and(|line| line.trim().is_empty()) => {
                     if self.bytes.get(self.at + 1).is_some_and(|next| !next.is_ascii_alphabetic()) {
                         let span = Span::new(self.at, self.at + 1);
-                        self.diagnostics.push(Diagnostic::error(codes::UNKNOWN_DIRECTIVE, "unknown directive", span).label("a comment begins with `//`"));
+                        self.diagnostics.push(Diagnostic::semantic(codes::UNKNOWN_DIRECTIVE, "unknown directive", span).label("a comment begins with `//`"));
                     }
                     self.at = self.source[self.at..].find(['\n', '\r']).map_or(self.bytes.len(), |n| self.at + n);
                 }

@@ -416,6 +416,8 @@ impl Parser<'_> {
         let columns = self.column_declarations();
         self.expect(Token::OpenBracket, "[");
         let mut values = Vec::new();
+        // Kusto passes over a comma before the first value, as it does over one after the last.
+        self.eat(Token::Comma);
         while !matches!(self.peek(), Token::CloseBracket | Token::End) {
             values.push(self.expression());
             if !self.eat(Token::Comma) {

@@ -7,6 +7,7 @@ mod binary;
 mod conditional;
 mod conversion;
 mod datetime;
+mod densify;
 mod dynamic;
 mod geospatial;
 mod hash;
@@ -83,6 +84,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     units::FUNCTIONS,
     sketches::FUNCTIONS,
     geospatial::FUNCTIONS,
+    densify::FUNCTIONS,
 ];
 
 /// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.

@@ -10,7 +10,7 @@ use s2::cellid::CellID;
 use serde_json::{Value, json};
 
 /// Metres.
-const EARTH_RADIUS: f64 = 6_371_010.0;
+pub(super) const EARTH_RADIUS: f64 = 6_371_010.0;
 const OVERLAP: &str = "overlapping parts of a multi-polygon are not united";
 
 /// A geohash of a length that one may have, else a text that is none.
@@ -206,20 +206,20 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
 
 /// A point on the unit sphere, or any vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Vector([f64; 3]);
+pub(super) struct Vector([f64; 3]);
 
 impl Vector {
-    fn from_degrees(longitude: f64, latitude: f64) -> Vector {
+    pub(super) fn from_degrees(longitude: f64, latitude: f64) -> Vector {
         let (lng, lat) = (longitude.to_radians(), latitude.to_radians());
         Vector([lat.cos() * lng.cos(), lat.cos() * lng.sin(), lat.sin()])
     }
 
-    fn degrees(self) -> (f64, f64) {
+    pub(super) fn degrees(self) -> (f64, f64) {
         let [x, y, z] = self.0;
-        (y.atan2(x).to_degrees(), z.atan2(x.hypot(y)).to_degrees())
+        (y.atan2(x).to_degrees(), z.atan2((x * x + y * y).sqrt()).to_degrees())
     }
 
-    fn dot(self, other: Vector) -> f64 {
+    pub(super) fn dot(self, other: Vector) -> f64 {
         self.0.iter().zip(other.0).map(|(a, b)| a * b).sum()
     }
 
@@ -228,11 +228,11 @@ impl Vector {
         Vector([b * z - c * y, c * x - a * z, a * y - b * x])
     }
 
-    fn plus(self, other: Vector) -> Vector {
+    pub(super) fn plus(self, other: Vector) -> Vector {
         Vector([self.0[0] + other.0[0], self.0[1] + other.0[1], self.0[2] + other.0[2]])
     }
 
-    fn times(self, factor: f64) -> Vector {
+    pub(super) fn times(self, factor: f64) -> Vector {
         Vector(self.0.map(|n| n * factor))
     }
 
@@ -240,7 +240,7 @@ impl Vector {
         self.dot(self).sqrt()
     }
 
-    fn unit(self) -> Vector {
+    pub(super) fn unit(self) -> Vector {
         let length = self.length();
         if length == 0.0 { self } else { self.times(1.0 / length) }
     }
@@ -251,13 +251,13 @@ impl Vector {
     }
 
     /// Radians between two directions.
-    fn angle(self, other: Vector) -> f64 {
+    pub(super) fn angle(self, other: Vector) -> f64 {
         self.normal(other).length().atan2(self.dot(other))
     }
 }
 
 /// A closed ring and its holes; the first point of a ring is also its last.
-struct Polygon {
+pub(super) struct Polygon {
     rings: Vec<Vec<Vector>>,
 }
 
@@ -406,7 +406,7 @@ fn coordinates(value: &Value) -> Option<Vec<Vector>> {
 }
 
 /// The lines of a `LineString` or `MultiLineString`; `None` when one is not a line.
-fn lines(cell: Cell) -> Option<Vec<Vec<Vector>>> {
+pub(super) fn lines(cell: Cell) -> Option<Vec<Vec<Vector>>> {
     let shape = json::object(cell.json()?)?;
     let inner = shape.get("coordinates")?;
     let lines: Vec<Vec<Vector>> = match shape.get("type")?.as_str()? {
@@ -418,7 +418,7 @@ fn lines(cell: Cell) -> Option<Vec<Vec<Vector>>> {
 }
 
 /// The polygons of a `Polygon` or `MultiPolygon`; `None` when one is not a polygon.
-fn polygons(cell: Cell) -> Option<Vec<Polygon>> {
+pub(super) fn polygons(cell: Cell) -> Option<Vec<Polygon>> {
     let shape = json::object(cell.json()?)?;
     let inner = shape.get("coordinates")?;
     let rings = |value: &Value| -> Option<Polygon> {
@@ -455,11 +455,11 @@ fn on_polygons(cell: Cell, measure: impl FnOnce(&[Polygon]) -> Out) -> Out {
     measure(&polygons)
 }
 
-fn document(value: Value) -> Out {
+pub(super) fn document(value: Value) -> Out {
     Out::Text(json::write(&value))
 }
 
-fn pair((longitude, latitude): (f64, f64)) -> Value {
+pub(super) fn pair((longitude, latitude): (f64, f64)) -> Value {
     json!([from_f64(longitude), from_f64(latitude)])
 }
 

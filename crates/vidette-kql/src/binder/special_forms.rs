@@ -111,23 +111,26 @@ impl Binder<'_> {
                 time.map_or_else(|| Expr::literal(Value::Null(ScalarType::DateTime)), Expr::column)
             }
             "bin" => self.bin(arguments, span)?,
-            "bin_auto" => {
-                let setting = |wanted: &str| self.settings.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-                let (size, fixed) = (setting("query_bin_auto_size"), setting("query_bin_auto_at"));
-                let value = self.scalar(argument(0)?);
-                let Some(size) = size else {
-                    self.error(codes::INVALID_USE, "`bin_auto` needs the size of its bins", span, "no `set query_bin_auto_size = …;` before");
-                    return Some(broken());
-                };
-                let ty = value.ty;
-                let size = if ty == ScalarType::Real { self.convert(size, ty) } else { size };
-                match fixed {
-                    Some(fixed) => Expr::call("bin_at", ty, vec![value, size, fixed]),
-                    None => Expr::call("bin", ty, vec![value, size]),
-                }
-            }
+            "bin_auto" => self.bin_auto(argument(0)?, span),
             _ => return None,
         })
+    }
+
+    /// The size and the fixed point come from `set` statements. Kusto docs: `bin-auto-function`.
+    fn bin_auto(&mut self, value: &syntax::Expr, span: Span) -> Expr {
+        let setting = |wanted: &str| self.settings.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        let (size, fixed) = (setting("query_bin_auto_size"), setting("query_bin_auto_at"));
+        let value = self.scalar(value);
+        let Some(size) = size else {
+            self.error(codes::INVALID_USE, "`bin_auto` needs the size of its bins", span, "no `set query_bin_auto_size = …;` before");
+            return broken();
+        };
+        let ty = value.ty;
+        let size = if ty == ScalarType::Real { self.convert(size, ty) } else { size };
+        match fixed {
+            Some(fixed) => Expr::call("bin_at", ty, vec![value, size, fixed]),
+            None => Expr::call("bin", ty, vec![value, size]),
+        }
     }
 
     /// `bin(value, size)`; without a size (`floor(x)`) it is 1. A plain number counts days for times.

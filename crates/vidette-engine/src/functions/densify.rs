@@ -47,6 +47,8 @@ fn densify(a: &[Cell], chains: impl FnOnce(&mut Value) -> Vec<&mut Value>) -> Ou
     for chain in chains(&mut shape) {
         let place = |pair: &Value| Some((pair.get(0)?.as_f64()?, pair.get(1)?.as_f64()?));
         let Some(places) = chain.as_array().and_then(|pairs| pairs.iter().map(place).collect::<Option<Vec<_>>>()) else { return Out::Null };
+        // From the sphere to the map, as S2's projection has them.
+        let places: Vec<(f64, f64)> = places.into_iter().map(|place| vector(place).degrees()).collect();
         let mut dense: Vec<Vector> = places.first().map(|place| vector(*place)).into_iter().collect();
         for edge in places.windows(2) {
             split(edge[0], edge[1], SHARE * tolerance / EARTH_RADIUS, &mut dense);

@@ -65,6 +65,12 @@ pub(crate) fn aggregate_name(function: &str, arguments: &[Expr]) -> String {
     if matches!(function, "percentiles_array" | "percentilesw_array") {
         return format!("percentiles_{argument}");
     }
+    // Kusto names both, its analyzer only the first.
+    if function.starts_with("covariance")
+        && let Some(second) = arguments.get(1).and_then(automatic_name)
+    {
+        return format!("{function}_{argument}_{second}");
+    }
     let naming = AGGREGATES.get(function).map_or(Naming::None, |signature| signature.naming);
     match naming {
         Naming::PrefixAndFirstArgument(prefix) => format!("{prefix}_{argument}"),

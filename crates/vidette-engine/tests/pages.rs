@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use vidette_engine::{Clock, Error, ResultTable, Workspace};
 use vidette_kql::time::parse_datetime;
+use vidette_kql::{AGGREGATES, Catalog, Feature, OPERATORS, PLUGINS, SCALAR_FUNCTIONS, canonical};
 
 /// `now()` on every page.
 const NOW: &str = "2024-05-01T12:00:00Z";
@@ -122,4 +123,24 @@ fn table(table: &ResultTable) -> String {
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
     out
+}
+
+/// What runs is shown: every name stands in an example of some page.
+#[test]
+fn every_name_that_runs_is_on_a_page() {
+    let mut pages = Vec::new();
+    find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut pages);
+    let text: String = pages.iter().map(|page| std::fs::read_to_string(page).expect("a page is readable")).collect();
+    let examples: String = text.split("```kql").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let words: std::collections::HashSet<&str> = examples.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).collect();
+    let workspace = &Workspace::default();
+    let names = [
+        (Feature::Operator, OPERATORS.to_vec()),
+        (Feature::ScalarFunction, SCALAR_FUNCTIONS.keys().copied().collect()),
+        (Feature::Aggregate, AGGREGATES.keys().copied().collect()),
+        (Feature::Plugin, PLUGINS.to_vec()),
+    ];
+    let missing: Vec<&str> =
+        names.iter().flat_map(|(feature, names)| names.iter().filter(|name| workspace.runs(*feature, canonical(name)) && !words.contains(**name))).copied().collect();
+    assert!(missing.is_empty(), "no page shows {missing:?}");
 }

@@ -92,31 +92,3 @@ fn the_support_matrix_is_what_the_engine_registers() {
     let sentence = format!("{operators} operators, {functions} scalar functions, {aggregates} aggregation functions and {plugins} plugins run");
     assert!(readme.contains(&sentence), "the README should say: {sentence}");
 }
-
-/// What runs is shown: every name stands in an example of some page.
-#[test]
-fn every_name_that_runs_is_on_a_page() {
-    let mut examples = String::new();
-    let mut waiting = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(folder) = waiting.pop() {
-        for path in std::fs::read_dir(folder).expect("a folder is readable").flatten().map(|entry| entry.path()) {
-            if path.is_dir() {
-                waiting.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                let page = std::fs::read_to_string(path).expect("a page is readable");
-                examples.extend(page.split("```kql").skip(1).filter_map(|rest| rest.split("```").next()));
-            }
-        }
-    }
-    let words: std::collections::HashSet<&str> = examples.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).collect();
-    let workspace = &Workspace::default();
-    let names = [
-        (Feature::Operator, OPERATORS.to_vec()),
-        (Feature::ScalarFunction, SCALAR_FUNCTIONS.keys().copied().collect()),
-        (Feature::Aggregate, AGGREGATES.keys().copied().collect()),
-        (Feature::Plugin, PLUGINS.to_vec()),
-    ];
-    let missing: Vec<&str> =
-        names.iter().flat_map(|(feature, names)| names.iter().filter(|name| workspace.runs(*feature, canonical(name)) && !words.contains(**name))).copied().collect();
-    assert!(missing.is_empty(), "no page shows {missing:?}");
-}

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use commands::{Failure, batch, check, hunt, query, tables};
 use std::process::ExitCode;
 
-/// Many threads hand small buffers to one another here: the system's allocator keeps a third more of them.
+/// Many threads hand small buffers to one another here: `BENCHMARKS.md` has what the system's allocator costs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

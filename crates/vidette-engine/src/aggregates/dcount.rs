@@ -136,7 +136,7 @@ impl Distinct {
                 Ok(())
             }
             Some((1, registers)) if registers.len() == Hll::size(accuracy) => {
-                let other = Hll::with_registers(registers);
+                let other = Hll::with_registers(registers.to_vec());
                 let known = std::mem::replace(self, Distinct::Few(Hashes::default()));
                 *self = Distinct::Many(match known {
                     Distinct::Many(sketch) => sketch.merge(other),

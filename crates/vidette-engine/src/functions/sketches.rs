@@ -192,12 +192,12 @@ impl Hll {
     }
 
     pub(crate) fn new(accuracy: i64) -> Hll {
-        Hll::with_registers(&vec![0; Hll::size(accuracy)])
+        Hll::with_registers(vec![0; Hll::size(accuracy)])
     }
 
     /// As many registers as some accuracy has.
-    pub(crate) fn with_registers(registers: &[u8]) -> Hll {
-        Hll { bits: registers.len().trailing_zeros(), registers: registers.to_vec() }
+    pub(crate) fn with_registers(registers: Vec<u8>) -> Hll {
+        Hll { bits: registers.len().trailing_zeros(), registers }
     }
 
     pub(crate) fn registers(&self) -> &[u8] {

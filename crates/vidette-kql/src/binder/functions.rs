@@ -212,7 +212,7 @@ impl Binder<'_> {
         self.call_depth += 1;
         let depth = std::mem::replace(&mut self.scalar_depth, 0);
         let aggregates = self.aggregates.take();
-        let result = stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.with_row(&[], |binder| binder.function_body(function)));
+        let result = stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.with_row(&[], |binder| binder.body(&function.body)));
         self.aggregates = aggregates;
         self.scalar_depth = depth;
         self.call_depth -= 1;
@@ -220,9 +220,10 @@ impl Binder<'_> {
         result
     }
 
-    fn function_body(&mut self, function: &FunctionDeclaration) -> Bound {
+    /// The last result of a body's statements.
+    pub(super) fn body(&mut self, body: &syntax::Query) -> Bound {
         let mut result = Bound::Broken;
-        for statement in &function.body.statements {
+        for statement in &body.statements {
             match statement {
                 syntax::Statement::Expression(expr) => result = self.bind_any(expr),
                 other => self.bind_declaration(other),

@@ -39,13 +39,7 @@ impl Binder<'_> {
         };
         let caller = std::mem::replace(&mut self.environment, environment);
         self.define_arguments(&pattern, values, path);
-        let mut result = Bound::Broken;
-        for statement in &row.body.statements {
-            match statement {
-                syntax::Statement::Expression(expr) => result = self.with_row(&[], |binder| binder.bind_any(expr)),
-                other => self.bind_declaration(other),
-            }
-        }
+        let result = self.with_row(&[], |binder| binder.body(&row.body));
         self.environment = caller;
         Some(result)
     }

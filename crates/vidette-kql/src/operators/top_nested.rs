@@ -83,7 +83,7 @@ impl TopNested {
         let mut below = Rows { plan: Arc::new(rows.plan), columns, keys };
         let mut result: Option<Relation> = None;
         for (at, level) in self.levels.iter().enumerate() {
-            let (chosen, kept) = self.level(binder, &mut below, at, level, &mut names)?;
+            let (chosen, kept) = self.level(binder, &below, at, level, &mut names)?;
             result = Some(match result {
                 None => chosen,
                 Some(upper) => nested(binder, upper, chosen, at),
@@ -94,7 +94,7 @@ impl TopNested {
     }
 
     /// The keys so far with the aggregate, those that are chosen and those of `others`; and the rows that are chosen.
-    fn level(&self, binder: &mut Binder, rows: &mut Rows, at: usize, level: &Level, names: &mut Names) -> Option<(Relation, Rows)> {
+    fn level(&self, binder: &mut Binder, rows: &Rows, at: usize, level: &Level, names: &mut Names) -> Option<(Relation, Rows)> {
         let fallback = format!("aggregated_{}", rows.keys[at].name);
         let name = match &level.aggregate.kind {
             ExprKind::Named { names, .. } => names[0].node.clone(),
@@ -116,7 +116,7 @@ impl TopNested {
         let kept = rows.joined(binder, JoinKind::LeftSemi, &plan, &groups.columns, at + 1);
         let chosen = binder.reference(&plan, &groups.columns);
         let Some(others) = &level.others else { return Some((chosen, kept)) };
-        let mut rest = rows.joined(binder, JoinKind::LeftAnti, &plan, &groups.columns, at + 1);
+        let rest = rows.joined(binder, JoinKind::LeftAnti, &plan, &groups.columns, at + 1);
         let rest = rest.aggregate(binder, at, &level.aggregate, &name)?;
         let label = binder.with_row(&[], |binder| binder.scalar(others));
         let label = binder.convert(label, rows.keys[at].ty);
@@ -145,7 +145,7 @@ impl Rows {
     }
 
     /// The aggregate by the first `depth` keys.
-    fn aggregate(&mut self, binder: &mut Binder, depth: usize, aggregate: &Expr, name: &str) -> Option<Relation> {
+    fn aggregate(&self, binder: &mut Binder, depth: usize, aggregate: &Expr, name: &str) -> Option<Relation> {
         let (view, keys) = self.view(binder);
         let own = Relation { plan: view.plan, columns: view.columns[..self.columns.len()].to_vec() };
         let by: Vec<(Column, Bound)> = keys[..depth].iter().map(|key| (binder.column(key.name.clone(), key.ty), Bound::column(key))).collect();

@@ -1,7 +1,7 @@
 //! Parquet files: queries read them directly; here only when they have rows.
 
 use crate::event::UNIX_EPOCH_TICKS;
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
@@ -15,10 +15,10 @@ pub fn row_group_times(path: &Path, column: &str) -> Option<Vec<(i64, i64)>> {
     let DataType::Timestamp(unit, _) = metadata.schema().field_with_name(column).ok()?.data_type() else { return None };
     let converter = StatisticsConverter::try_new(column, metadata.schema(), metadata.parquet_schema()).ok()?;
     let groups = metadata.metadata().row_groups();
-    let (least, most) = (converter.row_group_mins(groups).ok()?, converter.row_group_maxes(groups).ok()?);
-    let ticks = |values: &dyn Array, at: usize| {
-        let value = arrow::compute::cast(values, &DataType::Int64).ok()?;
-        let value = value.as_primitive::<Int64Type>();
+    let whole = |values: ArrayRef| arrow::compute::cast(&values, &DataType::Int64).ok();
+    let (least, most) = (whole(converter.row_group_mins(groups).ok()?)?, whole(converter.row_group_maxes(groups).ok()?)?);
+    let ticks = |values: &ArrayRef, at: usize| {
+        let value = values.as_primitive::<Int64Type>();
         let ticks = match unit {
             TimeUnit::Second => value.value(at).checked_mul(10_000_000)?,
             TimeUnit::Millisecond => value.value(at).checked_mul(10_000)?,

@@ -4,6 +4,7 @@
 //! (`vidette_kql::SCALAR_FUNCTIONS`); by the time a row is asked, every argument has the type it wants.
 
 mod binary;
+mod buffer;
 mod conditional;
 mod conversion;
 mod datetime;
@@ -14,6 +15,7 @@ mod hash;
 mod ip;
 mod mathematical;
 mod operators;
+mod overlay;
 mod parsing;
 mod series;
 mod series_analysis;
@@ -85,6 +87,8 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     sketches::FUNCTIONS,
     geospatial::FUNCTIONS,
     densify::FUNCTIONS,
+    overlay::FUNCTIONS,
+    buffer::FUNCTIONS,
 ];
 
 /// Functions that need the row's neighbours: lowered to window expressions by `operators::window`.
@@ -98,6 +102,14 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarFunction>> =
 
 pub(crate) fn find(name: &str) -> Option<&'static ScalarFunction> {
     BY_NAME.get(name).copied()
+}
+
+/// The kernel that a function runs row by row.
+pub(crate) fn row(name: &str) -> Option<fn(&[Cell]) -> Out> {
+    match find(name)?.body {
+        Body::Rows(body) => Some(body),
+        _ => None,
+    }
 }
 
 /// The aggregate behind a name in a plan, as [`function`].

@@ -63,6 +63,7 @@ const OPERATORS: &[&str] = &[
     "sample-distinct",
     "top-hitters",
     "project-by-names",
+    "reduce",
     "assert-schema",
     "evaluate",
     "search",
@@ -198,7 +199,7 @@ impl Catalog for Workspace {
             Feature::ScalarFunction => functions::runs(name),
             Feature::Aggregate => AGGREGATES.contains(&name),
             Feature::Operator => OPERATORS.contains(&name),
-            Feature::Plugin => matches!(name, "bag_unpack" | "pivot") || crate::passes::find(name).is_some(),
+            Feature::Plugin => matches!(name, "bag_unpack" | "pivot" | "preview") || crate::passes::find(name).is_some(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod partition;
 mod print;
 mod project;
 mod range;
+mod reduce;
 mod refused;
 mod render;
 mod sample;
@@ -91,6 +92,7 @@ operators! {
     ProjectRename(project::ProjectRename),
     ProjectReorder(project::ProjectReorder),
     Range(range::Range),
+    Reduce(reduce::Reduce),
     Refused(refused::Refused),
     Render(render::Render),
     Sample(sample::Sample),
@@ -326,6 +328,7 @@ impl Parser<'_> {
             "fork" => Operator::Fork(fork::Fork::parse(self, span)),
             "facet" => Operator::Facet(fork::Facet::parse(self, span)),
             "top-nested" => Operator::TopNested(top_nested::TopNested::parse(self, span)),
+            "reduce" => Operator::Reduce(reduce::Reduce::parse(self, span)),
             "print" => Operator::Print(print::Print::parse(self, span)),
             "range" => Operator::Range(range::Range::parse(self, span)),
             "render" => Operator::Render(render::Render::parse(self, span)),

@@ -1,6 +1,7 @@
 //! Points, lines and polygons on the sphere, and the grids over it. Kusto docs: `scalar-functions`, "Geospatial
 //! functions". Edges are great circles on a sphere with the Earth's mean radius, as in S2.
 
+use super::overlay::{TOO_WIDE, united};
 use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
 use crate::json::{self, from_f64};
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 
 /// Metres.
 pub(super) const EARTH_RADIUS: f64 = 6_371_010.0;
-const OVERLAP: &str = "overlapping parts of a multi-polygon are not united";
 
 /// A geohash of a length that one may have, else a text that is none.
 fn hash_text(cell: Cell<'_>) -> &str {
@@ -84,7 +84,13 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_line_simplify", |a| {
         let tolerance = a.get(1).map_or(Some(10.0), |cell| cell.real());
         match (lines(a[0]), tolerance) {
-            (Some(lines), Some(tolerance)) if tolerance > 0.0 => show_lines(&lines.iter().map(|line| simplified(line, tolerance / EARTH_RADIUS)).collect::<Vec<_>>()),
+            (Some(lines), Some(tolerance)) if tolerance > 0.0 => {
+                let tolerance = tolerance / EARTH_RADIUS;
+                let simple = lines.iter().map(|line| simplified(line, tolerance));
+                // What is shorter than the tolerance is a point, which is no line.
+                let simple: Vec<_> = simple.filter(|line| line.iter().any(|point| point.angle(line[0]) > tolerance)).collect();
+                if simple.is_empty() { Out::Null } else { show_lines(&simple) }
+            }
             _ => Out::Null,
         }
     }),
@@ -223,7 +229,39 @@ impl Vector {
         self.0.iter().zip(other.0).map(|(a, b)| a * b).sum()
     }
 
-    fn cross(self, other: Vector) -> Vector {
+    pub(super) fn from_s2(point: s2::point::Point) -> Vector {
+        Vector([point.0.x, point.0.y, point.0.z])
+    }
+
+    pub(super) fn to_s2(self) -> s2::point::Point {
+        let [x, y, z] = self.0;
+        s2::point::Point(s2::r3::vector::Vector { x, y, z })
+    }
+
+    /// A direction across this one, as S2 chooses it (`Ortho`).
+    pub(super) fn any_normal(self) -> Vector {
+        let mut other = [0.012, 0.0053, 0.00457];
+        let largest = (0..3).max_by(|a, b| self.0[*a].abs().total_cmp(&self.0[*b].abs())).unwrap_or(0);
+        other[(largest + 2) % 3] = 1.0;
+        self.cross(Vector(other)).unit()
+    }
+
+    /// Whether it is the same point but for rounding.
+    pub(super) fn is_at(self, other: Vector) -> bool {
+        self.plus(other.times(-1.0)).length() < 1e-14
+    }
+
+    /// The same for points that are the same but for rounding.
+    pub(super) fn grid(self) -> [i64; 3] {
+        self.0.map(|n| (n * 1e13).round() as i64)
+    }
+
+    /// As far away as `angle` says, in a direction across this one.
+    pub(super) fn along(self, direction: Vector, angle: f64) -> Vector {
+        self.times(angle.cos()).plus(direction.times(angle.sin())).unit()
+    }
+
+    pub(super) fn cross(self, other: Vector) -> Vector {
         let ([a, b, c], [x, y, z]) = (self.0, other.0);
         Vector([b * z - c * y, c * x - a * z, a * y - b * x])
     }
@@ -246,7 +284,7 @@ impl Vector {
     }
 
     /// The cross product of two points on the sphere, exact also when they are near each other.
-    fn normal(self, other: Vector) -> Vector {
+    pub(super) fn normal(self, other: Vector) -> Vector {
         self.plus(other).cross(other.plus(self.times(-1.0))).times(0.5)
     }
 
@@ -258,11 +296,11 @@ impl Vector {
 
 /// A closed ring and its holes; the first point of a ring is also its last.
 pub(super) struct Polygon {
-    rings: Vec<Vec<Vector>>,
+    pub(super) rings: Vec<Vec<Vector>>,
 }
 
 impl Polygon {
-    fn contains(&self, point: Vector) -> bool {
+    pub(super) fn contains(&self, point: Vector) -> bool {
         winds(&self.rings[0], point) && !self.rings[1..].iter().any(|hole| winds(hole, point))
     }
 
@@ -320,7 +358,7 @@ fn length(line: &[Vector]) -> f64 {
 }
 
 /// The point of an edge that is nearest.
-fn nearest(point: Vector, from: Vector, to: Vector) -> Vector {
+pub(super) fn nearest(point: Vector, from: Vector, to: Vector) -> Vector {
     let normal = from.normal(to);
     let foot = point.plus(normal.times(-point.dot(normal) / normal.dot(normal))).unit();
     let between = from.normal(foot).dot(normal) >= 0.0 && foot.normal(to).dot(normal) >= 0.0;
@@ -363,7 +401,7 @@ fn locate(line: &[Vector], point: Vector) -> f64 {
 }
 
 /// Douglas and Peucker's simplification: points nearer than `tolerance` radians to the line without them are left out.
-fn simplified(line: &[Vector], tolerance: f64) -> Vec<Vector> {
+pub(super) fn simplified(line: &[Vector], tolerance: f64) -> Vec<Vector> {
     let mut kept = vec![false; line.len()];
     let mut waiting = vec![(0, line.len() - 1)];
     while let Some((from, to)) = waiting.pop() {
@@ -377,12 +415,16 @@ fn simplified(line: &[Vector], tolerance: f64) -> Vec<Vector> {
 }
 
 /// Whether an edge of one meets an edge of the other.
-fn crosses(first: &[Vec<Vector>], second: &[Vec<Vector>]) -> bool {
+pub(super) fn crosses(first: &[Vec<Vector>], second: &[Vec<Vector>]) -> bool {
+    let on = |edge: &[Vector], point: &Vector| nearest(*point, edge[0], edge[1]).is_at(*point);
     let meet = |a: &[Vector], b: &[Vector]| {
         let (first, second) = (a[0].normal(a[1]), b[0].normal(b[1]));
-        let sides = [first.dot(b[0]), first.dot(b[1]), second.dot(a[0]), second.dot(a[1])];
+        let sides = [first.dot(b[0]) * first.dot(b[1]), second.dot(a[0]) * second.dot(a[1])];
         // The edges' planes also cross on the other side of the sphere.
-        sides[0] * sides[1] <= 0.0 && sides[2] * sides[3] <= 0.0 && a[0].plus(a[1]).dot(b[0].plus(b[1])) > 0.0
+        if sides[0] < 0.0 && sides[1] < 0.0 {
+            return a[0].plus(a[1]).dot(b[0].plus(b[1])) > 0.0;
+        }
+        b.iter().any(|end| on(a, end)) || a.iter().any(|end| on(b, end))
     };
     first.iter().flat_map(|line| line.windows(2)).any(|a| second.iter().flat_map(|line| line.windows(2)).any(|b| meet(a, b)))
 }
@@ -393,7 +435,7 @@ fn position(a: &[Cell], at: usize) -> Option<(f64, f64)> {
     ((-180.0..=180.0).contains(&longitude) && (-90.0..=90.0).contains(&latitude)).then_some((longitude, latitude))
 }
 
-fn point(a: &[Cell], at: usize) -> Option<Vector> {
+pub(super) fn point(a: &[Cell], at: usize) -> Option<Vector> {
     position(a, at).map(|(longitude, latitude)| Vector::from_degrees(longitude, latitude))
 }
 
@@ -423,7 +465,17 @@ pub(super) fn polygons(cell: Cell) -> Option<Vec<Polygon>> {
     let inner = shape.get("coordinates")?;
     let rings = |value: &Value| -> Option<Polygon> {
         let rings: Vec<Vec<Vector>> = value.as_array()?.iter().map(coordinates).collect::<Option<_>>()?;
-        (!rings.is_empty() && rings.iter().all(|ring| is_ring(ring))).then_some(Polygon { rings })
+        if rings.is_empty() || !rings.iter().all(|ring| is_ring(ring)) {
+            return None;
+        }
+        // The inside is to the left of a shell and to the right of a hole.
+        let turned = rings.into_iter().enumerate().map(|(at, mut ring)| {
+            if (excess(&ring) < 0.0) == (at == 0) {
+                ring.reverse();
+            }
+            ring
+        });
+        Some(Polygon { rings: turned.collect() })
     };
     match shape.get("type")?.as_str()? {
         "Polygon" => Some(vec![rings(inner)?]),
@@ -438,21 +490,17 @@ fn is_ring(ring: &[Vector]) -> bool {
     corners.len() >= 3 && ring[0] == ring[ring.len() - 1] && !corners.iter().enumerate().any(|(at, corner)| corners[..at].contains(corner))
 }
 
-fn rings(polygons: &[Polygon]) -> Vec<Vec<Vector>> {
+pub(super) fn rings(polygons: &[Polygon]) -> Vec<Vec<Vector>> {
     polygons.iter().flat_map(|polygon| polygon.rings.iter().cloned()).collect()
 }
 
-/// A measure of polygons that must not overlap.
+/// A measure of what polygons cover together.
 fn on_polygons(cell: Cell, measure: impl FnOnce(&[Polygon]) -> Out) -> Out {
-    let Some(polygons) = polygons(cell) else { return Out::Null };
-    for (at, first) in polygons.iter().enumerate() {
-        for second in &polygons[at + 1..] {
-            if first.contains(second.rings[0][0]) || second.contains(first.rings[0][0]) || crosses(&first.rings, &second.rings) {
-                return Out::Refused(OVERLAP);
-            }
-        }
+    match polygons(cell) {
+        Some(polygons) if polygons.len() == 1 => measure(&polygons),
+        Some(polygons) => united(polygons).map_or(Out::Refused(TOO_WIDE), |polygons| measure(&polygons)),
+        None => Out::Null,
     }
-    measure(&polygons)
 }
 
 pub(super) fn document(value: Value) -> Out {
@@ -480,7 +528,7 @@ fn show_lines(lines: &[Vec<Vector>]) -> Out {
     }
 }
 
-fn resolution(level: i64) -> Option<Resolution> {
+pub(super) fn resolution(level: i64) -> Option<Resolution> {
     Resolution::try_from(u8::try_from(level).ok()?).ok()
 }
 

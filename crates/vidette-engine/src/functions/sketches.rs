@@ -173,7 +173,7 @@ fn mean(points: &[(f64, f64)]) -> (f64, f64) {
 }
 
 /// HyperLogLog over 64-bit hashes, with linear counting where few registers are set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hll {
     bits: u32,
     registers: Vec<u8>,
@@ -208,6 +208,10 @@ impl Hll {
         let index = (hash >> (64 - self.bits)) as usize;
         let zeros = (hash << self.bits).leading_zeros().min(64 - self.bits) as u8 + 1;
         self.registers[index] = self.registers[index].max(zeros);
+    }
+
+    pub(crate) fn of(cell: Cell) -> Option<Hll> {
+        Hll::read(&json::parse(cell.json()?)?)
     }
 
     fn read(value: &Value) -> Option<Hll> {

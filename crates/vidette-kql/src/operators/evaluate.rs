@@ -2,10 +2,14 @@
 //!
 //! `bag_unpack` and `pivot` become plain operators once their columns are known; most others look at all rows at once.
 
+use super::Operator;
+use super::count::Count;
+use super::fork::branches;
 use super::summarize::aggregate;
+use super::take::Take;
 use crate::binder::naming::{Names, automatic_name};
-use crate::binder::{Binder, PLUGINS, Relation};
-use crate::bound::{Column, Expr as Bound, PassInput, Plan};
+use crate::binder::{Binder, Binding, PLUGINS, Relation};
+use crate::bound::{Column, Expr as Bound, ExprKind as BoundKind, PassInput, Plan};
 use crate::catalog::{Feature, QuestionKind};
 use crate::diagnostics::codes;
 use crate::lexer::Token;
@@ -57,6 +61,8 @@ impl Evaluate {
             "bag_unpack" => self.bag_unpack(binder, input),
             "pivot" => self.pivot(binder, input),
             "ipv4_lookup" | "ipv6_lookup" => self.ip_lookup(binder, input),
+            "preview" => self.preview(binder, input),
+            "geo_polygon_lookup" | "geo_line_lookup" => self.geo_lookup(binder, input),
             _ => self.pass(binder, input),
         }
     }
@@ -66,10 +72,15 @@ impl Evaluate {
         let plugin = self.plugin.node.as_str();
         let mut values: Vec<(Option<String>, Bound)> = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
+            if plugin == "new_activity_metrics" && self.is_table(binder, &input, argument) {
+                continue;
+            }
             let value =
                 if is_placeholder(argument) { Bound::literal(Value::Null(ScalarType::String)) } else { binder.with_row(&input.columns, |binder| binder.named_scalar(argument)).1 };
             values.push((automatic_name(argument), value));
         }
+        let known_before = if plugin == "new_activity_metrics" { self.known_before(binder, &input, &mut values) } else { None };
+        self.complete(&input, &mut values);
         let argument = |at: usize| values.get(at).map(|(name, value)| (name.clone().unwrap_or_else(|| "Column1".to_owned()), value.ty));
         let rest = |from: usize| (from..values.len()).filter_map(argument).collect::<Vec<_>>();
         let named = |names: &[(&str, ScalarType)]| names.iter().map(|(name, ty)| ((*name).to_owned(), *ty)).collect::<Vec<_>>();
@@ -87,6 +98,21 @@ impl Evaluate {
             "sliding_window_counts" => [vec![time], rest(6), named(&[("Count", Long), ("Dcount", Long)])].concat(),
             "activity_counts_metrics" => [vec![time], rest(5), named(&[("count", Long), ("dcount", Long), ("new_dcount", Long), ("aggregated_dcount", Long)])].concat(),
             "session_count" => [vec![time], rest(6), named(&[("count_sessions", Long)])].concat(),
+            "activity_metrics" => {
+                let counts = [("dcount_values", Long), ("dcount_newvalues", Long), ("retention_rate", Real), ("churn_rate", Real)];
+                [vec![time], rest(5), named(&counts)].concat()
+            }
+            "activity_engagement" => {
+                let counts = [("dcount_activities_inner", Long), ("dcount_activities_outer", Long), ("activity_ratio", Real)];
+                [vec![time], rest(6), named(&counts)].concat()
+            }
+            "new_activity_metrics" => {
+                let times = ["from", "to"].map(|end| (format!("{end}_{}", time.0), time.1));
+                let counts = [("dcount_new_values", Long), ("dcount_retained_values", Long), ("dcount_churn_values", Long), ("retention_rate", Real), ("churn_rate", Real)];
+                [times.to_vec(), rest(6), named(&counts)].concat()
+            }
+            "funnel_sequence_completion" => [vec![time, argument(5)?], named(&[("Period", TimeSpan), ("dcount", Long)])].concat(),
+            "dcount_intersect" => [own, (0..values.len()).map(|at| (format!("s{at}"), Long)).collect()].concat(),
             "rolling_percentile" => {
                 let (value, ty) = argument(0)?;
                 let percent = number_text(&values.get(1)?.1);
@@ -114,8 +140,91 @@ impl Evaluate {
         let mut names = Names::default();
         let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| binder.column(names.unique(&name), ty)).collect();
         let input = with_arguments(binder, input, values.into_iter().map(|(_, value)| value).collect());
-        let plan = Plan::Pass { name: plugin.to_owned(), inputs: vec![input], columns: columns.clone(), pattern: None };
+        let inputs = std::iter::once(input).chain(known_before).collect();
+        let plan = Plan::Pass { name: plugin.to_owned(), inputs, columns: columns.clone(), pattern: None };
         Some(Relation { plan, columns })
+    }
+
+    /// `preview(n)`: so many rows, and how many there are.
+    fn preview(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        let Some(count) = self.arguments.first() else {
+            binder.error(codes::ARGUMENT_COUNT, "the plugin `preview` expects 1 argument", self.plugin.span, "how many rows");
+            return None;
+        };
+        let some = [Operator::Take(Take { count: count.clone(), span: self.span })];
+        let all = [Operator::Count(Count { alias: None, span: self.span })];
+        branches(binder, input, &[&some, &all])
+    }
+
+    /// Nulls for the arguments that may be left out from the middle: start and end, or the cohort.
+    fn complete(&self, input: &Relation, values: &mut Vec<(Option<String>, Bound)>) {
+        let absent = || (None, Bound::literal(Value::Null(DateTime)));
+        match self.plugin.node.as_str() {
+            "activity_metrics" | "activity_engagement" if values.get(2).is_some_and(|(_, value)| matches!(value.ty, TimeSpan | ScalarType::String)) => {
+                values.splice(2..2, [absent(), absent()]);
+            }
+            "new_activity_metrics" => {
+                let is_column = |value: &Bound| matches!(value.kind, BoundKind::Column(id) if input.columns.iter().any(|column| column.id == id));
+                if values.get(5).is_none_or(|(_, value)| is_column(value)) {
+                    values.resize_with(values.len().max(5), absent);
+                    values.insert(5, absent());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_table(&self, binder: &Binder, input: &Relation, argument: &Expr) -> bool {
+        let ExprKind::Name(name) = &argument.kind else { return false };
+        let known = matches!(binder.lookup(name), Some(Binding::Tabular(..))) || binder.catalog.table(name).is_some();
+        known && !input.columns.iter().any(|column| column.name == *name)
+    }
+
+    /// The table of users that were known before: its column has the name of the first argument.
+    fn known_before(&self, binder: &mut Binder, input: &Relation, values: &mut [(Option<String>, Bound)]) -> Option<PassInput> {
+        let table = self.arguments.iter().find(|argument| self.is_table(binder, input, argument))?;
+        let relation = binder.with_row(&[], |binder| binder.tabular(table))?;
+        let user = values.first()?.0.clone();
+        let Some(column) = relation.columns.iter().find(|column| Some(&column.name) == user.as_ref()).cloned() else {
+            let name = user.unwrap_or_default();
+            binder.error(codes::UNKNOWN_NAME, format!("unknown name `{name}`"), table.span, format!("has no column `{name}`"));
+            return None;
+        };
+        Some(with_arguments(binder, relation, vec![Bound::column(&column)]))
+    }
+
+    /// `geo_polygon_lookup(table, key, longitude, latitude, radius, …)`: the columns of the rows whose shape is near.
+    fn geo_lookup(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        let lines = self.plugin.node == "geo_line_lookup";
+        let positional = |at: usize| self.arguments.get(at).filter(|argument| !matches!(argument.kind, ExprKind::Named { .. }));
+        let (Some(table), Some(key), Some(longitude), Some(latitude)) = (positional(0), positional(1), positional(2), positional(3)) else {
+            let message = format!("the plugin `{}` expects at least {} arguments", self.plugin.node, 4 + usize::from(lines));
+            binder.error(codes::ARGUMENT_COUNT_RANGE, message, self.plugin.span, "a table, its shape, longitude and latitude");
+            return None;
+        };
+        let named = |name: &str| {
+            self.arguments.iter().find_map(|argument| match &argument.kind {
+                ExprKind::Named { names, value } if names[0].node == name => Some(value.as_ref()),
+                _ => None,
+            })
+        };
+        let lookup = binder.with_row(&[], |binder| binder.tabular(table))?;
+        let key = binder.with_row(&lookup.columns, |binder| binder.column_reference(key))?;
+        let mut constant = |argument: Option<&Expr>| match argument {
+            Some(argument) => binder.with_row(&[], |binder| binder.scalar(argument)),
+            None => Bound::literal(Value::Null(ScalarType::Bool)),
+        };
+        let radius = constant(positional(4).or_else(|| named("radius")));
+        let unmatched = constant(positional(5).or_else(|| named("return_unmatched")));
+        let show_key = constant(positional(7).or_else(|| named("return_lookup_key"))).as_literal() == Some(&Value::Bool(true));
+        let place = [longitude, latitude].map(|argument| binder.with_row(&input.columns, |binder| binder.scalar(argument)));
+        let shown: Vec<Column> = lookup.columns.iter().filter(|column| show_key || column.id != key.id).cloned().collect();
+        let mut names = Names::default();
+        let columns: Vec<(String, ScalarType)> = input.columns.iter().chain(&shown).map(|column| (names.unique(&column.name), column.ty)).collect();
+        let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| binder.column(name, ty)).collect();
+        let left = with_arguments(binder, input, [place.to_vec(), vec![radius, unmatched]].concat());
+        let right = with_arguments(binder, Relation { plan: lookup.plan, columns: shown }, vec![Bound::column(&key)]);
+        Some(Relation { plan: Plan::Pass { name: self.plugin.node.clone(), inputs: vec![left, right], columns: columns.clone(), pattern: None }, columns })
     }
 
     /// The argument at a position among those without a name, or the named one.
@@ -295,7 +404,7 @@ fn number_text(value: &Bound) -> String {
     }
 }
 
-fn with_arguments(binder: &mut Binder, input: Relation, values: Vec<Bound>) -> PassInput {
+pub(super) fn with_arguments(binder: &mut Binder, input: Relation, values: Vec<Bound>) -> PassInput {
     let mut columns: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
     let arguments = values.len();
     for value in values {

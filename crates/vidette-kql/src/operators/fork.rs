@@ -77,7 +77,8 @@ impl Facet {
     }
 }
 
-fn branches(binder: &mut Binder, input: Relation, legs: &[&[Operator]]) -> Option<Relation> {
+/// What each chain of operators makes of the same rows.
+pub(super) fn branches(binder: &mut Binder, input: Relation, legs: &[&[Operator]]) -> Option<Relation> {
     let plan = Arc::new(input.plan);
     let mut results = Vec::with_capacity(legs.len());
     for leg in legs {

@@ -19,7 +19,6 @@ impl Refused {
     pub(crate) fn parse(parser: &mut Parser, span: Span, operator: &str) -> Refused {
         parser.leading = false;
         match operator {
-            "reduce" => reduce(parser),
             "graph-where-nodes" | "graph-where-edges" => {
                 parser.named_expression();
             }
@@ -32,15 +31,6 @@ impl Refused {
     pub(crate) fn bind(&self, binder: &mut Binder, _input: Relation) -> Option<Relation> {
         binder.refuse(&format!("the operator `{}`", self.operator), self.span);
         None
-    }
-}
-
-fn reduce(parser: &mut Parser) {
-    parser.operator_parameters();
-    parser.expect_word("by");
-    parser.expression();
-    if parser.eat_word("with") {
-        parser.comma_list(|parser| parser.named_expression());
     }
 }
 

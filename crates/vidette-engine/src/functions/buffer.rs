@@ -1,0 +1,291 @@
+//! Shapes grown by a distance, shapes with fewer corners, and the grid cells that cover a shape. Kusto docs:
+//! `geo-point-buffer-function`, `geo-line-buffer-function`, `geo-polygon-buffer-function`,
+//! `geo-line-to-s2cells-function`,
+//! `geo-polygon-simplify-function`, `geo-simplify-polygons-array-function`, `geo-polygon-to-s2cells-function`,
+//! `geo-polygon-to-h3cells-function`.
+
+use super::geospatial::{EARTH_RADIUS, Polygon, Vector, crosses, document, lines, point, polygons, resolution, rings, simplified};
+use super::overlay::{TOO_WIDE, every, reordered, show_polygons, united};
+use super::{ScalarFunction, rows};
+use crate::cells::{Cell, Out};
+use h3o::geom::{ContainmentMode, TilerBuilder};
+use s2::cellid::CellID;
+use serde_json::Value;
+use std::f64::consts::{PI, TAU};
+
+const DEFAULT_TOLERANCE: f64 = 10.0;
+/// As many cells Kusto gives.
+const MOST_S2_CELLS: usize = 65_536;
+const MOST_H3_CELLS: usize = 61_680;
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("geo_point_buffer", |a| match (point(a, 0), Reach::of(a, 2)) {
+        (Some(point), Some(reach)) => show_polygons(&[Polygon { rings: vec![reach.circle(point)] }]),
+        _ => Out::Null,
+    }),
+    rows("geo_line_buffer", |a| match (lines(a[0]), Reach::of(a, 1)) {
+        (Some(lines), Some(reach)) => {
+            let mut outline = Outline::default();
+            lines.iter().for_each(|line| reach.around_line(line, &mut outline));
+            shown(outline.filled())
+        }
+        _ => Out::Null,
+    }),
+    rows("geo_polygon_buffer", |a| match (polygons(a[0]), Reach::of(a, 1)) {
+        (Some(polygons), Some(reach)) => shown(reach.grown(polygons)),
+        _ => Out::Null,
+    }),
+    rows("geo_polygon_simplify", |a| simplify(polygons(a[0]), a.get(1))),
+    rows("geo_simplify_polygons_array", |a| simplify(every(a[0], polygons), a.get(1))),
+    rows("geo_polygon_to_s2cells", |a| {
+        let Some((polygons, level)) = grown(a).zip(s2_level(a)) else { return Out::Null };
+        s2_cells(level, &Region { chains: &rings(&polygons), polygons: &polygons })
+    }),
+    rows("geo_line_to_s2cells", |a| {
+        let Some((lines, level)) = lines(a[0]).zip(s2_level(a)) else { return Out::Null };
+        match a.get(2).map_or(Some(0.0), |radius| radius.real()) {
+            Some(0.0) => s2_cells(level, &Region { chains: &lines, polygons: &[] }),
+            Some(_) => {
+                let mut outline = Outline::default();
+                let Some(reach) = Reach::of(&a[..3], 2) else { return Out::Null };
+                lines.iter().for_each(|line| reach.around_line(line, &mut outline));
+                let Some(polygons) = outline.filled() else { return Out::Refused(TOO_WIDE) };
+                s2_cells(level, &Region { chains: &rings(&polygons), polygons: &polygons })
+            }
+            None => Out::Null,
+        }
+    }),
+    rows("geo_polygon_to_h3cells", |a| {
+        let resolution = a.get(1).map_or(Some(6), |level| level.long()).and_then(resolution);
+        let Some((polygons, resolution)) = grown(a).zip(resolution) else { return Out::Null };
+        let mut tiler = TilerBuilder::new(resolution).containment_mode(ContainmentMode::ContainsCentroid).build();
+        let ring = |ring: &Vec<Vector>| ring.iter().map(|corner| corner.degrees()).collect::<geo::LineString<f64>>();
+        let plane = polygons.iter().map(|polygon| geo::Polygon::new(ring(&polygon.rings[0]), polygon.rings[1..].iter().map(ring).collect()));
+        if tiler.add_batch(plane).is_err() || tiler.coverage_size_hint() > 64 * MOST_H3_CELLS {
+            return Out::Null;
+        }
+        let cells: Vec<Value> = tiler.into_coverage().take(MOST_H3_CELLS + 1).map(|cell| cell.to_string().into()).collect();
+        if cells.len() > MOST_H3_CELLS { Out::Null } else { document(Value::Array(cells)) }
+    }),
+];
+
+fn shown(polygons: Option<Vec<Polygon>>) -> Out {
+    polygons.map_or(Out::Refused(TOO_WIDE), |polygons| show_polygons(&polygons))
+}
+
+/// A distance around a shape, and how far from it the answer may be; both as angles.
+struct Reach {
+    radius: f64,
+    tolerance: f64,
+}
+
+/// The outline of what is near a shape, as S2 walks it, and the areas between it and the shape.
+#[derive(Default)]
+struct Outline {
+    paths: Vec<Vec<Vector>>,
+    areas: Vec<Polygon>,
+}
+
+impl Reach {
+    /// Radius and tolerance in metres, at `at` and behind it.
+    fn of(a: &[Cell], at: usize) -> Option<Reach> {
+        const FINEST: f64 = 1e-6;
+        let radius = a[at].real().filter(|radius| *radius > 0.0 && *radius < PI / 2.0 * EARTH_RADIUS)?;
+        let tolerance = a.get(at + 1).map_or(Some(DEFAULT_TOLERANCE), |cell| cell.real()).filter(|tolerance| *tolerance >= FINEST * radius)?;
+        Some(Reach { radius: radius / EARTH_RADIUS, tolerance: tolerance.min(radius * 0.999) / EARTH_RADIUS })
+    }
+
+    /// How far two points of a circle of this radius may be apart, seen from its center, so that the edge between them
+    /// stays within the tolerance.
+    fn step(&self, radius: f64) -> f64 {
+        (2.0 * ((radius - self.tolerance).tan() / radius.tan()).acos()).min(TAU / 3.0)
+    }
+
+    fn offset(&self, from: Vector, direction: Vector) -> Vector {
+        from.along(direction, self.radius)
+    }
+
+    fn circle(&self, center: Vector) -> Vec<Vector> {
+        let steps = (TAU / self.step(self.radius)).ceil();
+        let start = center.any_normal();
+        let side = center.cross(start).unit();
+        let mut ring: Vec<Vector> = (0..steps as usize).map(|step| self.offset(center, start.along(side, TAU * step as f64 / steps))).collect();
+        ring.push(ring[0]);
+        ring
+    }
+
+    /// Counterclockwise around a corner from one direction until before another.
+    fn arc(&self, corner: Vector, start: Vector, end: Vector) -> Vec<Vector> {
+        let side = corner.cross(start).unit();
+        let span = start.angle(end);
+        let step = self.step(self.radius);
+        (0..).map(|n| n as f64 * step).take_while(|angle| *angle == 0.0 || *angle < span).map(|angle| self.offset(corner, start.along(side, angle))).collect()
+    }
+
+    /// What an edge adds on its right: beside a long one the equidistant line is no great circle.
+    fn side(&self, from: Vector, to: Vector, outline: &mut Outline) {
+        let normal = right(from, to);
+        let span = from.angle(to);
+        let step = self.step(PI / 2.0 - self.radius);
+        let along = from.cross(normal).unit().times(-1.0);
+        let mut path: Vec<Vector> =
+            (0..).map(|n| n as f64 * step).take_while(|angle| *angle == 0.0 || *angle < span).map(|angle| self.offset(from.along(along, angle), normal)).collect();
+        let last = self.offset(to, normal);
+        let area = [from].into_iter().chain(path.iter().copied()).chain([last, to, from]).collect();
+        outline.areas.push(Polygon { rings: vec![area] });
+        outline.path().append(&mut path);
+    }
+
+    /// What a corner adds between two directions.
+    fn corner(&self, corner: Vector, start: Vector, end: Vector, outline: &mut Outline) {
+        let mut path = self.arc(corner, start, end);
+        let last = self.offset(corner, end);
+        if path.len() > 1 || !path[0].is_at(last) {
+            let area = [corner].into_iter().chain(path.iter().copied()).chain([last, corner]).collect();
+            outline.areas.push(Polygon { rings: vec![area] });
+        }
+        outline.path().append(&mut path);
+    }
+
+    /// What the corner `b` between two edges adds on the right.
+    fn turn(&self, [a, b, c]: [Vector; 3], outline: &mut Outline) {
+        if a.normal(b).dot(c) >= 0.0 {
+            self.corner(b, right(a, b), right(b, c), outline);
+        } else {
+            outline.path().extend([self.offset(b, right(a, b)), b]);
+        }
+    }
+
+    fn around_ring(&self, ring: &[Vector], outline: &mut Outline) {
+        let corners = &ring[..ring.len() - 1];
+        let corner = |at: usize| corners[at % corners.len()];
+        outline.paths.push(Vec::new());
+        for at in 0..corners.len() {
+            self.side(corner(at), corner(at + 1), outline);
+            self.turn([corner(at), corner(at + 1), corner(at + 2)], outline);
+        }
+    }
+
+    fn around_line(&self, line: &[Vector], outline: &mut Outline) {
+        let mut line = line.to_vec();
+        line.dedup();
+        outline.paths.push(Vec::new());
+        for back in [false, true] {
+            let (start, second) = (line[0], line[1]);
+            if !back {
+                self.corner(start, right(start, second).times(-1.0), right(start, second), outline);
+            }
+            for edge in line.windows(3) {
+                self.side(edge[0], edge[1], outline);
+                self.turn([edge[0], edge[1], edge[2]], outline);
+            }
+            let (before, end) = (line[line.len() - 2], line[line.len() - 1]);
+            self.side(before, end, outline);
+            if !back {
+                self.corner(end, right(before, end), right(before, end).times(-1.0), outline);
+            }
+            line.reverse();
+        }
+    }
+
+    fn grown(&self, polygons: Vec<Polygon>) -> Option<Vec<Polygon>> {
+        let polygons = united(polygons)?;
+        let mut outline = Outline::default();
+        polygons.iter().flat_map(|polygon| &polygon.rings).for_each(|ring| self.around_ring(ring, &mut outline));
+        outline.areas.extend(polygons);
+        outline.filled()
+    }
+}
+
+impl Outline {
+    fn path(&mut self) -> &mut Vec<Vector> {
+        if self.paths.is_empty() {
+            self.paths.push(Vec::new());
+        }
+        let last = self.paths.len() - 1;
+        &mut self.paths[last]
+    }
+
+    /// The areas united, their rings beginning where the walk began.
+    fn filled(mut self) -> Option<Vec<Polygon>> {
+        for path in &mut self.paths {
+            path.push(path[0]);
+        }
+        reordered(united(self.areas)?, &self.paths)
+    }
+}
+
+/// The direction to the right of an edge.
+fn right(from: Vector, to: Vector) -> Vector {
+    to.normal(from).unit()
+}
+
+/// The polygons of the first argument, united, with the radius of the third around them.
+fn grown(a: &[Cell]) -> Option<Vec<Polygon>> {
+    let polygons = polygons(a[0])?;
+    match a.get(2).map_or(Some(0.0), |radius| radius.real())? {
+        0.0 => united(polygons),
+        _ => Reach::of(&a[..3], 2)?.grown(polygons),
+    }
+}
+
+fn simplify(polygons: Option<Vec<Polygon>>, tolerance: Option<&Cell>) -> Out {
+    const MOST: f64 = 7_800_000.0;
+    let tolerance = tolerance.map_or(Some(DEFAULT_TOLERANCE), |cell| cell.real()).filter(|metres| (0.0..=MOST).contains(metres));
+    let Some((polygons, tolerance)) = polygons.zip(tolerance) else { return Out::Null };
+    let fewer: Vec<Polygon> = polygons
+        .into_iter()
+        .filter_map(|polygon| {
+            let mut rings = polygon.rings.iter().map(|ring| simple_ring(ring, tolerance / EARTH_RADIUS));
+            let outer = rings.next()??;
+            Some(Polygon { rings: std::iter::once(outer).chain(rings.flatten()).collect() })
+        })
+        .collect();
+    if fewer.is_empty() { Out::Null } else { shown(united(fewer)) }
+}
+
+/// A ring as two lines between its first corner and the one farthest from it; `None` when no area is left.
+fn simple_ring(ring: &[Vector], tolerance: f64) -> Option<Vec<Vector>> {
+    let far = (1..ring.len() - 1).max_by(|a, b| ring[0].angle(ring[*a]).total_cmp(&ring[0].angle(ring[*b])))?;
+    let mut simple = simplified(&ring[..=far], tolerance);
+    simple.pop();
+    simple.extend(simplified(&ring[far..], tolerance));
+    (simple.len() > 3).then_some(simple)
+}
+
+fn s2_level(a: &[Cell]) -> Option<u64> {
+    a.get(1).map_or(Some(11), |level| level.long()).and_then(|level| u64::try_from(level).ok()).filter(|level| *level <= 30)
+}
+
+/// What cells are to cover: chains of edges, and what is inside the polygons.
+struct Region<'a> {
+    chains: &'a [Vec<Vector>],
+    polygons: &'a [Polygon],
+}
+
+fn s2_cells(level: u64, region: &Region) -> Out {
+    let mut cells = Vec::new();
+    let fits = (0..6).all(|face| region.cover(CellID::from_face(face), level, &mut cells));
+    if fits { document(Value::Array(cells.into_iter().map(|cell| cell.to_token().into()).collect())) } else { Out::Null }
+}
+
+impl Region<'_> {
+    /// The cells of a level, within `cell`, that meet the region, in order; false when they are too many.
+    fn cover(&self, cell: CellID, level: u64, cells: &mut Vec<CellID>) -> bool {
+        let square = s2::cell::Cell::from(cell);
+        let corners: Vec<Vector> = (0..5).map(|at| Vector::from_s2(square.vertex(at % 4))).collect();
+        let center = Vector::from_s2(s2::point::Point::from(cell));
+        let border = crosses(self.chains, std::slice::from_ref(&corners));
+        let holds = || self.chains.iter().flatten().any(|corner| square.contains_point(&corner.to_s2()));
+        let inside = || self.polygons.iter().any(|polygon| polygon.contains(center));
+        // The corners of a face are too far apart to tell.
+        if cell.level() > 0 && !border && !holds() && !inside() {
+            return true;
+        }
+        if cell.level() == level {
+            cells.push(cell);
+            return cells.len() <= MOST_S2_CELLS;
+        }
+        cell.children().into_iter().all(|child| self.cover(child, level, cells))
+    }
+}

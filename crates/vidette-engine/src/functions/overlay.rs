@@ -1,0 +1,419 @@
+//! Unions and intersections of shapes on the sphere. Kusto docs: `geo-union-polygons-array-function`,
+//! `geo-union-lines-array-function`, `geo-intersection-2polygons-function`, `geo-intersection-2lines-function`,
+//! `geo-intersection-line-with-polygon-function`.
+//!
+//! A gnomonic chart turns great circles into straight lines, so that the plane's algorithms (`geo`, `i_overlay`) are
+//! exact; what comes back is put on the corners and crossings it came from. Loops begin where S2 has them begin: after
+//! the piece of the last of the edges given.
+
+use super::geospatial::{Polygon, Vector, document, lines, nearest, pair, polygons};
+use super::{ScalarFunction, rows};
+use crate::cells::{Cell, Out};
+use crate::json;
+use geo::{BooleanOps, Coord, LineString, MultiLineString, MultiPolygon};
+use s2::cellid::CellID;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub(super) const TOO_WIDE: &str = "shapes that together reach beyond a hemisphere are not combined";
+/// How far a point may be from what it came from, in parts of the chart's extent: the plane's grid is finer.
+const GRID: f64 = 4e-9;
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    rows("geo_union_polygons_array", |a| match every(a[0], polygons) {
+        Some(all) => united(all).map_or(Out::Refused(TOO_WIDE), |polygons| show(&polygons, &[], &[])),
+        None => Out::Null,
+    }),
+    rows("geo_intersection_2polygons", |a| match (polygons(a[0]), polygons(a[1])) {
+        (Some(first), Some(second)) => match (united(first), united(second)) {
+            (Some(first), Some(second)) => meet(&first, &second),
+            _ => Out::Refused(TOO_WIDE),
+        },
+        _ => Out::Null,
+    }),
+    rows("geo_union_lines_array", |a| match every(a[0], lines) {
+        Some(lines) => show(&[], &joined(&lines), &[]),
+        None => Out::Null,
+    }),
+    rows("geo_intersection_2lines", |a| match (lines(a[0]), lines(a[1])) {
+        (Some(first), Some(second)) => crossings(&first, &second),
+        _ => Out::Null,
+    }),
+    rows("geo_intersection_line_with_polygon", |a| match (lines(a[0]), polygons(a[1])) {
+        (Some(lines), Some(polygons)) => match united(polygons) {
+            Some(polygons) => clipped(&lines, &polygons),
+            None => Out::Refused(TOO_WIDE),
+        },
+        _ => Out::Null,
+    }),
+];
+
+/// The shapes of an array, if each is one and there is one.
+pub(super) fn every<T>(cell: Cell, read: impl Fn(Cell) -> Option<Vec<T>>) -> Option<Vec<T>> {
+    let Value::Array(items) = json::parse(cell.json()?)? else { return None };
+    let all: Option<Vec<Vec<T>>> = items.iter().map(|item| read(Cell::Json(&json::write(item)))).collect();
+    all.map(|all| all.into_iter().flatten().collect::<Vec<T>>()).filter(|all| !all.is_empty())
+}
+
+/// A plane that touches the sphere amid the shapes.
+struct Chart {
+    axes: [Vector; 3],
+    tolerance: f64,
+}
+
+impl Chart {
+    /// `None` when the points do not fit on one.
+    fn over(points: impl Iterator<Item = Vector> + Clone) -> Option<Chart> {
+        const EDGE: f64 = 0.02;
+        let center = points.clone().fold(Vector::default(), Vector::plus).unit();
+        let east = center.any_normal();
+        let mut chart = Chart { axes: [east, center.cross(east), center], tolerance: 0.0 };
+        if points.clone().any(|point| point.dot(center) < EDGE) {
+            return None;
+        }
+        chart.tolerance = GRID * points.map(|point| chart.place(point)).fold(1e-9, |most: f64, at| most.max(at.x.abs()).max(at.y.abs()));
+        Some(chart)
+    }
+
+    fn place(&self, point: Vector) -> Coord<f64> {
+        let [x, y, z] = self.axes.map(|axis| point.dot(axis));
+        Coord { x: x / z, y: y / z }
+    }
+
+    fn point(&self, at: Coord<f64>) -> Vector {
+        let [east, north, center] = self.axes;
+        center.plus(east.times(at.x)).plus(north.times(at.y)).unit()
+    }
+
+    fn line(&self, points: &[Vector]) -> LineString<f64> {
+        points.iter().map(|point| self.place(*point)).collect()
+    }
+
+    fn plane(&self, polygons: &[Polygon]) -> MultiPolygon<f64> {
+        let ring = |ring: &Vec<Vector>| self.line(ring);
+        polygons.iter().map(|polygon| geo::Polygon::new(ring(&polygon.rings[0]), polygon.rings[1..].iter().map(ring).collect())).collect()
+    }
+}
+
+/// The edges that shapes were given with, in their order; found again by their corners.
+struct Origin<'c> {
+    chart: &'c Chart,
+    edges: Vec<[Vector; 2]>,
+    corners: HashMap<(i64, i64), Vec<usize>>,
+}
+
+impl<'c> Origin<'c> {
+    fn of<'v>(chart: &'c Chart, chains: impl Iterator<Item = &'v Vec<Vector>>) -> Origin<'c> {
+        let mut origin = Origin { chart, edges: Vec::new(), corners: HashMap::new() };
+        for edge in chains.flat_map(|chain| chain.windows(2)) {
+            for end in edge {
+                origin.corners.entry(origin.square(chart.place(*end))).or_default().push(origin.edges.len());
+            }
+            origin.edges.push([edge[0], edge[1]]);
+        }
+        origin
+    }
+
+    fn square(&self, at: Coord<f64>) -> (i64, i64) {
+        let side = 4.0 * self.chart.tolerance;
+        ((at.x / side).floor() as i64, (at.y / side).floor() as i64)
+    }
+
+    fn is_near(&self, at: Coord<f64>, point: Vector) -> bool {
+        let place = self.chart.place(point);
+        (at.x - place.x).hypot(at.y - place.y) <= self.chart.tolerance
+    }
+
+    /// The given corner at this place.
+    fn corner(&self, at: Coord<f64>) -> Option<(Vector, Vec<usize>)> {
+        let (x, y) = self.square(at);
+        let around = (x - 1..=x + 1).flat_map(|x| (y - 1..=y + 1).map(move |y| (x, y)));
+        let near = around.filter_map(|square| self.corners.get(&square)).flatten().copied();
+        let here: BTreeSet<usize> = near.filter(|edge| self.edges[*edge].iter().any(|end| self.is_near(at, *end))).collect();
+        let first = self.edges[*here.first()?];
+        let corner = if self.is_near(at, first[0]) { first[0] } else { first[1] };
+        Some((corner, here.into_iter().collect()))
+    }
+
+    /// The first of the given edges that a piece between two places lies on.
+    fn edge(&self, from: Coord<f64>, to: Coord<f64>, candidates: Option<&[usize]>) -> Option<usize> {
+        let on = |edge: usize| {
+            let [a, b] = self.edges[edge].map(|end| self.chart.place(end));
+            let (along, length) = ((b.x - a.x, b.y - a.y), (b.x - a.x).hypot(b.y - a.y));
+            [from, to].iter().all(|at| {
+                let off = ((at.x - a.x) * along.1 - (at.y - a.y) * along.0) / length;
+                let part = ((at.x - a.x) * along.0 + (at.y - a.y) * along.1) / length;
+                off.abs() <= 2.0 * self.chart.tolerance && (-2.0 * self.chart.tolerance..=length + 2.0 * self.chart.tolerance).contains(&part)
+            })
+        };
+        match candidates {
+            Some(some) => some.iter().copied().find(|edge| on(*edge)),
+            None => (0..self.edges.len()).find(|edge| on(*edge)),
+        }
+    }
+
+    /// The chain with the given corners on its straight pieces: the plane's algorithms leave them out.
+    fn with_corners(&self, chain: &LineString<f64>) -> LineString<f64> {
+        let mut places: Vec<Coord<f64>> = chain.0.first().copied().into_iter().collect();
+        for piece in chain.0.windows(2) {
+            let (mut at, end) = (piece[0], piece[1]);
+            let between = |at: Coord<f64>, place: Coord<f64>| {
+                let (along, length) = ((end.x - at.x, end.y - at.y), (end.x - at.x).hypot(end.y - at.y));
+                let off = ((place.x - at.x) * along.1 - (place.y - at.y) * along.0) / length;
+                let part = ((place.x - at.x) * along.0 + (place.y - at.y) * along.1) / length;
+                off.abs() <= self.chart.tolerance && part > 4.0 * self.chart.tolerance && part < length - 4.0 * self.chart.tolerance
+            };
+            while let Some((_, edges)) = self.corner(at) {
+                let ends = edges.iter().flat_map(|edge| self.edges[*edge]).map(|end| self.chart.place(end));
+                let Some(next) = ends.into_iter().find(|place| between(at, *place)) else { break };
+                places.push(next);
+                at = next;
+            }
+            places.push(end);
+        }
+        LineString::new(places)
+    }
+
+    /// A chain of the plane as what it came from: corners and crossings of edges, and the edge of each piece.
+    fn restore(&self, chain: &LineString<f64>) -> (Vec<Vector>, Vec<usize>) {
+        let chain = self.with_corners(chain);
+        let corners: Vec<_> = chain.0.iter().map(|at| self.corner(*at)).collect();
+        let edges: Vec<Option<usize>> = chain
+            .0
+            .windows(2)
+            .zip(corners.windows(2))
+            .map(|(ends, corners)| {
+                let known = corners.iter().flatten().map(|(_, edges)| &edges[..]).next();
+                self.edge(ends[0], ends[1], known).or_else(|| self.edge(ends[0], ends[1], None))
+            })
+            .collect();
+        let crossing = |at: usize| {
+            let last = edges.len() - 1;
+            let closed = chain.is_closed();
+            let (before, after) = (
+                if at > 0 {
+                    at - 1
+                } else if closed {
+                    last
+                } else {
+                    at
+                },
+                if at <= last {
+                    at
+                } else if closed {
+                    0
+                } else {
+                    last
+                },
+            );
+            let point = self.chart.point(chain.0[at]);
+            let [first, second] = [edges[before]?, edges[after]?].map(|edge| self.edges[edge][0].normal(self.edges[edge][1]).unit());
+            let across = first.cross(second).unit();
+            [across, across.times(-1.0)].into_iter().find(|across| self.is_near(chain.0[at], *across) && across.dot(point) > 0.0)
+        };
+        let point = |at: usize| corners[at].as_ref().map(|(corner, _)| *corner).or_else(|| crossing(at)).unwrap_or_else(|| self.chart.point(chain.0[at]));
+        let points = (0..chain.0.len()).map(point).collect();
+        (points, edges.into_iter().map(|edge| edge.unwrap_or(usize::MAX)).collect())
+    }
+
+    /// A ring in S2's order: its last edge is the last given one, and of its pieces in a row the last.
+    fn ring(&self, ring: &LineString<f64>) -> (usize, Vec<Vector>) {
+        let (mut points, mut edges) = self.restore(ring);
+        points.pop();
+        // S2 finds a loop from its first corner along the Hilbert curve.
+        let start = (0..points.len()).min_by_key(|at| CellID::from(points[*at].to_s2())).unwrap_or(0);
+        points.rotate_left(start);
+        edges.rotate_left(start);
+        let (mut last, mut gap) = (0, false);
+        for at in 1..edges.len() {
+            match edges[at].cmp(&edges[last]) {
+                std::cmp::Ordering::Less => gap = true,
+                std::cmp::Ordering::Equal if gap => {}
+                _ => (last, gap) = (at, false),
+            }
+        }
+        let first = (last + 1) % edges.len();
+        points.rotate_left(first);
+        edges.rotate_left(first);
+        points.push(points[0]);
+        (edges[0], points)
+    }
+
+    fn polygons(&self, plane: &MultiPolygon<f64>) -> Vec<Polygon> {
+        let mut all: Vec<(usize, Polygon)> = plane
+            .iter()
+            .filter(|polygon| polygon.exterior().0.len() > 3)
+            .map(|polygon| {
+                let (first, exterior) = self.ring(polygon.exterior());
+                let mut holes: Vec<_> = polygon.interiors().iter().map(|hole| self.ring(hole)).collect();
+                holes.sort_by_key(|(first, _)| *first);
+                (first, Polygon { rings: std::iter::once(exterior).chain(holes.into_iter().map(|(_, hole)| hole)).collect() })
+            })
+            .collect();
+        all.sort_by_key(|(first, _)| *first);
+        all.into_iter().map(|(_, polygon)| polygon).collect()
+    }
+}
+
+fn chains(polygons: &[Polygon]) -> impl Iterator<Item = &Vec<Vector>> + Clone {
+    polygons.iter().flat_map(|polygon| &polygon.rings)
+}
+
+/// What any of the polygons covers; `None` when they reach too far. Like S2 it unites the two simplest, again and again.
+pub(super) fn united(polygons: Vec<Polygon>) -> Option<Vec<Polygon>> {
+    let mut waiting: BTreeMap<(usize, usize), Vec<Polygon>> = BTreeMap::new();
+    let size = |polygons: &[Polygon]| chains(polygons).map(|ring| ring.len() - 1).sum::<usize>();
+    let mut given = 0..;
+    for polygon in polygons {
+        let one = vec![polygon];
+        waiting.insert((size(&one), given.next()?), one);
+    }
+    while waiting.len() > 1 {
+        let (first, second) = (waiting.pop_first()?.1, waiting.pop_first()?.1);
+        let chart = Chart::over(chains(&first).chain(chains(&second)).flatten().copied())?;
+        let origin = Origin::of(&chart, chains(&first).chain(chains(&second)));
+        let union = origin.polygons(&chart.plane(&first).union(&chart.plane(&second)));
+        waiting.insert((size(&union), given.next()?), union);
+    }
+    waiting.pop_first().map(|(_, union)| union)
+}
+
+/// The polygons with their rings in the order of the paths they were cut from.
+pub(super) fn reordered(polygons: Vec<Polygon>, paths: &[Vec<Vector>]) -> Option<Vec<Polygon>> {
+    let chart = Chart::over(chains(&polygons).chain(paths).flatten().copied())?;
+    Some(Origin::of(&chart, paths.iter()).polygons(&chart.plane(&polygons)))
+}
+
+/// What both cover: areas, the edges they share, the corners at which they only touch.
+fn meet(first: &[Polygon], second: &[Polygon]) -> Out {
+    let both = || chains(first).chain(chains(second));
+    let Some(chart) = Chart::over(both().flatten().copied()) else { return Out::Refused(TOO_WIDE) };
+    let areas = Origin::of(&chart, both()).polygons(&chart.plane(first).intersection(&chart.plane(second)));
+    let (shared, points) = contacts(chains(first), chains(second));
+    let covered: Vec<Vec<Vector>> = chains(&areas).cloned().collect();
+    let apart = |point: &Vector| !covered.iter().flatten().any(|corner| corner.is_at(*point));
+    let shared: Vec<Vec<Vector>> = shared.into_iter().filter(|edge| edge.iter().any(apart)).collect();
+    let points: Vec<Vector> = points.into_iter().filter(apart).filter(|point| !shared.iter().flatten().any(|end| end.is_at(*point))).collect();
+    show(&areas, &joined(&shared), &points)
+}
+
+/// Where the chains of two shapes run together, and the points at which they cross or touch.
+fn contacts<'v>(first: impl Iterator<Item = &'v Vec<Vector>>, second: impl Iterator<Item = &'v Vec<Vector>> + Clone) -> (Vec<Vec<Vector>>, Vec<Vector>) {
+    let (mut shared, mut points): (Vec<Vec<Vector>>, Vec<Vector>) = (Vec::new(), Vec::new());
+    for a in first.flat_map(|chain| chain.windows(2)) {
+        for b in second.clone().flat_map(|chain| chain.windows(2)) {
+            let on = |edge: &[Vector], point: &Vector| nearest(*point, edge[0], edge[1]).is_at(*point);
+            let mut common: Vec<Vector> = Vec::new();
+            for point in b.iter().filter(|point| on(a, point)).chain(a.iter().filter(|point| on(b, point))) {
+                if !common.iter().any(|known| known.is_at(*point)) {
+                    common.push(*point);
+                }
+            }
+            match common[..] {
+                [] => {}
+                [point] => points.push(point),
+                // In the direction of the first.
+                [from, to, ..] if a[0].dot(from) < a[0].dot(to) => shared.push(vec![to, from]),
+                [from, to, ..] => shared.push(vec![from, to]),
+            }
+        }
+    }
+    points.sort_by(|a, b| a.degrees().partial_cmp(&b.degrees()).unwrap_or(std::cmp::Ordering::Equal));
+    points.dedup_by(|a, b| a.is_at(*b));
+    (shared, points)
+}
+
+fn crossings(first: &[Vec<Vector>], second: &[Vec<Vector>]) -> Out {
+    let (shared, mut points) = contacts(first.iter(), second.iter());
+    for a in first.iter().flat_map(|line| line.windows(2)) {
+        for b in second.iter().flat_map(|line| line.windows(2)) {
+            let (normal, other) = (a[0].normal(a[1]), b[0].normal(b[1]));
+            let sides = [normal.dot(b[0]) * normal.dot(b[1]), other.dot(a[0]) * other.dot(a[1])];
+            let across = normal.unit().cross(other.unit()).unit();
+            let across = if across.dot(a[0].plus(a[1])) < 0.0 { across.times(-1.0) } else { across };
+            let touches = a.iter().chain(b).any(|end| end.is_at(across));
+            if sides[0] < 0.0 && sides[1] < 0.0 && a[0].plus(a[1]).dot(b[0].plus(b[1])) > 0.0 && !touches {
+                points.push(across);
+            }
+        }
+    }
+    points.retain(|point| !shared.iter().flatten().any(|end| end.is_at(*point)));
+    show(&[], &joined(&shared), &points)
+}
+
+fn clipped(lines: &[Vec<Vector>], polygons: &[Polygon]) -> Out {
+    let both = || lines.iter().chain(chains(polygons));
+    let Some(chart) = Chart::over(both().flatten().copied()) else { return Out::Refused(TOO_WIDE) };
+    let whole = MultiLineString::new(lines.iter().map(|line| chart.line(line)).collect());
+    let origin = Origin::of(&chart, both());
+    let mut inside: Vec<(usize, Vec<Vector>)> = Vec::new();
+    for piece in chart.plane(polygons).clip(&whole, false) {
+        let (mut points, edges) = origin.restore(&piece);
+        let first = edges.first().copied().unwrap_or(usize::MAX);
+        // In the direction of the line.
+        if let Some(edge) = origin.edges.get(first)
+            && edge[0].plus(edge[1].times(-1.0)).dot(points[0].plus(points[1].times(-1.0))) < 0.0
+        {
+            points.reverse();
+        }
+        inside.push((first, points));
+    }
+    inside.sort_by(|(a, first), (b, second)| {
+        let along = |edge: usize, point: Vector| origin.edges.get(edge).map_or(0.0, |ends| ends[0].angle(point));
+        a.cmp(b).then(along(*a, first[0]).total_cmp(&along(*b, second[0])))
+    });
+    let mut inside: Vec<Vec<Vector>> = inside.into_iter().map(|(_, points)| points).collect();
+    let (border, points) = contacts(lines.iter(), chains(polygons));
+    inside.extend(border);
+    let alone = |point: &Vector| !inside.iter().any(|line| line.windows(2).any(|edge| nearest(*point, edge[0], edge[1]).is_at(*point)));
+    let points: Vec<Vector> = points.into_iter().filter(alone).collect();
+    show(&[], &joined(&inside), &points)
+}
+
+/// Lines without what they repeat, joined where one ends and the next begins.
+fn joined(lines: &[Vec<Vector>]) -> Vec<Vec<Vector>> {
+    let mut corners: Vec<Vector> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut all: Vec<Vec<Vector>> = Vec::new();
+    let mut numbers: HashMap<[i64; 3], usize> = HashMap::new();
+    for edge in lines.iter().flat_map(|line| line.windows(2)) {
+        let [from, to] = [edge[0], edge[1]].map(|end| {
+            *numbers.entry(end.grid()).or_insert_with(|| {
+                corners.push(end);
+                corners.len() - 1
+            })
+        });
+        if from == to || !seen.insert((from.min(to), from.max(to))) {
+            continue;
+        }
+        let (from, to) = (corners[from], corners[to]);
+        if let Some(line) = all.iter_mut().rev().find(|line| line.last() == Some(&from)) {
+            line.push(to);
+        } else if let Some(line) = all.iter_mut().find(|line| line[0] == to) {
+            line.insert(0, from);
+        } else {
+            all.push(vec![from, to]);
+        }
+    }
+    all
+}
+
+/// One shape, or a collection of them; an empty one without any.
+fn show(polygons: &[Polygon], lines: &[Vec<Vector>], points: &[Vector]) -> Out {
+    let chain = |points: &Vec<Vector>| Value::Array(points.iter().map(|point| pair(point.degrees())).collect());
+    let mut shapes: Vec<Value> = Vec::new();
+    let mut add = |name: &str, mut parts: Vec<Value>| match parts.len() {
+        0 => {}
+        1 => shapes.push(json!({"type": name, "coordinates": parts.remove(0)})),
+        _ => shapes.push(json!({"type": format!("Multi{name}"), "coordinates": parts})),
+    };
+    add("Point", points.iter().map(|point| pair(point.degrees())).collect());
+    add("LineString", lines.iter().map(chain).collect());
+    add("Polygon", polygons.iter().map(|polygon| polygon.rings.iter().map(chain).collect()).collect());
+    if shapes.len() == 1 { document(shapes.remove(0)) } else { document(json!({"type": "GeometryCollection", "geometries": shapes})) }
+}
+
+/// A polygon or several.
+pub(super) fn show_polygons(polygons: &[Polygon]) -> Out {
+    if polygons.is_empty() { Out::Null } else { show(polygons, &[], &[]) }
+}

@@ -145,9 +145,8 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
             let value = arguments.remove(1);
             let key = arguments.remove(0);
             let ascending = aggregate.function == "arg_min";
-            let present = key.clone().is_not_null();
             // Rows without a key come last: they are chosen only when no row has one.
-            let order = vec![present.sort(false, false), key.sort(ascending, false)];
+            let order = vec![key.sort(ascending, false)];
             (stock::first_value(value, order), strings(ty))
         }
         "make_list" | "make_list_with_nulls" | "make_set" | "make_bag" => return collect(aggregate, arguments, filter, order),

@@ -22,6 +22,7 @@ mod functions;
 mod json;
 mod lower;
 mod operators;
+mod optimizer;
 mod passes;
 mod prune;
 mod result;

@@ -12,6 +12,7 @@ use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast};
 use datafusion::prelude::coalesce;
+use std::any::Any;
 use std::sync::Arc;
 use vidette_kql::time::UNIX_EPOCH_TICKS;
 use vidette_kql::{ScalarType, Value};
@@ -94,6 +95,14 @@ pub(crate) fn kusto_type(ty: &DataType) -> ScalarType {
 /// `to_ticks_…` by its name in plans.
 pub(crate) fn helper(name: &str) -> Option<ScalarUDF> {
     [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond].into_iter().map(ToTicks::new).find(|ticks| ticks.name == name).map(ScalarUDF::from)
+}
+
+/// The native column that an expression makes ticks of, in the same order.
+pub(crate) fn native_time(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::ScalarFunction(call) if (call.func.inner().as_ref() as &dyn Any).is::<ToTicks>() => call.args.first().cloned(),
+        _ => None,
+    }
 }
 
 /// A native timestamp as ticks. Its preimage lets a comparison with ticks prune row groups like one with the column itself.

@@ -97,7 +97,9 @@ impl Workspace {
         let mut config = SessionConfig::new().with_information_schema(false);
         // The optimizer may leave an expression nullable that the plan knows to be not null: no reason to refuse a query.
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
-        let state = SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(Planner));
+        config.options_mut().execution.parquet.pushdown_filters = true;
+        config.options_mut().execution.parquet.reorder_filters = true;
+        let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(crate::optimizer::rules()).with_query_planner(Arc::new(Planner));
         let state = match runtime.build_arc() {
             Ok(runtime) => state.with_runtime_env(runtime),
             Err(_) => state,

@@ -5,7 +5,7 @@ mod evtx;
 mod json;
 mod parquet;
 
-pub use parquet::row_group_times;
+pub use parquet::Footer;
 
 use crate::error::Problem;
 use crate::event::Event;

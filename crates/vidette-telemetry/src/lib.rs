@@ -24,7 +24,7 @@ mod spill;
 
 pub use error::{Error, Problem};
 pub use event::Event;
-pub use formats::{recognize, row_group_times};
+pub use formats::{Footer, recognize};
 pub use harvest::{Harvest, MEMORY_BUDGET_BYTES, Progress, harvest};
 pub use normalize::SIGNALS;
 pub use spill::Spill;

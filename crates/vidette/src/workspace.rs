@@ -1,7 +1,9 @@
 //! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
 
 use crate::commands::Failure;
+use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use vidette_kql::ScalarType;
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Harvest, MEMORY_BUDGET_BYTES, Problem, harvest, row_group_times};
+use vidette_telemetry::{Footer, Harvest, MEMORY_BUDGET_BYTES, Problem, harvest};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -171,7 +173,7 @@ pub async fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
 }
 
 /// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables with their files.
-async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>) -> Vec<(String, Vec<PathBuf>)> {
+async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>) -> Vec<(String, Vec<Option<Footer>>)> {
     let mut by_table: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in std::mem::take(&mut harvest.parquet) {
         match parquet_table(workspace, &path).await {
@@ -181,11 +183,11 @@ async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut
     }
     let mut names = Vec::with_capacity(by_table.len());
     for (name, paths) in by_table {
-        let locations: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-        match workspace.session().read_parquet(locations, ParquetReadOptions::default().file_extension("")).await {
-            Ok(frame) => {
-                parts.entry(name.clone()).or_default().push(frame.into_view());
-                names.push((name, paths));
+        let footers: Vec<Option<Footer>> = paths.iter().map(|path| Footer::read(path)).collect();
+        match parquet_view(workspace, &paths, &footers).await {
+            Ok(view) => {
+                parts.entry(name.clone()).or_default().push(view);
+                names.push((name, footers));
             }
             Err(error) => harvest.problems.push(Problem::file(&paths[0], error.to_string())),
         }
@@ -193,14 +195,25 @@ async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut
     names
 }
 
+/// The files as one table. A column without nulls is known to have none: what asks for its nulls is left out of plans.
+async fn parquet_view(workspace: &Workspace, paths: &[PathBuf], footers: &[Option<Footer>]) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let locations: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let options = || ParquetReadOptions::default().file_extension("");
+    let schema = workspace.session().read_parquet(locations.clone(), options()).await?.schema().as_arrow().clone();
+    let complete = |name: &str| footers.iter().all(|footer| footer.as_ref().is_some_and(|footer| footer.is_complete(name)));
+    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(field.is_nullable() && !complete(field.name()))).collect();
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+    Ok(workspace.session().read_parquet(locations, options().schema(&schema)).await?.into_view())
+}
+
 /// A row group that spans more says too little of its times: ten years, in ticks.
 const LONGEST_ROW_GROUP: i64 = 3650 * 864_000_000_000;
 
 /// Tells the harvest at which times a directly read table has rows: they decide `now()` and the windows of a hunt. The
 /// statistics of the files tell it, else the rows.
-async fn cover(workspace: &Workspace, harvest: &mut Harvest, table: &str, files: &[PathBuf]) {
+async fn cover(workspace: &Workspace, harvest: &mut Harvest, table: &str, files: &[Option<Footer>]) {
     for time in ["Timestamp", "TimeGenerated"] {
-        let times: Option<Vec<_>> = files.iter().map(|file| row_group_times(file, time)).collect();
+        let times: Option<Vec<_>> = files.iter().map(|footer| footer.as_ref()?.row_group_times(time)).collect();
         if let Some(times) = times.filter(|times| times.iter().flatten().all(|(first, last)| last - first < LONGEST_ROW_GROUP)) {
             times.into_iter().flatten().for_each(|(first, last)| harvest.cover_between(first, last));
             return;

@@ -1,9 +1,11 @@
 //! Conversion functions. Kusto docs: `scalar-functions`, "Conversion functions".
 
-use super::{ScalarFunction, rows, stock};
+use super::{ScalarFunction, rows, stock, udf};
+use crate::arrow_types::arrow_type;
 use crate::cells::{Cell, Out};
 use crate::decimal;
 use crate::json;
+use datafusion::logical_expr::{Expr, cast};
 use serde_json::Value;
 use vidette_kql::ScalarType;
 use vidette_kql::literals::{format_real, guid, long, write_json_string};
@@ -31,8 +33,10 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         }
     }),
     rows("toint", |a| Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok()))),
-    rows("tolong", |a| Out::from(to_long(a[0]))),
-    rows("toreal", |a| Out::from(to_real(a[0]))),
+    stock("tolong", |types, a| widened(types, a, ScalarType::Long, "long_of")),
+    stock("toreal", |types, a| widened(types, a, ScalarType::Real, "real_of")),
+    rows("long_of", |a| Out::from(to_long(a[0]))),
+    rows("real_of", |a| Out::from(to_real(a[0]))),
     rows("todecimal", |a| {
         let value = match a[0] {
             Cell::Null => None,
@@ -97,6 +101,15 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("tohex_int", |a| hex(a, |n| u64::from(n as u32))),
     rows("tohex_long", |a| hex(a, |n| n as u64)),
 ];
+
+/// Numbers widen by a plain cast, which comparisons see through; all else by the kernel.
+fn widened(types: &[ScalarType], mut arguments: Vec<Expr>, ty: ScalarType, kernel: &'static str) -> Expr {
+    match types[0] {
+        from if from == ty => arguments.remove(0),
+        ScalarType::Int | ScalarType::Long => cast(arguments.remove(0), arrow_type(ty)),
+        _ => udf::call(kernel, types, ty, arguments),
+    }
+}
 
 /// The document with the properties of every bag in the order of their names.
 fn sorted(value: Value) -> Value {

@@ -4,10 +4,13 @@
 //! Functions of several results give them as one array; `vidette_kql` reads its elements as columns.
 
 use super::conversion::to_json;
-use super::{ScalarFunction, rows};
+use super::{ScalarFunction, rows, stock, udf};
 use crate::cells::{Cell, Out};
 use crate::json::{self, from_f64};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
 use serde_json::{Value, json};
+use vidette_kql::ScalarType;
 use vidette_kql::time::{format_datetime, format_timespan};
 
 /// A function of each number of one series.
@@ -91,11 +94,16 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             "stdev": from_f64(s.variance.sqrt()), "variance": from_f64(s.variance), "sum": from_f64(s.sum), "len": s.count,
         }))
     }),
-    rows("axis_number", |a| match a[0] {
-        Cell::Real(n) => Out::Real(n),
-        other => Out::from(other.long()),
+    // Times are numbers of ticks.
+    stock("axis_number", |_, mut a| a.remove(0)),
+    stock("series_bin", |types, a| match (&a[1], &a[2]) {
+        // Below `from` there are no rows: truncation is floor.
+        (Expr::Literal(ScalarValue::Int64(Some(_)), _), Expr::Literal(ScalarValue::Int64(Some(1..)), _)) if types[0] == ScalarType::Long => {
+            (a[0].clone() - a[1].clone()) / a[2].clone()
+        }
+        _ => udf::call("series_bin_of", types, ScalarType::Long, a),
     }),
-    rows("series_bin", |a| Out::from(Axis::new(a[1], Cell::Null, a[2]).and_then(|axis| axis.bin(a[0])))),
+    rows("series_bin_of", |a| Out::from(Axis::new(a[1], Cell::Null, a[2]).and_then(|axis| axis.bin(a[0])))),
     rows("series_values", |a| {
         let Some((_, points, first, count)) = series_points(a) else { return Out::Null };
         let (index, default) = (a[5].long().unwrap_or(1), a[6].json().and_then(json::parse).unwrap_or(Value::Null));

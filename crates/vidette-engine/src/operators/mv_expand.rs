@@ -56,8 +56,8 @@ fn conversion(ty: ScalarType) -> &'static str {
     match ty {
         ScalarType::Bool => "tobool",
         ScalarType::Int => "toint",
-        ScalarType::Long => "tolong",
-        ScalarType::Real => "toreal",
+        ScalarType::Long => "long_of",
+        ScalarType::Real => "real_of",
         ScalarType::Decimal => "todecimal",
         ScalarType::DateTime => "todatetime",
         ScalarType::TimeSpan => "totimespan",

@@ -99,10 +99,10 @@ impl Lowering<'_> {
         let plan = plan.project(vec![crate::operators::mv_expand::elements(list, false, None).alias(raw.clone())])?;
         let plan = plan.unnest_column(DfColumn::new_unqualified(raw.clone()))?;
         let convert = match column.ty {
-            ScalarType::Real => "toreal",
+            ScalarType::Real => "real_of",
             ScalarType::DateTime => "todatetime",
             ScalarType::TimeSpan => "totimespan",
-            _ => "tolong",
+            _ => "long_of",
         };
         let value = udf::call(convert, &[ScalarType::Dynamic], column.ty, vec![named(raw)]);
         // An array without elements leaves one null row behind.

@@ -8,33 +8,52 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use std::fs::File;
 use std::path::Path;
 
-/// The first and last time of each row group by the statistics of a column, in ticks. `None` when the file, the column or the
-/// statistics of a row group are absent, or the column is no timestamp.
-pub fn row_group_times(path: &Path, column: &str) -> Option<Vec<(i64, i64)>> {
-    let metadata = ArrowReaderMetadata::load(&File::open(path).ok()?, Default::default()).ok()?;
-    let DataType::Timestamp(unit, _) = metadata.schema().field_with_name(column).ok()?.data_type() else { return None };
-    let converter = StatisticsConverter::try_new(column, metadata.schema(), metadata.parquet_schema()).ok()?;
-    let groups = metadata.metadata().row_groups();
-    let whole = |values: ArrayRef| arrow::compute::cast(&values, &DataType::Int64).ok();
-    let (least, most) = (whole(converter.row_group_mins(groups).ok()?)?, whole(converter.row_group_maxes(groups).ok()?)?);
-    let ticks = |values: &ArrayRef, at: usize| {
-        let value = values.as_primitive::<Int64Type>();
-        let ticks = match unit {
-            TimeUnit::Second => value.value(at).checked_mul(10_000_000)?,
-            TimeUnit::Millisecond => value.value(at).checked_mul(10_000)?,
-            TimeUnit::Microsecond => value.value(at).checked_mul(10)?,
-            TimeUnit::Nanosecond => value.value(at) / 100,
-        };
-        (!value.is_null(at)).then(|| ticks.checked_add(UNIX_EPOCH_TICKS))?
-    };
-    let mut times = Vec::with_capacity(groups.len());
-    for (at, group) in groups.iter().enumerate() {
-        match (ticks(&least, at), ticks(&most, at)) {
-            (Some(first), Some(last)) => times.push((first, last)),
-            // Only null times: no row that a query of some time finds.
-            _ if group.num_rows() == 0 || converter.row_group_null_counts([group]).ok()?.value(0) == group.num_rows() as u64 => {}
-            _ => return None,
-        }
+/// What the footer of a file says of its rows.
+pub struct Footer {
+    metadata: ArrowReaderMetadata,
+}
+
+impl Footer {
+    /// `None` when the file has no footer that can be read.
+    pub fn read(path: &Path) -> Option<Footer> {
+        Some(Footer { metadata: ArrowReaderMetadata::load(&File::open(path).ok()?, Default::default()).ok()? })
     }
-    Some(times)
+
+    /// Whether the statistics tell that the column, which the file must have, has no null.
+    pub fn is_complete(&self, column: &str) -> bool {
+        let (schema, groups) = (self.metadata.schema(), self.metadata.metadata().row_groups());
+        let nulls = StatisticsConverter::try_new(column, schema, self.metadata.parquet_schema()).and_then(|converter| converter.row_group_null_counts(groups));
+        schema.field_with_name(column).is_ok() && nulls.is_ok_and(|nulls| nulls.iter().all(|nulls| nulls == Some(0)))
+    }
+
+    /// The first and last time of each row group by the statistics of a column, in ticks. `None` when the column or the
+    /// statistics of a row group are absent, or the column is no timestamp.
+    pub fn row_group_times(&self, column: &str) -> Option<Vec<(i64, i64)>> {
+        let metadata = &self.metadata;
+        let DataType::Timestamp(unit, _) = metadata.schema().field_with_name(column).ok()?.data_type() else { return None };
+        let converter = StatisticsConverter::try_new(column, metadata.schema(), metadata.parquet_schema()).ok()?;
+        let groups = metadata.metadata().row_groups();
+        let whole = |values: ArrayRef| arrow::compute::cast(&values, &DataType::Int64).ok();
+        let (least, most) = (whole(converter.row_group_mins(groups).ok()?)?, whole(converter.row_group_maxes(groups).ok()?)?);
+        let ticks = |values: &ArrayRef, at: usize| {
+            let value = values.as_primitive::<Int64Type>();
+            let ticks = match unit {
+                TimeUnit::Second => value.value(at).checked_mul(10_000_000)?,
+                TimeUnit::Millisecond => value.value(at).checked_mul(10_000)?,
+                TimeUnit::Microsecond => value.value(at).checked_mul(10)?,
+                TimeUnit::Nanosecond => value.value(at) / 100,
+            };
+            (!value.is_null(at)).then(|| ticks.checked_add(UNIX_EPOCH_TICKS))?
+        };
+        let mut times = Vec::with_capacity(groups.len());
+        for (at, group) in groups.iter().enumerate() {
+            match (ticks(&least, at), ticks(&most, at)) {
+                (Some(first), Some(last)) => times.push((first, last)),
+                // Only null times: no row that a query of some time finds.
+                _ if group.num_rows() == 0 || converter.row_group_null_counts([group]).ok()?.value(0) == group.num_rows() as u64 => {}
+                _ => return None,
+            }
+        }
+        Some(times)
+    }
 }

@@ -255,6 +255,28 @@ async fn top_is_sort_and_take() {
     }
 }
 
+/// A needle that is the same for all rows is searched for in all texts at once, one of a column in each text.
+#[tokio::test]
+async fn a_search_over_a_batch_is_one_per_text() {
+    const OPERATORS: &[&str] = &["has", "has_cs", "hasprefix", "hassuffix_cs", "contains", "contains_cs", "startswith", "endswith_cs", "=~", "!has"];
+    const PARTS: &[&str] = &["ab", "a", "B", "-", ".", "x-a", "aB", "7", " ", "k", "\u{212a}", "ß"];
+    let mut rng = Rng::with_seed(11);
+    for round in 0..rounds(40) {
+        // Every other batch is ASCII.
+        let parts = if round % 2 == 0 { &PARTS[..10] } else { PARTS };
+        let word = |rng: &mut Rng, most: usize| (0..rng.usize(0..=most)).map(|_| *rng.choice(parts).unwrap_or(&"")).collect::<String>();
+        let rows: Vec<String> = (0..40).map(|_| format!("\"{}\"", word(&mut rng, 6))).collect();
+        let (needle, other) = (word(&mut rng, 3), word(&mut rng, 2));
+        let table = format!("datatable(s: string) [{}] | extend needle = '{needle}'", rows.join(", "));
+        for operator in OPERATORS {
+            let differ = format!("{table} | where (s {operator} '{needle}') != (s {operator} substring(strcat(needle, s), 0, {}))", needle.chars().count());
+            assert!(answer(&differ).await.is_empty(), "{differ}");
+        }
+        let differ = format!("{table} | where (s has_any ('{needle}', '{other}')) != (s has '{needle}' or s has '{other}')");
+        assert!(answer(&differ).await.is_empty(), "{differ}");
+    }
+}
+
 #[tokio::test]
 async fn a_join_has_the_products_of_its_keys() {
     let mut rng = Rng::with_seed(13);

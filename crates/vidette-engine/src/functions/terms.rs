@@ -7,7 +7,8 @@ use super::udf::Argument;
 use super::{ScalarFunction, batch, stock};
 use crate::json;
 use aho_corasick::{AhoCorasick, MatchKind};
-use arrow::array::{ArrayRef, BooleanBuilder};
+use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, BooleanBuilder, StringViewArray};
+use arrow::buffer::BooleanBuffer;
 use datafusion::common::Result;
 use datafusion::logical_expr::not;
 use std::cell::RefCell;
@@ -103,6 +104,19 @@ impl Folded {
 
 fn one_needle(arguments: &[Argument], rows: usize, kind: Kind, case_sensitive: bool) -> Result<ArrayRef> {
     let (haystack, needle) = (&arguments[0], &arguments[1]);
+    if let (Some(texts), true) = (haystack.texts(), needle.constant) {
+        let needle = Needle::new(needle.cell(0).text(), case_sensitive);
+        let within = matches!(kind, Kind::Substring | Kind::Term | Kind::TermPrefix | Kind::TermSuffix) && !needle.text.is_empty();
+        if let Some(found) = within.then(|| joined(texts, case_sensitive, |joined| joined.rows_with_needle(&needle, kind))).flatten() {
+            return Ok(Arc::new(BooleanArray::new(found, None)));
+        }
+        let mut folded = Folded { buffer: String::new() };
+        let holds = |text: &str| match needle.matches_ascii(text, kind, case_sensitive) {
+            Some(matches) => matches,
+            None => needle.matches(folded.fold(text, case_sensitive), kind),
+        };
+        return Ok(Arc::new(BooleanArray::from_iter(texts.iter().map(Option::unwrap_or_default).map(holds).map(Some))));
+    }
     let mut found = BooleanBuilder::with_capacity(rows);
     let mut folded = Folded { buffer: String::new() };
     let mut compiled: Option<(String, Needle)> = None;
@@ -118,6 +132,79 @@ fn one_needle(arguments: &[Argument], rows: usize, kind: Kind, case_sensitive: b
     Ok(Arc::new(found.finish()))
 }
 
+/// The texts of a batch one after the other, a zero byte after each, so that one search serves them all.
+#[derive(Default)]
+struct Joined {
+    bytes: Vec<u8>,
+    /// Where each text begins; and where the next one would.
+    starts: Vec<usize>,
+}
+
+thread_local! {
+    static JOINED: RefCell<Joined> = RefCell::default();
+}
+
+/// Runs a search over the texts, in lower case unless `case_sensitive`. `None` when one is not ASCII: folding might then
+/// change where terms are.
+fn joined(texts: &StringViewArray, case_sensitive: bool, search: impl FnOnce(&Joined) -> Option<BooleanBuffer>) -> Option<BooleanBuffer> {
+    JOINED.with_borrow_mut(|joined| {
+        joined.bytes.clear();
+        joined.starts.clear();
+        for text in texts.iter() {
+            joined.starts.push(joined.bytes.len());
+            joined.bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+            joined.bytes.push(0);
+        }
+        joined.starts.push(joined.bytes.len());
+        if !joined.bytes.is_ascii() {
+            return None;
+        }
+        if !case_sensitive {
+            joined.bytes.make_ascii_lowercase();
+        }
+        search(joined)
+    })
+}
+
+impl Joined {
+    /// The rows in which `holds` says of a place that `next` finds, in its text, that it counts.
+    fn rows_with(&self, next: impl Fn(&[u8], usize) -> Option<usize>, holds: impl Fn(&str, usize) -> bool) -> Option<BooleanBuffer> {
+        let bytes = std::str::from_utf8(&self.bytes).ok()?;
+        let rows = self.starts.len() - 1;
+        let mut found = BooleanBufferBuilder::new(rows);
+        found.append_n(rows, false);
+        let (mut row, mut from) = (0, 0);
+        while let Some(at) = next(&self.bytes, from) {
+            while self.starts[row + 1] <= at {
+                row += 1;
+            }
+            let (start, end) = (self.starts[row], self.starts[row + 1]);
+            if holds(&bytes[start..end - 1], at - start) {
+                found.set_bit(row, true);
+                from = end;
+            } else {
+                from = at + 1;
+            }
+        }
+        Some(found.finish())
+    }
+
+    fn rows_with_needle(&self, needle: &Needle, kind: Kind) -> Option<BooleanBuffer> {
+        if needle.text.contains('\0') {
+            return None;
+        }
+        let next = |bytes: &[u8], from: usize| needle.finder.find(&bytes[from..]).map(|at| from + at);
+        self.rows_with(next, |text, at| kind == Kind::Substring || bounded(text, at, at + needle.text.len(), kind))
+    }
+
+    fn rows_with_any(&self, list: &Compiled) -> Option<BooleanBuffer> {
+        let searcher = list.searcher.as_ref().filter(|_| !list.items.iter().any(|item| item.contains('\0') || !item.is_ascii()))?;
+        let next = |bytes: &[u8], from: usize| searcher.find(aho_corasick::Input::new(bytes).range(from..)).map(|found| found.start());
+        let holds = |text: &str, at: usize| list.items.iter().any(|item| text[at..].starts_with(item.as_str()) && bounded(text, at, at + item.len(), Kind::Term));
+        self.rows_with(next, holds)
+    }
+}
+
 /// One needle with its searcher.
 struct Needle {
     text: String,
@@ -129,6 +216,19 @@ impl Needle {
         let text = if case_sensitive { text.to_owned() } else { text.to_lowercase() };
         let finder = memchr::memmem::Finder::new(text.as_bytes()).into_owned();
         Needle { text, finder }
+    }
+
+    /// The answer for a kind that looks at an end of the text, when ASCII settles it.
+    fn matches_ascii(&self, text: &str, kind: Kind, case_sensitive: bool) -> Option<bool> {
+        let (text, needle) = (text.as_bytes(), self.text.as_bytes());
+        let part = match kind {
+            Kind::Start => text.get(..needle.len()),
+            Kind::End => text.len().checked_sub(needle.len()).map(|from| &text[from..]),
+            Kind::Whole => Some(text),
+            Kind::Term | Kind::TermPrefix | Kind::TermSuffix | Kind::Substring => return None,
+        };
+        let same = part.is_some_and(|part| if case_sensitive { part == needle } else { part.eq_ignore_ascii_case(needle) });
+        (same || case_sensitive || text.is_ascii()).then_some(same)
     }
 
     fn matches(&self, text: &str, kind: Kind) -> bool {
@@ -191,6 +291,8 @@ struct Compiled {
     items: Vec<String>,
     set: std::collections::HashSet<String>,
     automaton: Option<AhoCorasick>,
+    /// Finds where items begin, faster than the automaton, which finds all of them.
+    searcher: Option<AhoCorasick>,
     has_empty: bool,
 }
 
@@ -199,8 +301,9 @@ impl Compiled {
         let items: Vec<String> = json::strings(list).into_iter().map(|item| if case_sensitive { item } else { item.to_lowercase() }).collect();
         let has_empty = items.iter().any(String::is_empty);
         let automaton = if terms { AhoCorasick::builder().match_kind(MatchKind::Standard).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
+        let searcher = if terms { AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
         let set = if terms { Default::default() } else { items.iter().cloned().collect() };
-        Compiled { items, set, automaton, has_empty }
+        Compiled { items, set, automaton, searcher, has_empty }
     }
 
     fn has_any(&self, text: &str) -> bool {
@@ -237,6 +340,12 @@ fn compiled(list: &str, case_sensitive: bool, terms: bool) -> Rc<Compiled> {
 fn lists(arguments: &[Argument], rows: usize, kind: List, case_sensitive: bool) -> Result<ArrayRef> {
     let (value, list) = (&arguments[0], &arguments[1]);
     let terms = matches!(kind, List::HasAny | List::HasAll);
+    if let (List::HasAny, Some(texts), true) = (kind, value.texts(), list.constant) {
+        let list = compiled(list.cell(0).json().unwrap_or("[]"), case_sensitive, terms);
+        if let Some(found) = (!list.has_empty).then(|| joined(texts, case_sensitive, |joined| joined.rows_with_any(&list))).flatten() {
+            return Ok(Arc::new(BooleanArray::new(found, None)));
+        }
+    }
     let mut found = BooleanBuilder::with_capacity(rows);
     let mut folded = Folded { buffer: String::new() };
     let mut current: Option<Rc<Compiled>> = None;

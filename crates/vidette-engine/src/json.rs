@@ -90,15 +90,20 @@ fn write_into(value: &Value, out: &mut String) {
 
 /// Dynamic to string: a JSON string without its quotes, anything else as it is written.
 pub fn to_text(json: &str) -> String {
+    text(json).into_owned()
+}
+
+/// As [`to_text`]; a part of the JSON where that is the text.
+pub fn text(json: &str) -> Cow<'_, str> {
     if let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
         && !inner.contains('\\')
     {
-        return inner.to_owned();
+        return Cow::Borrowed(inner);
     }
     if json.starts_with('"') {
-        return serde_json::from_str(json).unwrap_or_else(|_| json.to_owned());
+        return serde_json::from_str(json).map_or(Cow::Borrowed(json), Cow::Owned);
     }
-    if json == "null" { String::new() } else { json.to_owned() }
+    Cow::Borrowed(if json == "null" { "" } else { json })
 }
 
 /// The same for a parsed value.

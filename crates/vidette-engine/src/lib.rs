@@ -27,6 +27,7 @@ mod passes;
 mod prune;
 mod result;
 mod run;
+mod slices;
 mod table;
 mod workspace;
 

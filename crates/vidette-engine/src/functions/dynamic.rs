@@ -5,11 +5,12 @@ use super::udf::Argument;
 use super::{ScalarFunction, batch, rows};
 use crate::cells::{Cell, Out};
 use crate::json;
-use arrow::array::{ArrayRef, StringViewBuilder};
+use crate::slices::Slices;
+use arrow::array::{ArrayRef, StringViewArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use serde_json::{Map, Value};
-use sonic_rs::{JsonValueTrait, LazyValue, PointerNode};
+use sonic_rs::{JsonValueTrait, PointerNode};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -444,15 +445,22 @@ fn parse_json(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let Some(changed) = (0..rows).find(|row| arguments[0].texts().is_none() || !same(*row, &read(*row))) else {
         return Ok(arguments[0].texts().map_or_else(|| arrow::array::new_null_array(&DataType::Utf8View, rows), |texts| Arc::new(texts.clone()) as ArrayRef));
     };
-    let mut builder = StringViewBuilder::with_capacity(rows);
-    for row in 0..changed {
-        match arguments[0].cell(row) {
-            Cell::Json(text) | Cell::Text(text) | Cell::Guid(text) => builder.append_value(text),
-            _ => builder.append_null(),
+    let Some(texts) = arguments[0].texts() else {
+        return Ok(Arc::new((0..rows).map(read).collect::<StringViewArray>()));
+    };
+    let mut slices = Slices::of(texts);
+    for row in 0..rows {
+        match (row < changed).then(|| arguments[0].cell(row)) {
+            Some(Cell::Json(text) | Cell::Text(text) | Cell::Guid(text)) => slices.push(row, text),
+            Some(_) => slices.push_null(),
+            None => match read(row) {
+                Some(Cow::Borrowed(part)) => slices.push(row, part),
+                Some(Cow::Owned(text)) => slices.push_own(&text),
+                None => slices.push_null(),
+            },
         }
     }
-    (changed..rows).for_each(|row| builder.append_option(read(row)));
-    Ok(Arc::new(builder.finish()))
+    Ok(Arc::new(slices.finish()?))
 }
 
 fn text_length(cell: Cell) -> usize {
@@ -464,11 +472,11 @@ fn text_length(cell: Cell) -> usize {
 
 /// `a.b[0]`: the element's JSON text, or null. Documents are walked lazily, without building a tree.
 fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
-    let mut builder = StringViewBuilder::with_capacity(rows);
     let constant = arguments[1..].iter().all(|argument| argument.constant);
     let steps = |row: usize| arguments[1..].iter().map(|argument| node(argument.cell(row))).collect::<Option<Vec<PointerNode>>>();
     let fixed = constant.then(|| steps(0));
-    for row in 0..rows {
+    let find = |row: usize| -> Option<Cow<'_, str>> {
+        let Cell::Json(document) = arguments[0].cell(row) else { return None };
         let own;
         let nodes = match &fixed {
             Some(nodes) => nodes,
@@ -477,16 +485,23 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
                 &own
             }
         };
-        match (arguments[0].cell(row), nodes) {
-            (Cell::Json(document), Some(nodes)) => match lookup(document, nodes) {
-                Some(found) => builder.append_value(found.as_raw_str()),
-                None => builder.append_null(),
-            },
-            (Cell::Json(document), None) => builder.append_option(from_end(document, &arguments[1..], row)),
-            _ => builder.append_null(),
+        match nodes {
+            Some(nodes) => lookup(document, nodes),
+            None => from_end(document, &arguments[1..], row).map(Cow::Owned),
+        }
+    };
+    let Some(documents) = arguments[0].texts() else {
+        return Ok(Arc::new((0..rows).map(find).collect::<StringViewArray>()));
+    };
+    let mut found = Slices::of(documents);
+    for row in 0..rows {
+        match find(row) {
+            Some(Cow::Borrowed(part)) => found.push(row, part),
+            Some(Cow::Owned(text)) => found.push_own(&text),
+            None => found.push_null(),
         }
     }
-    Ok(Arc::new(builder.finish()))
+    Ok(Arc::new(found.finish()?))
 }
 
 /// A step from the front; `None` for a negative index.
@@ -498,11 +513,12 @@ fn node(cell: Cell) -> Option<PointerNode> {
     }
 }
 
-fn lookup<'a>(document: &'a str, nodes: &[PointerNode]) -> Option<LazyValue<'a>> {
+/// What stands in the document, not null.
+fn lookup<'a>(document: &'a str, nodes: &[PointerNode]) -> Option<Cow<'a, str>> {
     if !document.starts_with(['{', '[']) {
         return None;
     }
-    sonic_rs::get(document, nodes).ok().filter(|found| !found.is_null())
+    sonic_rs::get(document, nodes).ok().filter(|found| !found.is_null()).map(|found| found.as_raw_cow())
 }
 
 fn from_end(document: &str, steps: &[Argument], row: usize) -> Option<String> {

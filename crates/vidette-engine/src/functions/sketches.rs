@@ -248,8 +248,11 @@ impl Hll {
 
     pub(crate) fn estimate(&self) -> i64 {
         let m = self.registers.len() as f64;
-        let empty = self.registers.iter().filter(|register| **register == 0).count() as f64;
-        let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / self.registers.iter().map(|register| 2f64.powi(-i32::from(*register))).sum::<f64>();
+        let mut counts = [0_u32; 256];
+        self.registers.iter().for_each(|register| counts[usize::from(*register)] += 1);
+        let empty = f64::from(counts[0]);
+        let sum: f64 = counts.iter().enumerate().map(|(register, count)| f64::from(*count) * 0.5_f64.powi(register as i32)).sum();
+        let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / sum;
         (if raw <= 2.5 * m && empty > 0.0 { m * (m / empty).ln() } else { raw }).round() as i64
     }
 }

@@ -3,10 +3,13 @@
 use crate::functions::udf;
 use crate::json;
 use crate::lower::{Lowering, Rows, named, physical};
-use arrow::array::{Array, AsArray, Int64Builder, ListBuilder, StringViewBuilder};
+use crate::slices::Slices;
+use arrow::array::{Array, AsArray, Int64Builder, ListArray, ListBuilder, NullBufferBuilder};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{Column as DfColumn, Result, UnnestOptions};
+use datafusion::common::{Column as DfColumn, Result, UnnestOptions, exec_err, internal_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
+use std::borrow::Cow;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
 use vidette_kql::bound::{Column, Expansion, Plan};
@@ -19,7 +22,7 @@ impl Lowering<'_> {
         let mut longest = Vec::new();
         for expansion in expansions {
             let name = self.hidden_name("list");
-            let list = elements(self.expr(&expansion.source)?, bag_as_array, limit);
+            let list = elements(self.expr(&expansion.source)?, bag_as_array, limit, expansion.element.ty == ScalarType::String);
             longest.push(list.clone());
             shown.push(list.alias(name.clone()));
             lists.push(name);
@@ -34,7 +37,7 @@ impl Lowering<'_> {
         let mut result: Vec<Expr> = keep.iter().filter(|column| self.is_used(column)).map(|column| named(physical(column.id))).collect();
         for (expansion, list) in expansions.iter().zip(&lists) {
             let element = match expansion.element.ty {
-                ScalarType::Dynamic => named(list.clone()),
+                ScalarType::Dynamic | ScalarType::String => named(list.clone()),
                 ty => udf::call(conversion(ty), &[ScalarType::Dynamic], ty, vec![named(list.clone())]),
             };
             result.push(element.alias(physical(expansion.element.id)));
@@ -66,12 +69,13 @@ fn conversion(ty: ScalarType) -> &'static str {
     }
 }
 
-/// The elements of a dynamic as a list of JSON texts.
-pub(super) fn elements(value: Expr, bag_as_array: bool, limit: Option<u64>) -> Expr {
-    ScalarUDF::from(Elements::new()).call(vec![value, lit(bag_as_array), lit(limit.unwrap_or(u64::MAX))])
+/// The elements of a dynamic as a list of JSON texts, or of what `tostring()` makes of them.
+pub(super) fn elements(value: Expr, bag_as_array: bool, limit: Option<u64>, as_strings: bool) -> Expr {
+    ScalarUDF::from(Elements::new()).call(vec![value, lit(bag_as_array), lit(limit.unwrap_or(u64::MAX)), lit(as_strings)])
 }
 
-/// `elements(dynamic, bag_as_array, limit)`: an array's items, a bag's properties, a lone value itself; null stays null.
+/// `elements(dynamic, bag_as_array, limit, as_strings)`: an array's items, a bag's properties, a lone value itself; null
+/// stays null, and among strings is `""`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Elements {
     signature: Signature,
@@ -79,7 +83,7 @@ pub(super) struct Elements {
 
 impl Elements {
     pub(super) fn new() -> Elements {
-        Elements { signature: Signature::any(3, Volatility::Immutable) }
+        Elements { signature: Signature::any(4, Volatility::Immutable) }
     }
 }
 
@@ -104,32 +108,49 @@ impl ScalarUDFImpl for Elements {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let documents = arrow::compute::cast(&arrays[0], &DataType::Utf8View)?;
         let (documents, as_array, limit) = (documents.as_string_view(), arrays[1].as_boolean(), arrays[2].as_primitive::<arrow::datatypes::UInt64Type>());
-        let mut lists = ListBuilder::new(StringViewBuilder::new());
+        let as_strings = arrays[3].as_boolean();
+        let mut items = Slices::of(documents);
+        let mut valid = NullBufferBuilder::new(documents.len());
+        let mut offsets: Vec<i32> = vec![0];
         for row in 0..documents.len() {
-            if documents.is_null(row) {
-                lists.append_null();
-                continue;
-            }
+            let strings = as_strings.value(row);
             let most = usize::try_from(limit.value(row)).unwrap_or(usize::MAX);
             let document = documents.value(row);
-            match document.as_bytes().first() {
+            match document.as_bytes().first().filter(|_| documents.is_valid(row)) {
+                None if strings => items.push_own(""),
+                None => {}
                 // Elements are parts of the text: no tree is built.
                 Some(b'[') => {
                     for item in sonic_rs::to_array_iter(document).take(most).map_while(Result::ok) {
-                        lists.values().append_option((item.as_raw_str() != "null").then(|| item.as_raw_str()));
+                        match item.as_raw_str() {
+                            item if strings => push_text(&mut items, row, item),
+                            "null" => items.push_null(),
+                            item => items.push(row, item),
+                        }
                     }
                 }
                 Some(b'{') => {
                     for (key, value) in sonic_rs::to_object_iter(document).take(most).map_while(Result::ok) {
                         let (key, value) = (json::quote(&key), value.as_raw_str());
-                        lists.values().append_value(if as_array.value(row) { format!("[{key},{value}]") } else { format!("{{{key}:{value}}}") });
+                        items.push_own(&if as_array.value(row) { format!("[{key},{value}]") } else { format!("{{{key}:{value}}}") });
                     }
                 }
-                _ => lists.values().append_value(document),
+                Some(_) if strings => push_text(&mut items, row, document),
+                Some(_) => items.push(row, document),
             }
-            lists.append(true);
+            valid.append(strings || documents.is_valid(row));
+            let Ok(end) = i32::try_from(items.len()) else { return exec_err!("mv-expand: a batch of more than {} elements", i32::MAX) };
+            offsets.push(end);
         }
-        Ok(ColumnarValue::Array(Arc::new(lists.finish())))
+        let DataType::List(field) = list_type(DataType::Utf8View) else { return internal_err!("no list") };
+        Ok(ColumnarValue::Array(Arc::new(ListArray::try_new(field, OffsetBuffer::new(offsets.into()), Arc::new(items.finish()?), valid.finish())?)))
+    }
+}
+
+fn push_text(items: &mut Slices, row: usize, item: &str) {
+    match json::text(item) {
+        Cow::Borrowed(part) => items.push(row, part),
+        Cow::Owned(text) => items.push_own(&text),
     }
 }
 

@@ -96,7 +96,7 @@ impl Lowering<'_> {
         let list = udf::call("range", &[start.ty, end.ty, step.ty], ScalarType::Dynamic, vec![self.expr(start)?, self.expr(end)?, self.expr(step)?]);
         let plan = LogicalPlanBuilder::empty(true);
         let raw = self.hidden_name("range");
-        let plan = plan.project(vec![crate::operators::mv_expand::elements(list, false, None).alias(raw.clone())])?;
+        let plan = plan.project(vec![crate::operators::mv_expand::elements(list, false, None, false).alias(raw.clone())])?;
         let plan = plan.unnest_column(DfColumn::new_unqualified(raw.clone()))?;
         let convert = match column.ty {
             ScalarType::Real => "real_of",

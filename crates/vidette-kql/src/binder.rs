@@ -40,6 +40,7 @@ pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Di
         scalar_depth: 0,
         questions: 0,
         open: false,
+        declared: Vec::new(),
         settings: Vec::new(),
         graph: None,
         more: Vec::new(),
@@ -68,6 +69,8 @@ pub(crate) struct Binder<'a> {
     questions: usize,
     /// Rows whose columns are not all known are in the query: an unknown name may be one of them.
     pub(crate) open: bool,
+    /// The names that `let` gave in these statements.
+    pub(crate) declared: Vec<String>,
     /// What `set` statements set, by name.
     pub(crate) settings: Vec<(String, Expr)>,
     /// In the expressions of `graph-match`: its pattern.

@@ -27,6 +27,10 @@ pub mod codes {
     pub const DUPLICATE_COLUMN: &str = "KS171";
     pub const CANNOT_BE_FIRST: &str = "KS174";
     pub const OPERATOR_EXPECTED: &str = "KS176";
+    pub const UNEXPECTED: &str = "KS002";
+    pub const MISSING_COLUMN_OF_JOIN: &str = "KS145";
+    pub const ALREADY_DECLARED: &str = "KS201";
+    pub const SIDE_OF_JOIN: &str = "KS183";
     pub const INCOMPLETE_FRAGMENT: &str = "KS198";
     pub const UNKNOWN_TABLE: &str = "KS204";
     pub const UNKNOWN_FUNCTION: &str = "KS211";
@@ -87,6 +91,11 @@ impl Diagnostic {
     /// An error of names or types.
     pub fn semantic(code: &'static str, message: impl Into<String>, span: Span) -> Diagnostic {
         Diagnostic { kind: Kind::Semantic, ..Diagnostic::error(code, message, span) }
+    }
+
+    /// The same as a hint: the query runs.
+    pub fn warning(self) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..self }
     }
 
     pub fn label(mut self, label: impl Into<String>) -> Diagnostic {

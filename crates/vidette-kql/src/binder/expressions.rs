@@ -99,7 +99,7 @@ impl Binder<'_> {
         if self.open {
             return;
         }
-        if SCALAR_FUNCTIONS.contains_key(name) || AGGREGATES.contains_key(name) {
+        if SCALAR_FUNCTIONS.contains_key(name) || self.aggregates.is_some() && AGGREGATES.contains_key(name) {
             self.error(codes::ARGUMENTS_MISSING, format!("the function `{name}` needs its arguments"), span, format!("write `{name}(…)`"));
             return;
         }

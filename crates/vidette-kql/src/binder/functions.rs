@@ -223,12 +223,14 @@ impl Binder<'_> {
     /// The last result of a body's statements.
     pub(super) fn body(&mut self, body: &syntax::Query) -> Bound {
         let mut result = Bound::Broken;
+        let declared = std::mem::take(&mut self.declared);
         for statement in &body.statements {
             match statement {
                 syntax::Statement::Expression(expr) => result = self.bind_any(expr),
                 other => self.bind_declaration(other),
             }
         }
+        self.declared = declared;
         result
     }
 
@@ -266,6 +268,13 @@ impl Binder<'_> {
             return Bound::Broken;
         }
         if let Some(value) = self.special_form(function, arguments, span) {
+            if let ("todynamic" | "toobject", ExprKind::Call { arguments: bound, .. }) = (name.node.as_str(), &value.kind)
+                && bound.first().is_some_and(|argument| argument.ty == ScalarType::Dynamic)
+            {
+                // Microsoft's analyzer has an error here; the documentation takes such values as they are.
+                let message = format!("`{}` expects a value of the type string", name.node);
+                self.report(Diagnostic::semantic(codes::ARGUMENT_TYPE, message, arguments[0].span).warning().label("this is dynamic").help("`parse_json()` takes it as it is"));
+            }
             return Bound::Scalar(value);
         }
         let mut bound = Vec::with_capacity(arguments.len());

@@ -45,6 +45,12 @@ impl Binder<'_> {
     pub(super) fn bind_declaration(&mut self, statement: &Statement) {
         match statement {
             Statement::Let { name, value } => {
+                if self.declared.contains(&name.node) {
+                    // Microsoft's analyzer has an error here; Kusto's emulator runs it.
+                    let message = format!("the variable `{}` is already declared", name.node);
+                    self.report(Diagnostic::semantic(codes::ALREADY_DECLARED, message, name.span).warning().label("the last declaration counts"));
+                }
+                self.declared.push(name.node.clone());
                 let binding = match value {
                     LetValue::Function(function) => Binding::Function(Arc::new(function.clone()), self.environment.clone()),
                     LetValue::Expr(expr) => match self.bind_any(expr) {

@@ -3,7 +3,7 @@
 use crate::binder::naming::Names;
 use crate::binder::{Binder, Relation, RowScope};
 use crate::bound::{Column, Expr as Bound, JoinKind, Plan};
-use crate::diagnostics::codes;
+use crate::diagnostics::{Diagnostic, codes};
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
@@ -84,7 +84,13 @@ impl Join {
     /// One condition of `on`: a common column, or `$left.a == $right.b` in either order.
     fn condition(&self, binder: &mut Binder, condition: &Expr, left: &Relation, right: &Relation, keys: &mut Vec<(Bound, Bound)>) {
         match &condition.kind {
-            ExprKind::Name(_) => {
+            ExprKind::Name(name) => {
+                let has = |side: &Relation| side.columns.iter().any(|column| column.name == *name);
+                if !binder.open && has(left) != has(right) {
+                    let absent = if has(left) { "not a column of the right" } else { "not a column of the left" };
+                    binder.error(codes::MISSING_COLUMN_OF_JOIN, format!("the column `{name}` must exist on both sides of the join"), condition.span, absent);
+                    return;
+                }
                 let l = binder.with_row(&left.columns, |binder| binder.column_reference(condition));
                 let Some(l) = l else { return };
                 let Some(r) = binder.with_row(&right.columns, |binder| binder.column_reference(condition)) else { return };
@@ -102,7 +108,11 @@ impl Join {
                 binder.row = outer;
                 match (side(a), side(b)) {
                     (Some("$left"), Some("$right")) => self.key(binder, a_bound, b_bound, condition.span, keys),
-                    (Some("$right"), Some("$left")) => self.key(binder, b_bound, a_bound, condition.span, keys),
+                    (Some("$right"), Some("$left")) => {
+                        let message = "the join condition operand must be: $left.<column>";
+                        binder.report(Diagnostic::semantic(codes::SIDE_OF_JOIN, message, a.span).warning().label("the sides are exchanged"));
+                        self.key(binder, b_bound, a_bound, condition.span, keys);
+                    }
                     _ => binder.error("KS189", "a join condition compares a column of `$left` with one of `$right`", condition.span, "not an equality of both sides"),
                 }
             }

@@ -18,9 +18,20 @@ impl Parser<'_> {
         }
         let query = self.statements(Token::End);
         if self.peek() != Token::End {
-            self.error_here(codes::INCOMPLETE_FRAGMENT, "the incomplete fragment is unexpected");
+            self.incomplete();
         }
         query
+    }
+
+    /// Text that belongs to no statement; a character that belongs to no token says so first.
+    fn incomplete(&mut self) {
+        let strange = self.peek() == Token::Unknown || self.text().starts_with('!') && self.text().len() > 1;
+        if strange {
+            let found = self.text().chars().next().unwrap_or_default();
+            self.error_here(codes::UNEXPECTED, format!("unexpected: `{found}`"));
+        } else {
+            self.error_here(codes::INCOMPLETE_FRAGMENT, "the incomplete fragment is unexpected");
+        }
     }
 
     /// Statements up to `end`, which is not consumed.
@@ -42,7 +53,7 @@ impl Parser<'_> {
                 if self.begins_expression() {
                     self.error_here(codes::EXPECTED, "expected: ;");
                 } else {
-                    self.error_here(codes::INCOMPLETE_FRAGMENT, "the incomplete fragment is unexpected");
+                    self.incomplete();
                 }
                 if end != Token::End && self.peek() == Token::CloseParen {
                     break;
@@ -138,8 +149,8 @@ impl Parser<'_> {
                 Some(Statement::Restrict { entities, span })
             }
             _ => {
-                if matches!(self.peek(), Token::Pipe | Token::CloseParen | Token::CloseBracket | Token::CloseBrace | Token::Unknown) {
-                    self.error_here(codes::INCOMPLETE_FRAGMENT, "the incomplete fragment is unexpected");
+                if matches!(self.peek(), Token::Pipe | Token::CloseParen | Token::CloseBracket | Token::CloseBrace | Token::OpenBrace | Token::Unknown) {
+                    self.incomplete();
                     return None;
                 }
                 Some(Statement::Expression(self.pipe()))

@@ -147,7 +147,9 @@ fn several_mistakes_are_reported_at_once() {
 
 #[test]
 fn what_the_analyzer_alone_rejects_is_a_warning() {
-    check("let a = 1; let a = dynamic({}); print todynamic(a)", expect![[r#"
+    check(
+        "let a = 1; let a = dynamic({}); print todynamic(a)",
+        expect![[r#"
         warning[KS201]: the variable `a` is already declared
          --> q.kql:1:16
           |
@@ -159,32 +161,42 @@ fn what_the_analyzer_alone_rejects_is_a_warning() {
         1 | let a = 1; let a = dynamic({}); print todynamic(a)
           |                                                 ^ this is dynamic
           = help: `parse_json()` takes it as it is
-    "#]]);
-    check("DeviceEvents | join DeviceEvents on $right.DeviceName == $left.DeviceName", expect![[r#"
+    "#]],
+    );
+    check(
+        "DeviceEvents | join DeviceEvents on $right.DeviceName == $left.DeviceName",
+        expect![[r#"
         warning[KS183]: the join condition operand must be: $left.<column>
          --> q.kql:1:37
           |
         1 | DeviceEvents | join DeviceEvents on $right.DeviceName == $left.DeviceName
           |                                     ^^^^^^^^^^^^^^^^^ the sides are exchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_join_key_of_one_side_says_which() {
-    check("DeviceEvents | join (DeviceEvents | project x = 1) on DeviceName", expect![[r#"
+    check(
+        "DeviceEvents | join (DeviceEvents | project x = 1) on DeviceName",
+        expect![[r#"
         error[KS145]: the column `DeviceName` must exist on both sides of the join
          --> q.kql:1:55
           |
         1 | DeviceEvents | join (DeviceEvents | project x = 1) on DeviceName
           |                                                       ^^^^^^^^^^ not a column of the right
-    "#]]);
-    check("DeviceEvents | where FileName !has_any ('a')", expect![[r#"
+    "#]],
+    );
+    check(
+        "DeviceEvents | where FileName !has_any ('a')",
+        expect![[r#"
         error[KS002]: unexpected: `!`
          --> q.kql:1:31
           |
         1 | DeviceEvents | where FileName !has_any ('a')
           |                               ^^^^^^^^ found `!has_any`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -167,19 +167,19 @@ fn joined(texts: &StringViewArray, case_sensitive: bool, search: impl FnOnce(&Jo
 }
 
 impl Joined {
-    /// The rows in which `holds` says of a place that `next` finds, in its text, that it counts.
-    fn rows_with(&self, next: impl Fn(&[u8], usize) -> Option<usize>, holds: impl Fn(&str, usize) -> bool) -> Option<BooleanBuffer> {
+    /// The rows in which `holds` says of what `next` finds, and of its place in the text, that it counts.
+    fn rows_with<T>(&self, next: impl Fn(&[u8], usize) -> Option<(usize, T)>, holds: impl Fn(&str, usize, T) -> bool) -> Option<BooleanBuffer> {
         let bytes = std::str::from_utf8(&self.bytes).ok()?;
         let rows = self.starts.len() - 1;
         let mut found = BooleanBufferBuilder::new(rows);
         found.append_n(rows, false);
         let (mut row, mut from) = (0, 0);
-        while let Some(at) = next(&self.bytes, from) {
+        while let Some((at, what)) = next(&self.bytes, from) {
             while self.starts[row + 1] <= at {
                 row += 1;
             }
             let (start, end) = (self.starts[row], self.starts[row + 1]);
-            if holds(&bytes[start..end - 1], at - start) {
+            if holds(&bytes[start..end - 1], at - start, what) {
                 found.set_bit(row, true);
                 from = end;
             } else {
@@ -193,14 +193,17 @@ impl Joined {
         if needle.text.contains('\0') {
             return None;
         }
-        let next = |bytes: &[u8], from: usize| needle.finder.find(&bytes[from..]).map(|at| from + at);
-        self.rows_with(next, |text, at| kind == Kind::Substring || bounded(text, at, at + needle.text.len(), kind))
+        let next = |bytes: &[u8], from: usize| needle.finder.find(&bytes[from..]).map(|at| (from + at, ()));
+        self.rows_with(next, |text, at, ()| kind == Kind::Substring || bounded(text, at, at + needle.text.len(), kind))
     }
 
     fn rows_with_any(&self, list: &Compiled) -> Option<BooleanBuffer> {
         let searcher = list.searcher.as_ref().filter(|_| !list.items.iter().any(|item| item.contains('\0') || !item.is_ascii()))?;
-        let next = |bytes: &[u8], from: usize| searcher.find(aho_corasick::Input::new(bytes).range(from..)).map(|found| found.start());
-        let holds = |text: &str, at: usize| list.items.iter().any(|item| text[at..].starts_with(item.as_str()) && bounded(text, at, at + item.len(), Kind::Term));
+        let next = |bytes: &[u8], from: usize| searcher.find(aho_corasick::Input::new(bytes).range(from..)).map(|found| (found.start(), found.pattern().as_usize()));
+        let is_term = |text: &str, at: usize, item: &str| bounded(text, at, at + item.len(), Kind::Term);
+        // Another item may begin at the same place.
+        let other = |text: &str, at: usize| list.items.iter().any(|item| text[at..].starts_with(item.as_str()) && is_term(text, at, item));
+        let holds = |text: &str, at: usize, item: usize| is_term(text, at, &list.items[item]) || other(text, at);
         self.rows_with(next, holds)
     }
 }

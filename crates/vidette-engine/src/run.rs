@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vidette_kql::bound::{Column, ExprKind, Plan, Query, Subquery};
 use vidette_kql::time::UNIX_EPOCH_TICKS;
-use vidette_kql::{Diagnostic, QuestionKind, ScalarType, Severity, compile};
+use vidette_kql::{Diagnostic, QuestionKind, ScalarType, Severity, compile, errors};
 
 /// The instant of `now()` for one query, and the data it may see; ticks since 0001-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ enum PreparedSubquery {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The query is wrong, or asks for what Vidette does not run.
-    #[error("{}", .0.first().map(Diagnostic::headline).unwrap_or_default())]
+    #[error("{}", errors(.0).next().unwrap_or_default())]
     Diagnostics(Vec<Diagnostic>),
     /// Execution failed: memory, a file, or a value that cannot be computed.
     #[error("{0}")]

@@ -134,6 +134,11 @@ pub fn line_and_column(source: &str, offset: u32) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
+/// The one-line forms of the errors among diagnostics.
+pub fn errors(diagnostics: &[Diagnostic]) -> impl Iterator<Item = String> + '_ {
+    diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).map(Diagnostic::headline)
+}
+
 /// Renders diagnostics the way rustc does: headline, place, source line, marker, help.
 pub fn render(source: &str, file: &str, diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();

@@ -42,7 +42,7 @@ pub mod types;
 
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
 pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist};
-pub use diagnostics::{Diagnostic, Severity, render};
+pub use diagnostics::{Diagnostic, Severity, errors, render};
 pub use lexer::lex;
 pub use operators::OPERATORS;
 pub use parser::parse;

@@ -4,7 +4,7 @@ use crate::rule::{Rule, SeverityLevel, compare};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use vidette_engine::{Clock, Error, ResultTable, Workspace};
-use vidette_kql::Diagnostic;
+use vidette_kql::{Diagnostic, errors};
 
 /// What an analyst acts on.
 #[derive(Clone, Debug, Serialize)]
@@ -35,7 +35,7 @@ pub struct Entity {
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
     /// The query does not bind against these tables.
-    #[error("{rule}: {}", .diagnostics.first().map(Diagnostic::headline).unwrap_or_default())]
+    #[error("{rule}: {}", errors(.diagnostics).next().unwrap_or_default())]
     Query { rule: String, diagnostics: Vec<Diagnostic> },
     #[error("{rule}: {source}")]
     Execution { rule: String, source: Error },

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 use vidette_engine::{Checker, Clock, Error, ResultTable, Workspace};
-use vidette_kql::{Diagnostic, Severity, compile};
+use vidette_kql::{Severity, compile, errors};
 
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
 pub async fn run(check: bool, clock: Clock) -> Result<u8, Failure> {
@@ -39,7 +39,7 @@ async fn answer(workspace: &Arc<Workspace>, id: Value, query: &str, clock: Clock
             Some(table) => json!({"id": id, "columns": columns(table), "rows": table.rows()}),
             None => json!({"id": id, "columns": [], "rows": []}),
         },
-        Ok(Err(Error::Diagnostics(diagnostics))) => json!({"id": id, "error": diagnostics.iter().map(Diagnostic::headline).collect::<Vec<_>>().join("; ")}),
+        Ok(Err(Error::Diagnostics(diagnostics))) => json!({"id": id, "error": errors(&diagnostics).collect::<Vec<_>>().join("; ")}),
         Ok(Err(error)) => json!({"id": id, "error": error.to_string()}),
         Err(_) => json!({"id": id, "error": "bug: the query made Vidette panic"}),
     }

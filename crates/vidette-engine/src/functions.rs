@@ -11,6 +11,7 @@ mod datetime;
 mod densify;
 mod dynamic;
 mod geospatial;
+mod grids;
 mod hash;
 mod ip;
 mod mathematical;
@@ -86,6 +87,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     units::FUNCTIONS,
     sketches::FUNCTIONS,
     geospatial::FUNCTIONS,
+    grids::FUNCTIONS,
     densify::FUNCTIONS,
     overlay::FUNCTIONS,
     buffer::FUNCTIONS,

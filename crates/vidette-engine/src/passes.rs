@@ -122,7 +122,7 @@ fn rolling_percentile(inputs: &[Table], output: &mut Output) -> Result<()> {
 /// `dcount_intersect(hll…)`: distinct values of the first set, of the first two together, and so on, by inclusion and
 /// exclusion.
 fn dcount_intersect(inputs: &[Table], output: &mut Output) -> Result<()> {
-    const MOST: usize = 12;
+    const MOST: usize = 8;
     let table = &inputs[0];
     if table.arguments() > MOST {
         return exec_err!("dcount_intersect: more than {MOST} sets");

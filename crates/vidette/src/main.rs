@@ -7,6 +7,7 @@ mod workspace;
 
 use clap::{Parser, Subcommand};
 use commands::{Failure, batch, check, hunt, query, tables};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Many threads hand small buffers to one another here: `BENCHMARKS.md` has what the system's allocator costs.
@@ -41,6 +42,8 @@ enum Command {
     Check(check::Options),
     /// Answer one JSON query a line, for test harnesses
     Batch {
+        /// Files and folders of telemetry; without any the known tables are empty
+        paths: Vec<PathBuf>,
         /// Bind against the known schemas, run nothing
         #[arg(long)]
         check: bool,
@@ -75,10 +78,7 @@ async fn main() -> ExitCode {
         Command::Query(options) => query::run(options).await,
         Command::Tables(options) => tables::run(&options).await,
         Command::Check(options) => check::run(&options),
-        Command::Batch { check, time } => match time.clock(None) {
-            Ok(clock) => batch::run(check, clock).await,
-            Err(failure) => Err(failure),
-        },
+        Command::Batch { paths, check, time } => batch::run(&paths, check, &time).await,
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -1,7 +1,8 @@
 //! The binary as a user runs it: standard output, standard error, exit status.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -34,6 +35,18 @@ fn hunt_finds_the_four_tests_and_nothing_benign() {
     let baseline: Vec<String> = alerts.iter().filter(|alert| alert["ruleName"].as_str().unwrap_or_default().contains("baseline")).map(host).collect();
     assert_eq!(baseline, ["wks-hr-02.contoso.example", "wks-hr-02.contoso.example"], "the baseline sees the two connections to the paste site only");
     assert!(text(&output.stderr).contains("6 files, 59 events"));
+}
+
+#[test]
+fn batch_answers_each_line_over_the_files_it_is_given() {
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_vidette")).args(["batch", "samples/"]).current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary runs");
+    let lines = "{\"id\": 1, \"query\": \"DeviceProcessEvents | summarize n = count() | project some = n > 0\"}\n{\"id\": 2, \"query\": \"print todynamic(dynamic({})), nope\"}\n";
+    child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("the lines are written");
+    let output = child.wait_with_output().expect("it ends");
+    let answers = alerts(&output);
+    assert_eq!(answers[0], serde_json::json!({"id": 1, "columns": [{"name": "some", "type": "bool"}], "rows": [[true]]}));
+    assert_eq!(answers[1], serde_json::json!({"id": 2, "error": "error[KS142]: unknown name `nope`"}));
 }
 
 #[test]

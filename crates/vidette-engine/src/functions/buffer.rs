@@ -4,7 +4,8 @@
 //! `geo-polygon-simplify-function`, `geo-simplify-polygons-array-function`, `geo-polygon-to-s2cells-function`,
 //! `geo-polygon-to-h3cells-function`.
 
-use super::geospatial::{EARTH_RADIUS, Polygon, Vector, crosses, document, lines, point, polygons, resolution, rings, simplified};
+use super::geospatial::{EARTH_RADIUS, Polygon, Vector, crosses, document, lines, point, polygons, rings, simplified};
+use super::grids::resolution;
 use super::overlay::{TOO_WIDE, every, reordered, show_polygons, united};
 use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};

@@ -1,17 +1,22 @@
 //! `vidette batch`: one query a line in, one answer a line out; `--check` binds without running.
 
-use crate::commands::Failure;
+use crate::commands::{Failure, TimeOptions};
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use vidette_engine::{Checker, Clock, Error, ResultTable, Workspace};
 use vidette_kql::{Severity, compile, errors};
 
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
-pub async fn run(check: bool, clock: Clock) -> Result<u8, Failure> {
-    let mut workspace = Workspace::default();
-    crate::workspace::register_schemas(&mut workspace);
-    let workspace = Arc::new(workspace);
+pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u8, Failure> {
+    let loaded = crate::workspace::load(paths).await?;
+    for problem in &loaded.harvest.problems {
+        eprintln!("warning: {problem}");
+    }
+    let clock = time.clock(loaded.harvest.newest_ticks)?;
+    // The harvest holds the files that the tables read.
+    let (workspace, _harvest) = (Arc::new(loaded.workspace), loaded.harvest);
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| Failure::usage(format!("standard input: {error}")))?;

@@ -6,7 +6,7 @@ use crate::workspace::{Answering, Workspace};
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{ScalarValue, internal_err};
+use datafusion::common::{ScalarValue, SchemaError, internal_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -276,7 +276,7 @@ impl Workspace {
         let mut values = Vec::with_capacity(query.subqueries.len());
         for (subquery, wanted) in query.subqueries.iter().zip(wanted(query)) {
             let value = if wanted {
-                let logical = self.lower(&subquery.plan, std::slice::from_ref(&subquery.column), clock, &values)?;
+                let logical = self.lower(&subquery.plan, std::slice::from_ref(&subquery.column), clock, &values).map_err(outer_row)?;
                 subquery_value(subquery, self.collect(logical).await?)?
             } else {
                 ScalarValue::Null
@@ -284,6 +284,18 @@ impl Workspace {
             values.push(Expr::Literal(value, None));
         }
         Ok(values)
+    }
+}
+
+/// A subquery that names a column it has not: an argument of a function brought it there.
+fn outer_row(error: Error) -> Error {
+    let Error::Execution(cause) = &error else { return error };
+    match cause.find_root() {
+        DataFusionError::SchemaError(missing, _) if matches!(**missing, SchemaError::FieldNotFound { .. }) => {
+            let what = "a toscalar() that reads a column of the row around it: it is computed once, before the rows";
+            DataFusionError::NotImplemented(what.to_owned()).into()
+        }
+        _ => error,
     }
 }
 

@@ -156,6 +156,8 @@ impl Binder<'_> {
 
     fn unary(&mut self, operator: &Spanned<String>, operand: &syntax::Expr) -> Expr {
         let value = self.scalar(operand);
+        // As in all arithmetic, an int becomes a long.
+        let value = if value.ty == ScalarType::Int { self.convert(value, ScalarType::Long) } else { value };
         if operator.node == "+" {
             return value;
         }

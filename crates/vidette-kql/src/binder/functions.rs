@@ -412,6 +412,15 @@ impl Binder<'_> {
         }
     }
 
+    /// What percentiles are taken of: an int counts as a long, a decimal and a dynamic as a real.
+    pub(crate) fn percentile_subject(&mut self, value: Expr) -> Expr {
+        match value.ty {
+            ScalarType::Int => self.convert(value, ScalarType::Long),
+            ScalarType::Decimal | ScalarType::Dynamic => self.convert(value, ScalarType::Real),
+            _ => value,
+        }
+    }
+
     /// Binds one aggregation function with one result.
     pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
         let signature = AGGREGATES.get(name.node.as_str())?;
@@ -462,6 +471,9 @@ impl Binder<'_> {
                     return None;
                 }
             }
+        }
+        if base == "percentile" && !bound.is_empty() {
+            bound[0] = self.percentile_subject(bound[0].clone());
         }
         let first_converted = bound.first().map_or(first, |argument| argument.ty);
         let ty = match base {

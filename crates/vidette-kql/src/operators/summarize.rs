@@ -241,9 +241,7 @@ fn percentiles(binder: &mut Binder, input: &Relation, function: &Name, arguments
         let name = explicit.get(at - first_percentile).map_or_else(|| format!("percentile_{subject}_{text}"), |name| name.node.clone());
         let percentile = binder.convert(percentile.clone(), ScalarType::Real);
         let mut values = bound[..first_percentile].to_vec();
-        if values[0].ty == ScalarType::Dynamic {
-            values[0] = binder.convert(values[0].clone(), ScalarType::Real);
-        }
+        values[0] = binder.percentile_subject(values[0].clone());
         let ty = values[0].ty;
         values.push(percentile);
         push(binder, found, name, Aggregate { function: canonical.to_owned(), arguments: values, filter: None, ty, span: function.span });

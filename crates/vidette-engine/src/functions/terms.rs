@@ -144,15 +144,22 @@ thread_local! {
     static JOINED: RefCell<Joined> = RefCell::default();
 }
 
-/// Runs a search over the texts, in lower case unless `case_sensitive`. `None` when one is not ASCII: folding might then
-/// change where terms are.
+/// Longer batches are searched text by text: they would be held twice.
+const MOST_JOINED_BYTES: usize = 16 << 20;
+
+/// Runs a search over the texts, in lower case unless `case_sensitive`. `None` when one is not ASCII, since folding might
+/// then change where terms are, and when they are long.
 fn joined(texts: &StringViewArray, case_sensitive: bool, search: impl FnOnce(&Joined) -> Option<BooleanBuffer>) -> Option<BooleanBuffer> {
     JOINED.with_borrow_mut(|joined| {
         joined.bytes.clear();
         joined.starts.clear();
         for text in texts.iter() {
+            let text = text.unwrap_or_default().as_bytes();
+            if joined.bytes.len() + text.len() > MOST_JOINED_BYTES {
+                return None;
+            }
             joined.starts.push(joined.bytes.len());
-            joined.bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+            joined.bytes.extend_from_slice(text);
             joined.bytes.push(0);
         }
         joined.starts.push(joined.bytes.len());

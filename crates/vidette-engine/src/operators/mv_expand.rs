@@ -7,8 +7,9 @@ use crate::slices::Slices;
 use arrow::array::{Array, AsArray, Int64Builder, ListArray, ListBuilder, NullBufferBuilder};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{Column as DfColumn, Result, UnnestOptions, exec_err, internal_err};
+use datafusion::common::{Column as DfColumn, Result, ScalarValue, UnnestOptions, exec_err, internal_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
+use datafusion::prelude::coalesce;
 use std::borrow::Cow;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
@@ -37,7 +38,9 @@ impl Lowering<'_> {
         let mut result: Vec<Expr> = keep.iter().filter(|column| self.is_used(column)).map(|column| named(physical(column.id))).collect();
         for (expansion, list) in expansions.iter().zip(&lists) {
             let element = match expansion.element.ty {
-                ScalarType::Dynamic | ScalarType::String => named(list.clone()),
+                ScalarType::Dynamic => named(list.clone()),
+                // Beside a longer list the rows of a shorter one are filled with nulls.
+                ScalarType::String => coalesce(vec![named(list.clone()), lit(ScalarValue::Utf8View(Some(String::new())))]),
                 ty => udf::call(conversion(ty), &[ScalarType::Dynamic], ty, vec![named(list.clone())]),
             };
             result.push(element.alias(physical(expansion.element.id)));

@@ -1,35 +1,21 @@
-//! Shapes grown by a distance, shapes with fewer corners, and the grid cells that cover a shape. Kusto docs:
-//! `geo-point-buffer-function`, `geo-line-buffer-function`, `geo-polygon-buffer-function`,
-//! `geo-line-to-s2cells-function`,
-//! `geo-polygon-simplify-function`, `geo-simplify-polygons-array-function`, `geo-polygon-to-s2cells-function`,
-//! `geo-polygon-to-h3cells-function`.
+//! Shapes grown by a distance, and shapes with fewer corners. Kusto docs: `geo-point-buffer-function`,
+//! `geo-line-buffer-function`, `geo-polygon-buffer-function`, `geo-polygon-simplify-function`,
+//! `geo-simplify-polygons-array-function`.
 
-use super::geospatial::{EARTH_RADIUS, Polygon, Vector, crosses, document, lines, point, polygons, rings, simplified};
-use super::grids::resolution;
+use super::geospatial::{EARTH_RADIUS, Polygon, Vector, lines, point, polygons, simplified};
 use super::overlay::{TOO_WIDE, every, reordered, show_polygons, united};
 use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
-use h3o::geom::{ContainmentMode, TilerBuilder};
-use s2::cellid::CellID;
-use serde_json::Value;
 use std::f64::consts::{PI, TAU};
 
 const DEFAULT_TOLERANCE: f64 = 10.0;
-/// As many cells Kusto gives.
-const MOST_S2_CELLS: usize = 65_536;
-const MOST_H3_CELLS: usize = 61_680;
-
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_point_buffer", |a| match (point(a, 0), Reach::of(a, 2)) {
         (Some(point), Some(reach)) => show_polygons(&[Polygon { rings: vec![reach.circle(point)] }]),
         _ => Out::Null,
     }),
     rows("geo_line_buffer", |a| match (lines(a[0]), Reach::of(a, 1)) {
-        (Some(lines), Some(reach)) => {
-            let mut outline = Outline::default();
-            lines.iter().for_each(|line| reach.around_line(line, &mut outline));
-            shown(outline.filled())
-        }
+        (Some(lines), Some(reach)) => shown(reach.around(&lines)),
         _ => Out::Null,
     }),
     rows("geo_polygon_buffer", |a| match (polygons(a[0]), Reach::of(a, 1)) {
@@ -38,36 +24,6 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
     rows("geo_polygon_simplify", |a| simplify(polygons(a[0]), a.get(1))),
     rows("geo_simplify_polygons_array", |a| simplify(every(a[0], polygons), a.get(1))),
-    rows("geo_polygon_to_s2cells", |a| {
-        let Some((polygons, level)) = grown(a).zip(s2_level(a)) else { return Out::Null };
-        s2_cells(level, &Region { chains: &rings(&polygons), polygons: &polygons })
-    }),
-    rows("geo_line_to_s2cells", |a| {
-        let Some((lines, level)) = lines(a[0]).zip(s2_level(a)) else { return Out::Null };
-        match a.get(2).map_or(Some(0.0), |radius| radius.real()) {
-            Some(0.0) => s2_cells(level, &Region { chains: &lines, polygons: &[] }),
-            Some(_) => {
-                let mut outline = Outline::default();
-                let Some(reach) = Reach::of(&a[..3], 2) else { return Out::Null };
-                lines.iter().for_each(|line| reach.around_line(line, &mut outline));
-                let Some(polygons) = outline.filled() else { return Out::Refused(TOO_WIDE) };
-                s2_cells(level, &Region { chains: &rings(&polygons), polygons: &polygons })
-            }
-            None => Out::Null,
-        }
-    }),
-    rows("geo_polygon_to_h3cells", |a| {
-        let resolution = a.get(1).map_or(Some(6), |level| level.long()).and_then(resolution);
-        let Some((polygons, resolution)) = grown(a).zip(resolution) else { return Out::Null };
-        let mut tiler = TilerBuilder::new(resolution).containment_mode(ContainmentMode::ContainsCentroid).build();
-        let ring = |ring: &Vec<Vector>| ring.iter().map(|corner| corner.degrees()).collect::<geo::LineString<f64>>();
-        let plane = polygons.iter().map(|polygon| geo::Polygon::new(ring(&polygon.rings[0]), polygon.rings[1..].iter().map(ring).collect()));
-        if tiler.add_batch(plane).is_err() || tiler.coverage_size_hint() > 64 * MOST_H3_CELLS {
-            return Out::Null;
-        }
-        let cells: Vec<Value> = tiler.into_coverage().take(MOST_H3_CELLS + 1).map(|cell| cell.to_string().into()).collect();
-        if cells.len() > MOST_H3_CELLS { Out::Null } else { document(Value::Array(cells)) }
-    }),
 ];
 
 fn shown(polygons: Option<Vec<Polygon>>) -> Out {
@@ -75,7 +31,7 @@ fn shown(polygons: Option<Vec<Polygon>>) -> Out {
 }
 
 /// A distance around a shape, and how far from it the answer may be; both as angles.
-struct Reach {
+pub(super) struct Reach {
     radius: f64,
     tolerance: f64,
 }
@@ -89,7 +45,7 @@ struct Outline {
 
 impl Reach {
     /// Radius and tolerance in metres, at `at` and behind it.
-    fn of(a: &[Cell], at: usize) -> Option<Reach> {
+    pub(super) fn of(a: &[Cell], at: usize) -> Option<Reach> {
         const FINEST: f64 = 1e-6;
         let radius = a[at].real().filter(|radius| *radius > 0.0 && *radius < PI / 2.0 * EARTH_RADIUS)?;
         let tolerance = a.get(at + 1).map_or(Some(DEFAULT_TOLERANCE), |cell| cell.real()).filter(|tolerance| *tolerance >= FINEST * radius)?;
@@ -189,7 +145,15 @@ impl Reach {
         }
     }
 
-    fn grown(&self, polygons: Vec<Polygon>) -> Option<Vec<Polygon>> {
+    /// What is near lines.
+    pub(super) fn around(&self, lines: &[Vec<Vector>]) -> Option<Vec<Polygon>> {
+        let mut outline = Outline::default();
+        lines.iter().for_each(|line| self.around_line(line, &mut outline));
+        outline.filled()
+    }
+
+    /// Polygons, united, and what is near them.
+    pub(super) fn grown(&self, polygons: Vec<Polygon>) -> Option<Vec<Polygon>> {
         let polygons = united(polygons)?;
         let mut outline = Outline::default();
         polygons.iter().flat_map(|polygon| &polygon.rings).for_each(|ring| self.around_ring(ring, &mut outline));
@@ -221,15 +185,6 @@ fn right(from: Vector, to: Vector) -> Vector {
     to.normal(from).unit()
 }
 
-/// The polygons of the first argument, united, with the radius of the third around them.
-fn grown(a: &[Cell]) -> Option<Vec<Polygon>> {
-    let polygons = polygons(a[0])?;
-    match a.get(2).map_or(Some(0.0), |radius| radius.real())? {
-        0.0 => united(polygons),
-        _ => Reach::of(&a[..3], 2)?.grown(polygons),
-    }
-}
-
 fn simplify(polygons: Option<Vec<Polygon>>, tolerance: Option<&Cell>) -> Out {
     const MOST: f64 = 7_800_000.0;
     let tolerance = tolerance.map_or(Some(DEFAULT_TOLERANCE), |cell| cell.real()).filter(|metres| (0.0..=MOST).contains(metres));
@@ -252,41 +207,4 @@ fn simple_ring(ring: &[Vector], tolerance: f64) -> Option<Vec<Vector>> {
     simple.pop();
     simple.extend(simplified(&ring[far..], tolerance));
     (simple.len() > 3).then_some(simple)
-}
-
-fn s2_level(a: &[Cell]) -> Option<u64> {
-    a.get(1).map_or(Some(11), |level| level.long()).and_then(|level| u64::try_from(level).ok()).filter(|level| *level <= 30)
-}
-
-/// What cells are to cover: chains of edges, and what is inside the polygons.
-struct Region<'a> {
-    chains: &'a [Vec<Vector>],
-    polygons: &'a [Polygon],
-}
-
-fn s2_cells(level: u64, region: &Region) -> Out {
-    let mut cells = Vec::new();
-    let fits = (0..6).all(|face| region.cover(CellID::from_face(face), level, &mut cells));
-    if fits { document(Value::Array(cells.into_iter().map(|cell| cell.to_token().into()).collect())) } else { Out::Null }
-}
-
-impl Region<'_> {
-    /// The cells of a level, within `cell`, that meet the region, in order; false when they are too many.
-    fn cover(&self, cell: CellID, level: u64, cells: &mut Vec<CellID>) -> bool {
-        let square = s2::cell::Cell::from(cell);
-        let corners: Vec<Vector> = (0..5).map(|at| Vector::from_s2(square.vertex(at % 4))).collect();
-        let center = Vector::from_s2(s2::point::Point::from(cell));
-        let border = crosses(self.chains, std::slice::from_ref(&corners));
-        let holds = || self.chains.iter().flatten().any(|corner| square.contains_point(&corner.to_s2()));
-        let inside = || self.polygons.iter().any(|polygon| polygon.contains(center));
-        // The corners of a face are too far apart to tell.
-        if cell.level() > 0 && !border && !holds() && !inside() {
-            return true;
-        }
-        if cell.level() == level {
-            cells.push(cell);
-            return cells.len() <= MOST_S2_CELLS;
-        }
-        cell.children().into_iter().all(|child| self.cover(child, level, cells))
-    }
 }

@@ -1,13 +1,20 @@
-//! Grids over the sphere: geohash, H3, S2. Kusto docs: `geospatial-grid-systems`, and a page per function.
+//! Grids over the sphere: geohash, H3, S2, and the cells that cover a shape. Kusto docs: `geospatial-grid-systems`, and a page per function.
 
-use super::geospatial::{document, position, show_ring};
+use super::buffer::Reach;
+use super::geospatial::{Polygon, Vector, crosses, document, lines, polygons, position, rings, show_ring};
+use super::overlay::{TOO_WIDE, united};
 use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
 use crate::json::from_f64;
 use geohash::Direction;
+use h3o::geom::{ContainmentMode, TilerBuilder};
 use h3o::{CellIndex, LatLng, Resolution};
 use s2::cellid::CellID;
 use serde_json::{Value, json};
+
+/// As many cells Kusto gives.
+const MOST_S2_CELLS: usize = 65_536;
+const MOST_H3_CELLS: usize = 61_680;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_point_to_geohash", |a| {
@@ -76,12 +83,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (Some(cell), Some(distance)) if (0..=142).contains(&distance) => document(Value::Array((0..=distance as u32).map(|k| ring(cell, k)).collect())),
         _ => Out::Null,
     }),
-    rows("geo_point_to_s2cell", |a| {
-        let level = a.get(2).map_or(Some(11), |cell| cell.long()).and_then(|level| u64::try_from(level).ok()).filter(|level| *level <= 30);
-        match (position(a, 0), level) {
-            (Some((longitude, latitude)), Some(level)) => Out::Text(CellID::from(s2::latlng::LatLng::from_degrees(latitude, longitude)).parent(level).to_token()),
-            _ => Out::Text(String::new()),
-        }
+    rows("geo_point_to_s2cell", |a| match (position(a, 0), s2_level(a.get(2))) {
+        (Some((longitude, latitude)), Some(level)) => Out::Text(CellID::from(s2::latlng::LatLng::from_degrees(latitude, longitude)).parent(level).to_token()),
+        _ => Out::Text(String::new()),
     }),
     rows("geo_s2cell_to_central_point", |a| match s2(a[0]) {
         Some(cell) => {
@@ -105,6 +109,34 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Some(cell) => document(Value::Array(cell.all_neighbors(cell.level()).into_iter().map(|near| near.to_token().into()).collect())),
         None => Out::Null,
     }),
+    rows("geo_polygon_to_s2cells", |a| {
+        let Some((polygons, level)) = grown(a).zip(s2_level(a.get(1))) else { return Out::Null };
+        s2_cells(level, &Region { chains: &rings(&polygons), polygons: &polygons })
+    }),
+    rows("geo_line_to_s2cells", |a| {
+        let Some((lines, level)) = lines(a[0]).zip(s2_level(a.get(1))) else { return Out::Null };
+        match a.get(2).map_or(Some(0.0), |radius| radius.real()) {
+            Some(0.0) => s2_cells(level, &Region { chains: &lines, polygons: &[] }),
+            Some(_) => {
+                let Some(reach) = Reach::of(&a[..3], 2) else { return Out::Null };
+                let Some(polygons) = reach.around(&lines) else { return Out::Refused(TOO_WIDE) };
+                s2_cells(level, &Region { chains: &rings(&polygons), polygons: &polygons })
+            }
+            None => Out::Null,
+        }
+    }),
+    rows("geo_polygon_to_h3cells", |a| {
+        let resolution = a.get(1).map_or(Some(6), |level| level.long()).and_then(resolution);
+        let Some((polygons, resolution)) = grown(a).zip(resolution) else { return Out::Null };
+        let mut tiler = TilerBuilder::new(resolution).containment_mode(ContainmentMode::ContainsCentroid).build();
+        let ring = |ring: &Vec<Vector>| ring.iter().map(|corner| corner.degrees()).collect::<geo::LineString<f64>>();
+        let plane = polygons.iter().map(|polygon| geo::Polygon::new(ring(&polygon.rings[0]), polygon.rings[1..].iter().map(ring).collect()));
+        if tiler.add_batch(plane).is_err() || tiler.coverage_size_hint() > 64 * MOST_H3_CELLS {
+            return Out::Null;
+        }
+        let cells: Vec<Value> = tiler.into_coverage().take(MOST_H3_CELLS + 1).map(|cell| cell.to_string().into()).collect();
+        if cells.len() > MOST_H3_CELLS { Out::Null } else { document(Value::Array(cells)) }
+    }),
 ];
 
 /// A geohash of a length that one may have, else a text that is none.
@@ -115,7 +147,7 @@ fn hash_text(cell: Cell<'_>) -> &str {
     }
 }
 
-pub(super) fn resolution(level: i64) -> Option<Resolution> {
+fn resolution(level: i64) -> Option<Resolution> {
     Resolution::try_from(u8::try_from(level).ok()?).ok()
 }
 
@@ -139,4 +171,51 @@ fn ring(cell: CellIndex, k: u32) -> Value {
     });
     let cells = cells.unwrap_or_else(|| cell.grid_disk_distances_safe(k).filter(|(_, distance)| *distance == k).map(|(near, _)| near).collect());
     Value::Array(cells.into_iter().map(|near| near.to_string().into()).collect())
+}
+
+/// The polygons of the first argument, united, with the radius of the third around them.
+fn grown(a: &[Cell]) -> Option<Vec<Polygon>> {
+    let polygons = polygons(a[0])?;
+    match a.get(2).map_or(Some(0.0), |radius| radius.real())? {
+        0.0 => united(polygons),
+        _ => Reach::of(&a[..3], 2)?.grown(polygons),
+    }
+}
+
+/// The level of S2 cells; 11 unless told.
+fn s2_level(argument: Option<&Cell>) -> Option<u64> {
+    argument.map_or(Some(11), |level| level.long()).and_then(|level| u64::try_from(level).ok()).filter(|level| *level <= 30)
+}
+
+/// What cells are to cover: chains of edges, and what is inside the polygons.
+struct Region<'a> {
+    chains: &'a [Vec<Vector>],
+    polygons: &'a [Polygon],
+}
+
+fn s2_cells(level: u64, region: &Region) -> Out {
+    let mut cells = Vec::new();
+    let fits = (0..6).all(|face| region.cover(CellID::from_face(face), level, &mut cells));
+    if fits { document(Value::Array(cells.into_iter().map(|cell| cell.to_token().into()).collect())) } else { Out::Null }
+}
+
+impl Region<'_> {
+    /// The cells of a level, within `cell`, that meet the region, in order; false when they are too many.
+    fn cover(&self, cell: CellID, level: u64, cells: &mut Vec<CellID>) -> bool {
+        let square = s2::cell::Cell::from(cell);
+        let corners: Vec<Vector> = (0..5).map(|at| Vector::from_s2(square.vertex(at % 4))).collect();
+        let center = Vector::from_s2(s2::point::Point::from(cell));
+        let border = crosses(self.chains, std::slice::from_ref(&corners));
+        let holds = || self.chains.iter().flatten().any(|corner| square.contains_point(&corner.to_s2()));
+        let inside = || self.polygons.iter().any(|polygon| polygon.contains(center));
+        // The corners of a face are too far apart to tell.
+        if cell.level() > 0 && !border && !holds() && !inside() {
+            return true;
+        }
+        if cell.level() == level {
+            cells.push(cell);
+            return cells.len() <= MOST_S2_CELLS;
+        }
+        cell.children().into_iter().all(|child| self.cover(child, level, cells))
+    }
 }

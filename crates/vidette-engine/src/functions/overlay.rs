@@ -138,12 +138,11 @@ impl<'c> Origin<'c> {
     /// The first of the given edges that a piece between two places lies on.
     fn edge(&self, from: Coord<f64>, to: Coord<f64>, candidates: Option<&[usize]>) -> Option<usize> {
         let on = |edge: usize| {
-            let [a, b] = self.edges[edge].map(|end| self.chart.place(end));
-            let (along, length) = ((b.x - a.x, b.y - a.y), (b.x - a.x).hypot(b.y - a.y));
-            [from, to].iter().all(|at| {
-                let off = ((at.x - a.x) * along.1 - (at.y - a.y) * along.0) / length;
-                let part = ((at.x - a.x) * along.0 + (at.y - a.y) * along.1) / length;
-                off.abs() <= 2.0 * self.chart.tolerance && (-2.0 * self.chart.tolerance..=length + 2.0 * self.chart.tolerance).contains(&part)
+            let ends = self.edges[edge].map(|end| self.chart.place(end));
+            let slack = 2.0 * self.chart.tolerance;
+            [from, to].into_iter().all(|at| {
+                let (part, off, length) = beside(ends, at);
+                off <= slack && (-slack..=length + slack).contains(&part)
             })
         };
         match candidates {
@@ -158,10 +157,9 @@ impl<'c> Origin<'c> {
         for piece in chain.0.windows(2) {
             let (mut at, end) = (piece[0], piece[1]);
             let between = |at: Coord<f64>, place: Coord<f64>| {
-                let (along, length) = ((end.x - at.x, end.y - at.y), (end.x - at.x).hypot(end.y - at.y));
-                let off = ((place.x - at.x) * along.1 - (place.y - at.y) * along.0) / length;
-                let part = ((place.x - at.x) * along.0 + (place.y - at.y) * along.1) / length;
-                off.abs() <= self.chart.tolerance && part > 4.0 * self.chart.tolerance && part < length - 4.0 * self.chart.tolerance
+                let (part, off, length) = beside([at, end], place);
+                let apart = 4.0 * self.chart.tolerance;
+                off <= self.chart.tolerance && part > apart && part < length - apart
             };
             while let Some((_, edges)) = self.corner(at) {
                 let ends = edges.iter().flat_map(|edge| self.edges[*edge]).map(|end| self.chart.place(end));
@@ -188,24 +186,9 @@ impl<'c> Origin<'c> {
             })
             .collect();
         let crossing = |at: usize| {
-            let last = edges.len() - 1;
-            let closed = chain.is_closed();
-            let (before, after) = (
-                if at > 0 {
-                    at - 1
-                } else if closed {
-                    last
-                } else {
-                    at
-                },
-                if at <= last {
-                    at
-                } else if closed {
-                    0
-                } else {
-                    last
-                },
-            );
+            // A ring's first piece comes after its last.
+            let around = |piece: Option<usize>, other: usize| piece.filter(|piece| *piece < edges.len()).unwrap_or(if chain.is_closed() { other } else { at.min(edges.len() - 1) });
+            let (before, after) = (around(at.checked_sub(1), edges.len() - 1), around(Some(at), 0));
             let point = self.chart.point(chain.0[at]);
             let [first, second] = [edges[before]?, edges[after]?].map(|edge| self.edges[edge][0].normal(self.edges[edge][1]).unit());
             let across = first.cross(second).unit();
@@ -253,6 +236,13 @@ impl<'c> Origin<'c> {
         all.sort_by_key(|(first, _)| *first);
         all.into_iter().map(|(_, polygon)| polygon).collect()
     }
+}
+
+/// How far along a line from its first end a place is, how far off it, and how long the line is.
+fn beside([from, to]: [Coord<f64>; 2], at: Coord<f64>) -> (f64, f64, f64) {
+    let (along, length) = ((to.x - from.x, to.y - from.y), (to.x - from.x).hypot(to.y - from.y));
+    let (x, y) = (at.x - from.x, at.y - from.y);
+    ((x * along.0 + y * along.1) / length, ((x * along.1 - y * along.0) / length).abs(), length)
 }
 
 fn chains(polygons: &[Polygon]) -> impl Iterator<Item = &Vec<Vector>> + Clone {

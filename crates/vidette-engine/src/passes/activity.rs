@@ -160,10 +160,10 @@ pub(super) fn session_count(inputs: &[Table], output: &mut Output) -> Result<()>
     Ok(())
 }
 
-/// Where the periods of an analysis begin, and where the last one ends.
+/// Where the periods of an analysis begin, and its last instant.
 struct Periods {
     starts: Vec<i64>,
-    end: i64,
+    last: i64,
 }
 
 impl Periods {
@@ -179,13 +179,13 @@ impl Periods {
             // Without a start, periods are those of bin().
             let first = if table.constant(start) == Cell::Null { first.div_euclid(step) * step } else { first };
             starts.extend((0..bins(first, last, step, plugin)?).map(|at| first + at * step));
-            return Ok(Periods { end: starts.last().map_or(first, |start| start + step), starts });
+            return Ok(Periods { starts, last });
         };
         let mut at = 0;
         loop {
             let Some(start) = name.start(first, at) else { return exec_err!("{plugin}: the periods leave the calendar") };
             if start > last {
-                return Ok(Periods { starts, end: start });
+                return Ok(Periods { starts, last });
             }
             starts.push(start);
             at += 1;
@@ -194,7 +194,7 @@ impl Periods {
     }
 
     fn find(&self, time: i64) -> Option<usize> {
-        (time < self.end).then(|| self.starts.partition_point(|start| *start <= time)).and_then(|after| after.checked_sub(1))
+        (time <= self.last).then(|| self.starts.partition_point(|start| *start <= time)).and_then(|after| after.checked_sub(1))
     }
 
     /// The users of each period.

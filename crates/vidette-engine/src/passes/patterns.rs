@@ -53,8 +53,7 @@ struct Pattern {
 
 impl<'t> Data<'t> {
     /// `frequent` says of a set of rows whether a pattern may have them.
-    fn of(table: &'t Table, skipped: Option<usize>, weight: Option<usize>, frequent: impl Fn(&[f64], &Rows) -> bool) -> Data<'t> {
-        let weights: Vec<f64> = (0..table.rows).map(|row| weight.map_or(1.0, |at| table.argument(row, at).real().unwrap_or(0.0))).collect();
+    fn of(table: &'t Table, skipped: Option<usize>, weights: Vec<f64>, frequent: impl Fn(&[f64], &Rows) -> bool) -> Data<'t> {
         let mut items = Vec::new();
         for column in (0..table.width()).filter(|column| Some(*column) != skipped) {
             let mut values: HashMap<String, Vec<usize>> = HashMap::new();
@@ -152,9 +151,10 @@ fn settings(table: &Table, first: usize) -> Vec<Option<Cell<'_>>> {
     (first..table.arguments()).map(|at| Some(table.constant(at)).filter(|cell| !matches!(cell, Cell::Null | Cell::Text("~" | "")))).collect()
 }
 
-/// The column of weights, when the argument is one.
-fn weight_at(settings: &[Option<Cell>], first: usize, at: usize) -> Option<usize> {
-    settings.get(at).copied().flatten().and_then(Cell::real).map(|_| first + at)
+/// A weight for each row: of the argument when it is a column of numbers, else one.
+fn weights(table: &Table, argument: usize) -> Vec<f64> {
+    let given = table.constant(argument).real().is_some();
+    (0..table.rows).map(|row| if given { table.argument(row, argument).real().unwrap_or(0.0) } else { 1.0 }).collect()
 }
 
 fn ratio(settings: &[Option<Cell>], at: usize, default: f64, plugin: &str) -> Result<f64> {
@@ -178,10 +178,10 @@ pub(super) fn basket(inputs: &[Table], output: &mut Output) -> Result<()> {
     let table = &inputs[0];
     let settings = settings(table, 0);
     let threshold = ratio(&settings, 0, 0.05, NAME)?;
-    let weight = weight_at(&settings, 0, 1);
-    let all: f64 = (0..table.rows).map(|row| weight.map_or(1.0, |at| table.argument(row, at).real().unwrap_or(0.0))).sum();
+    let weights = weights(table, 1);
+    let all: f64 = weights.iter().sum();
     let frequent = |weights: &[f64], rows: &Rows| total(weights, rows) >= (threshold * all).max(f64::MIN_POSITIVE);
-    let data = Data::of(table, None, weight, frequent);
+    let data = Data::of(table, None, weights, frequent);
     let dimensions = settings.get(2).copied().flatten().and_then(Cell::long).map_or(5, |n| n.clamp(1, 64) as usize);
     let mut found: Vec<(f64, Pattern)> = data.patterns(dimensions, NAME, frequent)?.into_iter().map(|pattern| (data.weight(&pattern.rows), pattern)).collect();
     found.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.items.cmp(&second.items)));
@@ -201,10 +201,10 @@ pub(super) fn autocluster(inputs: &[Table], output: &mut Output) -> Result<()> {
     let table = &inputs[0];
     let settings = settings(table, 0);
     let balance = ratio(&settings, 0, 0.5, NAME)?;
-    let weight = weight_at(&settings, 0, 1);
-    let all: f64 = (0..table.rows).map(|row| weight.map_or(1.0, |at| table.argument(row, at).real().unwrap_or(0.0))).sum();
+    let weights = weights(table, 1);
+    let all: f64 = weights.iter().sum();
     let frequent = |weights: &[f64], rows: &Rows| total(weights, rows) >= (LEAST * all).max(f64::MIN_POSITIVE);
-    let data = Data::of(table, None, weight, frequent);
+    let data = Data::of(table, None, weights, frequent);
     let mut waiting = data.patterns(5, NAME, frequent)?;
     let mut left: Rows = vec![u64::MAX; table.rows.div_ceil(64)];
     let mut chosen: Vec<Pattern> = Vec::new();
@@ -245,16 +245,15 @@ pub(super) fn diffpatterns(inputs: &[Table], output: &mut Output) -> Result<()> 
         set
     };
     let (a, b) = (side(1), side(2));
-    let weight = weight_at(&settings, 3, 0);
     let threshold = ratio(&settings, 1, 0.05, NAME)?;
-    let weights: Vec<f64> = (0..table.rows).map(|row| weight.map_or(1.0, |at| table.argument(row, at).real().unwrap_or(0.0))).collect();
+    let weights = weights(table, 3);
     let (whole_a, whole_b) = (total(&weights, &a), total(&weights, &b));
     let shares = |weights: &[f64], rows: &Rows| (total(weights, &both(rows, &a)) / whole_a.max(1e-9), total(weights, &both(rows, &b)) / whole_b.max(1e-9));
     let frequent = |weights: &[f64], rows: &Rows| {
         let (in_a, in_b) = shares(weights, rows);
         in_a.max(in_b) >= threshold
     };
-    let data = Data::of(table, split, weight, frequent);
+    let data = Data::of(table, split, weights, frequent);
     let dimensions = settings.get(2).copied().flatten().and_then(Cell::long).map_or(5, |n| n.clamp(1, 64) as usize);
     let difference = |pattern: &Pattern| {
         let (in_a, in_b) = shares(&data.weights, &pattern.rows);

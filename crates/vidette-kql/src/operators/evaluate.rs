@@ -202,21 +202,15 @@ impl Evaluate {
             binder.error(codes::ARGUMENT_COUNT_RANGE, message, self.plugin.span, "a table, its shape, longitude and latitude");
             return None;
         };
-        let named = |name: &str| {
-            self.arguments.iter().find_map(|argument| match &argument.kind {
-                ExprKind::Named { names, value } if names[0].node == name => Some(value.as_ref()),
-                _ => None,
-            })
-        };
         let lookup = binder.with_row(&[], |binder| binder.tabular(table))?;
         let key = binder.with_row(&lookup.columns, |binder| binder.column_reference(key))?;
         let mut constant = |argument: Option<&Expr>| match argument {
             Some(argument) => binder.with_row(&[], |binder| binder.scalar(argument)),
             None => Bound::literal(Value::Null(ScalarType::Bool)),
         };
-        let radius = constant(positional(4).or_else(|| named("radius")));
-        let unmatched = constant(positional(5).or_else(|| named("return_unmatched")));
-        let show_key = constant(positional(7).or_else(|| named("return_lookup_key"))).as_literal() == Some(&Value::Bool(true));
+        let radius = constant(positional(4).or_else(|| self.named("radius")));
+        let unmatched = constant(positional(5).or_else(|| self.named("return_unmatched")));
+        let show_key = constant(positional(7).or_else(|| self.named("return_lookup_key"))).as_literal() == Some(&Value::Bool(true));
         let place = [longitude, latitude].map(|argument| binder.with_row(&input.columns, |binder| binder.scalar(argument)));
         let shown: Vec<Column> = lookup.columns.iter().filter(|column| show_key || column.id != key.id).cloned().collect();
         let mut names = Names::default();
@@ -227,13 +221,16 @@ impl Evaluate {
         Some(Relation { plan: Plan::Pass { name: self.plugin.node.clone(), inputs: vec![left, right], columns: columns.clone(), pattern: None }, columns })
     }
 
-    /// The argument at a position among those without a name, or the named one.
-    fn argument(&self, position: usize, name: &str) -> Option<&Expr> {
-        let named = self.arguments.iter().find_map(|argument| match &argument.kind {
+    fn named(&self, name: &str) -> Option<&Expr> {
+        self.arguments.iter().find_map(|argument| match &argument.kind {
             ExprKind::Named { names, value } if names[0].node == name => Some(value.as_ref()),
             _ => None,
-        });
-        named.or_else(|| self.arguments.iter().filter(|argument| !matches!(argument.kind, ExprKind::Named { .. })).nth(position))
+        })
+    }
+
+    /// The argument at a position among those without a name, or the named one.
+    fn argument(&self, position: usize, name: &str) -> Option<&Expr> {
+        self.named(name).or_else(|| self.arguments.iter().filter(|argument| !matches!(argument.kind, ExprKind::Named { .. })).nth(position))
     }
 
     fn text(&self, binder: &mut Binder, position: usize, name: &str) -> Option<String> {

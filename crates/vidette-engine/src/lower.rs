@@ -10,7 +10,9 @@ use crate::run::{Instant, PlanClock};
 use crate::workspace::Workspace;
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::{Column as DfColumn, DFSchema, Result, ScalarValue, internal_err, plan_err};
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::common::{Column as DfColumn, DFSchema, Result, ScalarValue, TableReference, internal_err, plan_err};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -34,11 +36,21 @@ pub(crate) struct Rows {
     pub(crate) order: Vec<Sort>,
 }
 
+/// A table of which every use sees the same rows, though its plan would give others each time.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) rows: Arc<MemTable>,
+    pub(crate) order: Vec<Sort>,
+}
+
 pub(crate) struct Lowering<'a> {
     pub(crate) workspace: &'a Workspace,
     clock: PlanClock,
     /// The query's scalar subqueries as values or parameters, as far as they are known.
     pub(crate) subqueries: &'a [Expr],
+    /// The tables whose rows are drawn already.
+    drawn: &'a [Drawn],
     /// Columns that some operator or the result reads.
     used: HashSet<ColumnId>,
     pub(crate) weights: Weights,
@@ -62,8 +74,8 @@ pub(crate) fn reference(column: &Column) -> Expr {
 }
 
 impl<'a> Lowering<'a> {
-    pub(crate) fn new(workspace: &'a Workspace, clock: PlanClock, subqueries: &'a [Expr]) -> Lowering<'a> {
-        Lowering { workspace, clock, subqueries, used: HashSet::new(), weights: Weights::default(), hidden: 0, windows: 0, restarts: Vec::new() }
+    pub(crate) fn new(workspace: &'a Workspace, clock: PlanClock, subqueries: &'a [Expr], drawn: &'a [Drawn]) -> Lowering<'a> {
+        Lowering { workspace, clock, subqueries, drawn, used: HashSet::new(), weights: Weights::default(), hidden: 0, windows: 0, restarts: Vec::new() }
     }
 
     /// The plan of a whole query: ordered, its columns in Kusto's order.
@@ -77,6 +89,36 @@ impl<'a> Lowering<'a> {
         }
         let shown = columns.iter().map(reference).collect::<Vec<_>>();
         ordered.plan.project(shown)?.build()
+    }
+
+    /// The plan of a table whose rows are to be kept: its columns, and those it is ordered by.
+    pub(crate) fn draw(&mut self, plan: &Plan, columns: &[Column]) -> Result<(LogicalPlan, Vec<Sort>)> {
+        self.used = used_columns(plan, columns);
+        self.weights = Weights::of_plan(plan);
+        let rows = self.rows(plan)?;
+        let mut shown = columns.iter().map(reference).collect::<Vec<_>>();
+        let order = self.carried(rows.order, &mut shown);
+        Ok((rows.plan.project(shown)?.build()?, order))
+    }
+
+    /// The table's rows, if they are drawn.
+    pub(crate) fn drawn(&mut self, plan: &Arc<Plan>) -> Result<Option<Rows>> {
+        let Some(drawn) = self.drawn.iter().find(|drawn| Arc::ptr_eq(&drawn.plan, plan)) else { return Ok(None) };
+        let alias = self.hidden_name("m");
+        let columns = drawn.rows.schema().fields().iter().map(|field| Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), field.name())).alias(field.name())).collect::<Vec<_>>();
+        let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(drawn.rows.clone()), None)?.project(columns)?;
+        Ok(Some(Rows { plan, order: drawn.order.clone() }))
+    }
+
+    /// Puts the keys of an order among the columns, and gives the order by them.
+    pub(crate) fn carried(&mut self, order: Vec<Sort>, shown: &mut Vec<Expr>) -> Vec<Sort> {
+        let carry = |mut key: Sort| {
+            let name = self.hidden_name("order");
+            shown.push(key.expr.alias(name.clone()));
+            key.expr = named(name);
+            key
+        };
+        order.into_iter().map(carry).collect()
     }
 
     pub(crate) fn rows(&mut self, plan: &Plan) -> Result<Rows> {
@@ -97,7 +139,7 @@ impl<'a> Lowering<'a> {
             Plan::Pass { name, inputs, columns, pattern } => self.pass(name, inputs, columns, pattern.clone()),
             Plan::Graph(_) => internal_err!("a graph where rows are read")?,
             Plan::Scan { input, kept, declared, steps, match_id, partition } => self.scan(input, kept, declared, steps, match_id.as_ref(), *partition),
-            Plan::Reference { plan, columns } => self.named_value(plan, columns),
+            Plan::Reference { plan, columns, .. } => self.named_value(plan, columns),
         })
     }
 

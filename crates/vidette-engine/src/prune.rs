@@ -92,7 +92,7 @@ fn visit(plan: &Plan, used: &mut HashSet<ColumnId>) {
                 visit(&input.plan, used);
             }
         }
-        Plan::Reference { plan, columns } => {
+        Plan::Reference { plan, columns, .. } => {
             for (new, old) in columns {
                 if used.contains(&new.id) {
                     used.insert(*old);

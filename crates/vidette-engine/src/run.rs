@@ -1,10 +1,11 @@
 //! Execution: scalar subqueries first, then the query, within one instant of time.
 
-use crate::lower::Lowering;
+use crate::lower::{Drawn, Lowering};
 use crate::result::{QueryResult, ResultTable};
 use crate::workspace::{Answering, Workspace};
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
+use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ScalarValue, SchemaError, internal_err};
 use datafusion::error::DataFusionError;
@@ -167,13 +168,13 @@ impl Workspace {
     /// # Errors
     /// When planning or execution fails.
     pub async fn run(&self, query: &Query, clock: Clock) -> Result<ResultTable, Error> {
-        let values = self.subqueries(query, clock).await?;
-        let batches = self.collect(self.lower(&query.plan, &query.columns, clock, &values)?).await?;
+        let known = self.known(query, clock).await?;
+        let batches = self.collect(self.lower(&query.plan, &query.columns, clock, &known)?).await?;
         Ok(ResultTable { columns: query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect(), batches, render: query.render.clone() })
     }
 
-    fn lower(&self, plan: &Plan, columns: &[Column], clock: Clock, values: &[Expr]) -> Result<LogicalPlan, Error> {
-        Ok(Lowering::new(self, PlanClock::Known(clock), values).query(plan, columns)?)
+    fn lower(&self, plan: &Plan, columns: &[Column], clock: Clock, known: &Known) -> Result<LogicalPlan, Error> {
+        Ok(Lowering::new(self, PlanClock::Known(clock), &known.values, &known.drawn).query(plan, columns)?)
     }
 
     async fn collect(&self, logical: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
@@ -190,14 +191,15 @@ impl Workspace {
         let state = self.session.state();
         let mut values: Vec<Expr> = Vec::with_capacity(query.subqueries.len());
         let mut subqueries = Vec::with_capacity(query.subqueries.len());
-        let mut replan = false;
+        // What is drawn once is drawn anew by every run.
+        let mut replan = !once(&query.plan).is_empty() || query.subqueries.iter().any(|subquery| subquery.plan.is_volatile());
         for (at, (subquery, wanted)) in query.subqueries.iter().zip(wanted(query)).enumerate() {
             if !wanted {
                 values.push(Expr::Literal(ScalarValue::Null, None));
                 subqueries.push(PreparedSubquery::Unused);
                 continue;
             }
-            let logical = Lowering::new(self, clock, &values).query(&subquery.plan, std::slice::from_ref(&subquery.column))?;
+            let logical = Lowering::new(self, clock, &values, &[]).query(&subquery.plan, std::slice::from_ref(&subquery.column))?;
             replan |= needs_instant(&logical);
             if parameters(&logical)? {
                 let ty = if subquery.as_list { ScalarType::Dynamic } else { subquery.column.ty };
@@ -209,7 +211,7 @@ impl Workspace {
                 subqueries.push(PreparedSubquery::Constant(value));
             }
         }
-        let logical = Lowering::new(self, clock, &values).query(&query.plan, &query.columns)?;
+        let logical = Lowering::new(self, clock, &values, &[]).query(&query.plan, &query.columns)?;
         let replan = replan || needs_instant(&logical);
         Ok(Prepared { query, subqueries, plan: state.optimize(&logical)?, replan })
     }
@@ -267,24 +269,62 @@ impl Workspace {
     pub async fn plan(&self, text: &str, clock: Clock) -> Result<LogicalPlan, Error> {
         let (queries, diagnostics) = self.compile(text, clock).await?;
         let Some(query) = queries.first() else { return Err(Error::Diagnostics(diagnostics)) };
-        let values = self.subqueries(query, clock).await?;
-        Ok(self.session.state().optimize(&self.lower(&query.plan, &query.columns, clock, &values)?)?)
+        let known = self.known(query, clock).await?;
+        Ok(self.session.state().optimize(&self.lower(&query.plan, &query.columns, clock, &known)?)?)
     }
 
-    /// Values of the scalar subqueries that the query uses, in order; the others stay null.
-    async fn subqueries(&self, query: &Query, clock: Clock) -> Result<Vec<Expr>, Error> {
-        let mut values = Vec::with_capacity(query.subqueries.len());
+    /// What is computed before the query: the scalar subqueries that it uses (the others stay null), and the tables
+    /// whose rows must not change from use to use.
+    async fn known(&self, query: &Query, clock: Clock) -> Result<Known, Error> {
+        let mut known = Known::default();
         for (subquery, wanted) in query.subqueries.iter().zip(wanted(query)) {
             let value = if wanted {
-                let logical = self.lower(&subquery.plan, std::slice::from_ref(&subquery.column), clock, &values).map_err(outer_row)?;
+                self.draw(&subquery.plan, clock, &mut known).await?;
+                let logical = self.lower(&subquery.plan, std::slice::from_ref(&subquery.column), clock, &known).map_err(outer_row)?;
                 subquery_value(subquery, self.collect(logical).await?)?
             } else {
                 ScalarValue::Null
             };
-            values.push(Expr::Literal(value, None));
+            known.values.push(Expr::Literal(value, None));
         }
-        Ok(values)
+        self.draw(&query.plan, clock, &mut known).await?;
+        Ok(known)
     }
+
+    /// Runs the volatile tables that the plan wants once, those inside others first.
+    async fn draw(&self, plan: &Plan, clock: Clock, known: &mut Known) -> Result<(), Error> {
+        for (plan, columns) in once(plan).into_iter().rev() {
+            if known.drawn.iter().any(|drawn| Arc::ptr_eq(&drawn.plan, &plan)) {
+                continue;
+            }
+            let (logical, order) = Lowering::new(self, PlanClock::Known(clock), &known.values, &known.drawn).draw(&plan, &columns)?;
+            let schema = Arc::new(logical.schema().as_arrow().clone());
+            let rows = Arc::new(MemTable::try_new(schema, vec![self.collect(logical).await?])?);
+            known.drawn.push(Drawn { plan, rows, order });
+        }
+        Ok(())
+    }
+}
+
+/// Values that the query's plan is made with.
+#[derive(Debug, Default)]
+struct Known {
+    values: Vec<Expr>,
+    drawn: Vec<Drawn>,
+}
+
+/// The volatile tables that every use must see alike, a table before those inside it.
+fn once(plan: &Plan) -> Vec<(Arc<Plan>, Vec<Column>)> {
+    let mut found: Vec<(Arc<Plan>, Vec<Column>)> = Vec::new();
+    plan.visit(&mut |plan| {
+        if let Plan::Reference { plan, columns, once: true } = plan
+            && plan.is_volatile()
+        {
+            let columns = columns.iter().map(|(new, old)| Column { id: *old, ..new.clone() }).collect();
+            found.push((plan.clone(), columns));
+        }
+    });
+    found
 }
 
 /// A subquery that names a column it has not: an argument of a function brought it there.

@@ -224,7 +224,16 @@ impl Binder<'_> {
         }
         let renamed: Vec<(Column, ColumnId)> = columns.iter().map(|old| (self.column(old.name.clone(), old.ty), old.id)).collect();
         let columns = renamed.iter().map(|(new, _)| new.clone()).collect();
-        Relation { plan: Plan::Reference { plan: plan.clone(), columns: renamed }, columns }
+        Relation { plan: Plan::Reference { plan: plan.clone(), columns: renamed, once: false }, columns }
+    }
+
+    /// The rows as every use of them sees them.
+    pub(crate) fn once(&mut self, relation: Relation) -> Relation {
+        let mut relation = self.reference(&Arc::new(relation.plan), &relation.columns);
+        if let Plan::Reference { once, .. } = &mut relation.plan {
+            *once = true;
+        }
+        relation
     }
 
     /// Asks the catalog for what only the rows of `column` can tell.

@@ -195,6 +195,8 @@ pub enum Plan {
     Reference {
         plan: Arc<Plan>,
         columns: Vec<(Column, ColumnId)>,
+        /// Every use sees the same rows, even of a plan that would give others each time (`materialize`).
+        once: bool,
     },
 }
 
@@ -346,6 +348,14 @@ pub struct Query {
 }
 
 impl Plan {
+    /// Whether it may give other rows when it is run again.
+    pub fn is_volatile(&self) -> bool {
+        let mut volatile = false;
+        self.visit(&mut |plan| volatile |= matches!(plan, Plan::Take { input, .. } if !matches!(**input, Plan::Sort { .. })));
+        self.visit_expressions(&mut |expr| volatile |= expr.is_volatile());
+        volatile
+    }
+
     /// The plans this one reads from.
     pub fn inputs(&self) -> Vec<&Plan> {
         match self {
@@ -409,6 +419,13 @@ impl Plan {
 }
 
 impl Expr {
+    /// Whether it may have another value when it is computed again.
+    pub fn is_volatile(&self) -> bool {
+        let mut volatile = false;
+        self.visit(&mut |inner| volatile |= matches!(&inner.kind, ExprKind::Call { function, .. } if matches!(function.as_str(), "rand" | "new_guid")));
+        volatile
+    }
+
     /// Calls `visit` on this expression and every one inside it.
     pub fn visit(&self, visit: &mut dyn FnMut(&Expr)) {
         visit(self);

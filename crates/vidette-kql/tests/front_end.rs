@@ -286,7 +286,7 @@ fn columns_are_named_and_typed_as_kusto_does() {
     );
     columns(
         "DeviceEvents | project AdditionalFields.a.b, AdditionalFields['c'], tostring(AdditionalFields.z), FileSize + 1, -FileSize, FileSize in (1, 2)",
-        expect!["b:dynamic AdditionalFields_c:dynamic AdditionalFields_z:string Column1:long Column2:long Column3:bool"],
+        expect!["AdditionalFields_a_b:dynamic AdditionalFields_c:dynamic AdditionalFields_z:string Column1:long Column2:long Column3:bool"],
     );
     columns(
         "DeviceEvents | project DeviceName, A = 1 | join kind=inner (DeviceEvents | project DeviceName, A = 2) on DeviceName",

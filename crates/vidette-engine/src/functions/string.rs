@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use regex::Regex;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::rc::Rc;
 
@@ -89,12 +90,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             let lookup = lookup.as_str().filter(|text| !text.is_empty())?;
             Some((lookup, rewrite.as_str().unwrap_or(lookup)))
         });
-        let (lookups, rewrites): (Vec<&str>, Vec<&str>) = pairs.unzip();
-        // All lookups at once: a rewrite is not looked up again.
-        match aho_corasick::AhoCorasick::builder().match_kind(aho_corasick::MatchKind::LeftmostFirst).build(&lookups) {
-            Ok(automaton) => Out::Text(automaton.replace_all(a[0].text(), &rewrites)),
-            Err(_) => same,
-        }
+        Out::Text(replace_each(a[0].text(), &pairs.collect::<Vec<_>>()))
     }),
     rows("trim", |a| Out::from(trim(a[0].text(), a[1].text(), true, true))),
     rows("trim_start", |a| Out::from(trim(a[0].text(), a[1].text(), true, false))),
@@ -339,6 +335,28 @@ fn random_bytes() -> [u8; 16] {
     bytes[7] = bytes[7] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     bytes
+}
+
+/// Earlier lookups come first, wherever they are found; what one has found, no other finds.
+fn replace_each(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut found: BTreeMap<usize, (usize, &str)> = BTreeMap::new();
+    for (lookup, rewrite) in pairs {
+        let free = |from: usize, to: usize, found: &BTreeMap<usize, (usize, &str)>| found.range(..to).next_back().is_none_or(|(_, (end, _))| *end <= from);
+        for (from, _) in text.match_indices(lookup) {
+            let to = from + lookup.len();
+            if free(from, to, &found) {
+                found.insert(from, (to, rewrite));
+            }
+        }
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let mut at = 0;
+    for (from, (to, rewrite)) in found {
+        replaced.push_str(&text[at..from]);
+        replaced.push_str(rewrite);
+        at = to;
+    }
+    replaced + &text[at..]
 }
 
 /// Kusto packs with libdeflate, as the examples of its pages show; so the packed text is the same.

@@ -111,20 +111,17 @@ impl Lowering<'_> {
     }
 
     /// A tabular variable, its columns under the ids of this use.
-    pub(crate) fn named_value(&mut self, plan: &Plan, columns: &[(Column, ColumnId)]) -> Result<Rows> {
-        let rows = self.rows(plan)?;
+    pub(crate) fn named_value(&mut self, plan: &Arc<Plan>, columns: &[(Column, ColumnId)]) -> Result<Rows> {
+        let rows = match self.drawn(plan)? {
+            Some(rows) => rows,
+            None => self.rows(plan)?,
+        };
         if columns.is_empty() {
             return Ok(rows);
         }
         columns.iter().for_each(|(new, old)| self.weights.copy(new.id, *old));
         let mut shown: Vec<Expr> = columns.iter().filter(|(new, _)| self.is_used(new)).map(|(new, old)| named(physical(*old)).alias(physical(new.id))).collect();
-        let mut order = Vec::with_capacity(rows.order.len());
-        for mut key in rows.order {
-            let name = self.hidden_name("order");
-            shown.push(key.expr.alias(name.clone()));
-            key.expr = named(name);
-            order.push(key);
-        }
+        let order = self.carried(rows.order, &mut shown);
         self.at_least_one(&mut shown);
         Ok(Rows { plan: rows.plan.project(shown)?, order })
     }

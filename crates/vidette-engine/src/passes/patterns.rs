@@ -326,14 +326,22 @@ pub(super) fn reduce(inputs: &[Table], output: &mut Output) -> Result<()> {
     }
     groups.sort_by_key(|group| std::cmp::Reverse(group.rows.len()));
     let keep = table.constant(3) == Cell::Bool(true);
-    for group in &groups {
-        let example = &texts[group.rows[0]];
-        let shown = [Out::Text(pattern(example, &group.words, between, separators.is_empty())), Out::Long(group.rows.len() as i64), Out::Text(example.clone())];
+    let mut show = |rows: &[usize], pattern: String, example: &str| {
+        let shown = [Out::Text(pattern), Out::Long(rows.len() as i64), Out::Text(example.to_owned())];
         if keep {
-            group.rows.iter().for_each(|row| output.push(table.row(*row).chain(shown.iter().cloned())));
+            rows.iter().for_each(|row| output.push(table.row(*row).chain(shown.iter().cloned())));
         } else {
             output.push(shown);
         }
+    };
+    let (alone, alike): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.rows.len() == 1);
+    for group in alike {
+        let example = &texts[group.rows[0]];
+        show(&group.rows, pattern(example, &group.words, between, separators.is_empty()), example);
+    }
+    let others: Vec<usize> = alone.iter().map(|group| group.rows[0]).collect();
+    if !others.is_empty() {
+        show(&others, "others".to_owned(), "");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::expressions::{broken, common_type, widest};
 use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS};
 use super::tuples::tuple;
 use super::{Binder, Binding, Bound, Environment, naming};
-use crate::bound::{Aggregate, Expr, ExprKind, Subquery};
+use crate::bound::{Aggregate, Expr, ExprKind, Plan, Subquery};
 use crate::catalog::Feature;
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::span::{Span, Spanned};
@@ -78,7 +78,10 @@ impl Binder<'_> {
         }
         match name.node.as_str() {
             "materialize" | "totable" => match arguments.first() {
-                Some(argument) => self.bind_table_argument(argument),
+                Some(argument) => match self.bind_table_argument(argument) {
+                    Bound::Tabular(relation) => Bound::Tabular(self.once(relation)),
+                    other => other,
+                },
                 None => self.wrong_count(&name.node, "1 argument", name.span),
             },
             "toscalar" => self.toscalar(arguments, name.span),
@@ -145,8 +148,23 @@ impl Binder<'_> {
                 self.subqueries.push(Subquery { plan: relation.plan, column, as_list: false });
                 Bound::Scalar(Expr { kind: ExprKind::Subquery(self.subqueries.len() - 1), ty })
             }
+            Bound::Scalar(value) if value.is_volatile() => Bound::Scalar(self.computed_once(value)),
             other => other,
         }
+    }
+
+    /// A value that is drawn once: the same place in the query gives the same value, however often it is read.
+    fn computed_once(&mut self, value: Expr) -> Expr {
+        let ty = value.ty;
+        let written = format!("{value:?}");
+        let known = self.subqueries.iter().position(|subquery| matches!(&subquery.plan, Plan::Project { columns, .. } if columns.len() == 1 && format!("{:?}", columns[0].1) == written));
+        let index = known.unwrap_or_else(|| {
+            let column = self.column(String::new(), ty);
+            let row = Box::new(Plan::Values { columns: Vec::new(), rows: vec![Vec::new()] });
+            self.subqueries.push(Subquery { plan: Plan::Project { input: row, columns: vec![(column.clone(), value)] }, column, as_list: false });
+            self.subqueries.len() - 1
+        });
+        Expr { kind: ExprKind::Subquery(index), ty }
     }
 
     /// Binds the body of a user-defined function with its parameters in scope.

@@ -10,25 +10,12 @@ pub(crate) fn automatic_name(expr: &Expr) -> Option<String> {
     match &expr.kind {
         ExprKind::Name(name) => Some(name.clone()),
         ExprKind::Named { names, .. } => names.first().map(|name| name.node.clone()),
-        ExprKind::Path { target, member } => {
-            let member = automatic_name(member)?;
-            match &target.kind {
-                ExprKind::Name(name) if !name.starts_with('$') => Some(format!("{name}_{member}")),
-                ExprKind::Call { .. } => Some(automatic_name(target).map_or_else(|| member.clone(), |target| format!("{target}_{member}"))),
-                _ => Some(member),
-            }
-        }
-        ExprKind::Index { target, index } => {
-            let index = match &index.kind {
-                ExprKind::Literal(Value::String(text)) => text.clone(),
-                ExprKind::Literal(Value::Long(number)) => number.to_string(),
-                _ => return None,
-            };
-            match &target.kind {
-                ExprKind::Name(_) | ExprKind::Call { .. } => automatic_name(target).map(|target| format!("{target}_{index}")),
-                _ => Some(index),
-            }
-        }
+        ExprKind::Path { target, member } => Some(element_name(target, &automatic_name(member)?)),
+        ExprKind::Index { target, index } => match &index.kind {
+            ExprKind::Literal(Value::String(text)) => Some(element_name(target, text)),
+            ExprKind::Literal(Value::Long(number)) if *number >= 0 => Some(element_name(target, &number.to_string())),
+            _ => element_owner(target).map(|target| format!("{target}_")),
+        },
         // Of one argument, `hll_merge` and its kind are aggregates.
         ExprKind::Call { name, arguments } if arguments.len() == 1 && name.node.ends_with("_merge") => Some(aggregate_name(&name.node, arguments)),
         // So is the deprecated `any`, though a pattern of a graph has a function of that name.
@@ -39,6 +26,19 @@ pub(crate) fn automatic_name(expr: &Expr) -> Option<String> {
             None => None,
         },
         _ => None,
+    }
+}
+
+/// `a.b[0].c` is `a_b_0_c`.
+fn element_name(target: &Expr, element: &str) -> String {
+    element_owner(target).map_or_else(|| element.to_owned(), |target| format!("{target}_{element}"))
+}
+
+fn element_owner(target: &Expr) -> Option<String> {
+    match &target.kind {
+        ExprKind::Name(name) if name.starts_with('$') => None,
+        ExprKind::Call { name, .. } if matches!(name.node.as_str(), "take_any" | "any" | "anyif" | "take_anyif") => None,
+        _ => automatic_name(target),
     }
 }
 
@@ -54,7 +54,7 @@ fn call_name(name: &str, signature: &Signature, arguments: &[Expr]) -> Option<St
         Naming::OnlyArgument if arguments.len() == 1 => first(),
         Naming::OnlyArgument => None,
         Naming::NameAndFirstArgument => first().map(|argument| format!("{name}_{argument}")),
-        Naming::PrefixAndFirstArgument(prefix) => first().map(|argument| format!("{prefix}_{argument}")),
+        Naming::PrefixAndFirstArgument(prefix) => Some(format!("{prefix}_{}", first().unwrap_or_default())),
         Naming::PrefixOnly(prefix) => Some(prefix.to_owned()),
     }
 }

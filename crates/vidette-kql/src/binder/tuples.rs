@@ -61,23 +61,40 @@ impl Binder<'_> {
             Syntax::Named { names, value } => (names, value),
             _ => (&[], expr),
         };
-        let elements = match &value.kind {
-            Syntax::Call { name, .. } if self.lookup(&name.node).is_none() => tuple(&name.node).map(|elements| (&name.node, elements)),
-            _ => None,
-        };
-        let (Some((function, elements)), Syntax::Call { arguments, .. }) = (elements, &value.kind) else { return vec![self.named_scalar(expr)] };
+        let Syntax::Call { name, arguments } = &value.kind else { return vec![self.named_scalar(expr)] };
+        let function = name.node.as_str();
+        let sorts = matches!(function, "array_sort_asc" | "array_sort_desc");
+        if self.lookup(function).is_some() || !sorts && tuple(function).is_none() {
+            return vec![self.named_scalar(expr)];
+        }
         let first = self.scalar(value);
         let Some(call) = innermost(&first, function) else { return vec![(explicit.first().map(|name| name.node.clone()), first)] };
-        if explicit.len() > elements.len() {
-            self.error("KS149", format!("the function has {} results", elements.len()), explicit[elements.len()].span, "one name too many");
+        let results: Vec<(String, Expr)> = match tuple(function) {
+            Some(elements) => {
+                let argument = arguments.first().and_then(naming::automatic_name).unwrap_or_default();
+                let result = |(at, (suffix, ty)): (usize, &(&str, ScalarType))| (format!("{function}_{argument}_{suffix}"), self.tuple_element(&call, at as i64, *ty));
+                elements.iter().enumerate().map(result).collect()
+            }
+            None => self.sorted_arrays(&call, arguments),
+        };
+        if explicit.len() > results.len() {
+            self.error("KS149", format!("the function has {} results", results.len()), explicit[results.len()].span, "one name too many");
         }
-        let argument = arguments.first().and_then(naming::automatic_name).unwrap_or_default();
-        let mut columns = Vec::with_capacity(elements.len());
-        for (at, (suffix, ty)) in elements.iter().enumerate() {
-            let name = explicit.get(at).map_or_else(|| format!("{function}_{argument}_{suffix}"), |name| name.node.clone());
-            columns.push((Some(name), self.tuple_element(&call, at as i64, *ty)));
+        let named = |(at, (automatic, result)): (usize, (String, Expr))| (Some(explicit.get(at).map_or(automatic, |name| name.node.clone())), result);
+        results.into_iter().enumerate().map(named).collect()
+    }
+
+    /// `array_sort_asc` and `array_sort_desc` give an array for each that they are given: of one, the array itself.
+    fn sorted_arrays(&mut self, call: &Expr, arguments: &[syntax::Expr]) -> Vec<(String, Expr)> {
+        let ExprKind::Call { arguments: values, .. } = &call.kind else { return Vec::new() };
+        let arrays = values.iter().take_while(|value| value.ty == Dynamic).count();
+        let mut results = Vec::with_capacity(arrays);
+        for (at, argument) in arguments.iter().enumerate().take(arrays) {
+            let name = naming::automatic_name(argument).unwrap_or_else(|| format!("array{at}"));
+            let result = if arrays == 1 { call.clone() } else { self.tuple_element(call, at as i64, Dynamic) };
+            results.push((format!("{name}_sorted"), result));
         }
-        columns
+        results
     }
 }
 

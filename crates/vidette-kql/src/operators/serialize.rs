@@ -15,6 +15,8 @@ pub struct Serialize {
     pub columns: Vec<Expr>,
     /// `as name`
     pub alias: Option<Name>,
+    /// `hint.materialized=true`: the name gives the same rows as the operator.
+    pub once: bool,
     pub consume: bool,
     pub span: Span,
 }
@@ -31,13 +33,14 @@ impl Serialize {
     pub(crate) fn parse(parser: &mut Parser, span: Span) -> Serialize {
         let ends = matches!(parser.peek(), Token::Pipe | Token::End | Token::Semicolon | Token::CloseParen | Token::CloseBrace);
         let columns = if ends { Vec::new() } else { parser.comma_list(|parser| parser.named_expression()) };
-        Serialize { columns, alias: None, consume: false, span }
+        Serialize { columns, alias: None, once: false, consume: false, span }
     }
 
     pub(crate) fn parse_passing(parser: &mut Parser, span: Span, name: &str) -> Serialize {
-        parser.operator_parameters();
+        let parameters = parser.operator_parameters();
+        let once = parameters.iter().any(|parameter| parameter.name.node == "hint.materialized" && parameter.value.name() == Some("true"));
         let alias = (name == "as").then(|| parser.declared_name());
-        Serialize { columns: Vec::new(), alias, consume: name == "consume", span }
+        Serialize { columns: Vec::new(), alias, once, consume: name == "consume", span }
     }
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
@@ -45,6 +48,7 @@ impl Serialize {
             return Some(Relation { plan: Plan::Take { input: Box::new(input.plan), count: 0 }, columns: Vec::new() });
         }
         if let Some(alias) = &self.alias {
+            let input = if self.once { binder.once(input) } else { input };
             let plan = Arc::new(input.plan);
             let relation = binder.reference(&plan, &input.columns);
             binder.define(&alias.node, Binding::Tabular(plan, input.columns));

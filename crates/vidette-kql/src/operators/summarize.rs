@@ -106,27 +106,30 @@ pub(super) fn bind_aggregate(binder: &mut Binder, input: &Relation, expr: &Expr,
         }
     }
     binder.aggregates = Some(Vec::new());
-    let reported = binder.with_row(&input.columns, |binder| binder.scalar(value));
+    let reported = binder.with_row(&input.columns, |binder| binder.named_scalars(expr));
     let collected = binder.aggregates.take().unwrap_or_default();
-    let row_column = first_column(&reported, &|id| input.columns.iter().any(|column| column.id == id));
-    if row_column.is_some() || collected.is_empty() && reported.as_literal().is_none() && is_name(value) {
+    let reads_row = reported.iter().any(|(_, value)| first_column(value, &|id| input.columns.iter().any(|column| column.id == id)).is_some());
+    let constant = reported.iter().all(|(_, value)| value.as_literal().is_some());
+    if reads_row || collected.is_empty() && !constant && is_name(value) {
         let text = automatic_name(value).unwrap_or_default();
         binder.error(codes::NOT_AN_AGGREGATE, format!("`{text}` is not an aggregate"), value.span, "use an aggregate function, or move it after `by`");
         return;
     }
-    let name = match (explicit.first(), automatic_name(value)) {
-        (Some(name), _) => {
-            if !found.names.take(&name.node) {
-                binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{}` is already declared", name.node), name.span, "declared twice");
-                return;
-            }
-            name.node.clone()
-        }
-        (None, Some(name)) => found.names.unique(&name),
-        (None, None) => found.names.numbered(),
-    };
     found.aggregates.extend(collected);
-    found.results.push((binder.column(name, reported.ty), reported));
+    for (at, (automatic, value)) in reported.into_iter().enumerate() {
+        let name = match (explicit.get(at), automatic) {
+            (Some(name), _) => {
+                if !found.names.take(&name.node) {
+                    binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{}` is already declared", name.node), name.span, "declared twice");
+                    return;
+                }
+                name.node.clone()
+            }
+            (None, Some(name)) => found.names.unique(&name),
+            (None, None) => found.names.numbered(),
+        };
+        found.results.push((binder.column(name, value.ty), value));
+    }
 }
 
 fn is_name(expr: &Expr) -> bool {

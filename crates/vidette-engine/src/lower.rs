@@ -105,7 +105,13 @@ impl<'a> Lowering<'a> {
     pub(crate) fn drawn(&mut self, plan: &Arc<Plan>) -> Result<Option<Rows>> {
         let Some(drawn) = self.drawn.iter().find(|drawn| Arc::ptr_eq(&drawn.plan, plan)) else { return Ok(None) };
         let alias = self.hidden_name("m");
-        let columns = drawn.rows.schema().fields().iter().map(|field| Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), field.name())).alias(field.name())).collect::<Vec<_>>();
+        let columns = drawn
+            .rows
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| Expr::Column(DfColumn::new(Some(TableReference::bare(alias.clone())), field.name())).alias(field.name()))
+            .collect::<Vec<_>>();
         let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(drawn.rows.clone()), None)?.project(columns)?;
         Ok(Some(Rows { plan, order: drawn.order.clone() }))
     }

@@ -157,7 +157,8 @@ impl Binder<'_> {
     fn computed_once(&mut self, value: Expr) -> Expr {
         let ty = value.ty;
         let written = format!("{value:?}");
-        let known = self.subqueries.iter().position(|subquery| matches!(&subquery.plan, Plan::Project { columns, .. } if columns.len() == 1 && format!("{:?}", columns[0].1) == written));
+        let known =
+            self.subqueries.iter().position(|subquery| matches!(&subquery.plan, Plan::Project { columns, .. } if columns.len() == 1 && format!("{:?}", columns[0].1) == written));
         let index = known.unwrap_or_else(|| {
             let column = self.column(String::new(), ty);
             let row = Box::new(Plan::Values { columns: Vec::new(), rows: vec![Vec::new()] });

@@ -9,7 +9,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -207,23 +207,51 @@ impl Catalog for Workspace {
 }
 
 /// A catalog for judging queries: tables without rows, and the whole language.
-pub struct Checker<'a>(pub &'a Workspace);
+pub struct Checker<'a> {
+    workspace: &'a Workspace,
+    open: Cell<bool>,
+}
+
+impl<'a> Checker<'a> {
+    pub fn new(workspace: &'a Workspace) -> Checker<'a> {
+        Checker { workspace, open: Cell::new(false) }
+    }
+
+    /// Whether a query so far depends on what only rows can tell, as the tables of `search`: what was bound is then not all of it.
+    pub fn is_open(&self) -> bool {
+        self.open.get()
+    }
+}
 
 impl Catalog for Checker<'_> {
     fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
-        self.0.table(name)
+        self.workspace.table(name)
     }
 
     fn table_names(&self) -> Vec<String> {
-        self.0.table_names()
+        self.workspace.table_names()
+    }
+
+    fn watchlist(&self, alias: &str) -> Option<Watchlist> {
+        self.workspace.watchlist(alias)
     }
 
     fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
-        self.0.function(name)
+        self.workspace.function(name)
     }
 
     fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
-        self.0.enrichment(name)
+        self.workspace.enrichment(name)
+    }
+
+    fn searchable(&self) -> Option<Vec<String>> {
+        self.open.set(true);
+        None
+    }
+
+    fn ask(&self, _: usize, _: &Question) -> Option<Vec<(String, ScalarType)>> {
+        self.open.set(true);
+        None
     }
 
     fn runs(&self, _: Feature, _: &str) -> bool {

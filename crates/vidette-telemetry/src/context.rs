@@ -3,6 +3,7 @@
 use crate::row::{Field, Row};
 use indexmap::IndexMap;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Entries kept of each kind; a process takes about 2 KiB, the others a few hundred bytes.
 const LIMIT: usize = 40_000;
@@ -12,7 +13,7 @@ const LIMIT_PER_ENTRY: usize = 32;
 const DNS_TOLERANCE_TICKS: i64 = 2 * 10_000_000;
 
 /// The columns of a process that rows about its actions want, named without their prefix.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process {
     columns: Box<[(&'static str, Field)]>,
 }
@@ -52,6 +53,12 @@ impl Process {
     }
 }
 
+impl Process {
+    fn get(&self, column: &str) -> Option<&Field> {
+        self.columns.iter().find(|(name, _)| *name == column).map(|(_, field)| field)
+    }
+}
+
 /// Names that one process was given for one address.
 #[derive(Clone, Debug, Default)]
 struct Names {
@@ -61,7 +68,9 @@ struct Names {
 /// Processes and DNS answers seen so far.
 #[derive(Debug, Default)]
 pub struct Context {
-    processes: IndexMap<String, Process>,
+    processes: IndexMap<String, Arc<Process>>,
+    /// By host and pid, with when they began, for events that name no guid.
+    by_id: IndexMap<String, Vec<(i64, Arc<Process>)>>,
     answers: IndexMap<String, Names>,
     /// When Sysmon saw a process of this host and pid begin.
     starts: IndexMap<String, Vec<i64>>,
@@ -75,12 +84,32 @@ fn key(parts: &[&str]) -> String {
 }
 
 impl Context {
+    /// Notes a process; without a guid it is known by its id and when it began.
     pub fn process(&mut self, host: &str, guid: &str, process: Process) {
-        if guid.is_empty() {
-            return;
+        let process = Arc::new(process);
+        if let (Some(Field::Long(id)), Some(Field::Ticks(began))) = (process.get("InitiatingProcessId"), process.get("InitiatingProcessCreationTime")) {
+            note(self.by_id.entry(key(&[host, &id.to_string()])).or_default(), (*began, process.clone()));
+            trim(&mut self.by_id);
         }
-        self.processes.insert(key(&[host, guid]), process);
-        trim(&mut self.processes);
+        if !guid.is_empty() {
+            self.processes.insert(key(&[host, guid]), process);
+            trim(&mut self.processes);
+        }
+    }
+
+    /// The process that a row is about: by guid, else the one with its id that began last before it.
+    fn process_of(&self, row: &Row) -> Option<&Process> {
+        if let Some(guid) = &row.links.process {
+            return self.processes.get(&key(&[&row.links.host, guid])).map(AsRef::as_ref);
+        }
+        let Some(Field::Long(id)) = row.get("InitiatingProcessId") else { return None };
+        let known = self.by_id.get(&key(&[&row.links.host, &id.to_string()]))?;
+        let same_file = |process: &Process| match (row.get("InitiatingProcessFileName"), process.get("InitiatingProcessFileName")) {
+            (Some(named), Some(known)) => named == known,
+            _ => true,
+        };
+        let began_before = known.iter().filter(|(began, process)| *began <= row.links.time_ticks + SAME_CREATION_TICKS && same_file(process));
+        began_before.max_by_key(|(began, _)| *began).map(|(_, process)| process.as_ref())
     }
 
     /// Notes a process creation that Sysmon reported.
@@ -110,6 +139,11 @@ impl Context {
     /// Takes in what another reader saw.
     pub fn merge(&mut self, other: Context) {
         self.processes.extend(other.processes);
+        for (key, processes) in other.by_id {
+            let known = self.by_id.entry(key).or_default();
+            processes.into_iter().for_each(|process| note(known, process));
+        }
+        trim(&mut self.by_id);
         for (key, names) in other.answers {
             let known = &mut self.answers.entry(key).or_default().names;
             names.names.into_iter().for_each(|name| note(known, name));
@@ -125,7 +159,7 @@ impl Context {
 
     /// Fills what the row lacks: its process's columns, the parent's parents, and the name behind a remote address.
     pub fn enrich(&self, row: &mut Row) {
-        if let Some(process) = row.links.process.as_ref().and_then(|guid| self.processes.get(&key(&[&row.links.host, guid]))) {
+        if let Some(process) = self.process_of(row) {
             for (column, field) in &process.columns {
                 row.fill(column, field);
             }

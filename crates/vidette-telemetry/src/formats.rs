@@ -1,6 +1,7 @@
 //! Files to records: what a file is, is told from its first bytes. Each format has a file of its own.
 
 mod csv;
+mod event_json;
 mod evtx;
 mod json;
 mod parquet;
@@ -15,13 +16,15 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// What one record of a file turned out to be.
-pub enum Record {
-    Event(Event),
+pub enum Record<'a> {
+    Event(Event<'a>),
     Row(Row),
 }
 
 /// Where records and problems go.
 pub trait Sink {
+    /// Whether a table takes the event, by its system part. The data of one that none takes need not be read.
+    fn wants(&self, event: &Event) -> bool;
     /// `false` stops the reading.
     fn record(&mut self, record: Record) -> bool;
     fn problem(&mut self, problem: Problem);

@@ -2,8 +2,9 @@
 
 use crate::context::Context;
 use crate::error::{Error, Problem};
+use crate::event::Event;
 use crate::formats::{Record, Sink, read_file};
-use crate::normalize;
+use crate::normalize::Normalizer;
 use crate::row::{Row, batch};
 use crate::schemas::TableSchema;
 use crate::spill::Spill;
@@ -37,7 +38,7 @@ pub struct Harvest {
     pub rows: u64,
     /// Process creations that two logs reported; one row was kept.
     pub repeated: u64,
-    /// Time of the newest row, in ticks.
+    /// Time of the newest event or row, in ticks.
     pub newest_ticks: Option<i64>,
     pub oldest_ticks: Option<i64>,
     /// Events by provider and id.
@@ -96,18 +97,29 @@ struct Parcel {
     problems: Vec<Problem>,
     parquet: Vec<PathBuf>,
     events: u64,
-    signals: BTreeMap<(String, u32), u64>,
+    /// Events by provider and id.
+    signals: Vec<((String, u32), u64)>,
+    newest_ticks: Option<i64>,
     file_done: bool,
     file_failed: bool,
 }
 
-/// Reads all files under the paths. Directories are walked, links are followed once. Rows beyond `budget_bytes` go to
-/// temporary Parquet files.
+impl Parcel {
+    fn count(&mut self, event: &Event) {
+        match self.signals.iter_mut().find(|((provider, id), _)| *id == event.event_id && *provider == event.provider) {
+            Some((_, count)) => *count += 1,
+            None => self.signals.push(((event.provider.to_string(), event.event_id), 1)),
+        }
+    }
+}
+
+/// Reads all files under the paths. Directories are walked, links are followed once. The
+/// normalizer says which tables are wanted. Rows beyond `budget_bytes` go to temporary Parquet files.
 ///
 /// # Errors
 /// When a path does not exist, or the temporary files cannot be written. What is wrong inside the files is in
 /// `Harvest::problems`.
-pub fn harvest(paths: &[PathBuf], budget_bytes: usize, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
+pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, budget_bytes: usize, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
     let mut files = Vec::new();
     let mut result = Harvest::default();
     for path in paths {
@@ -126,7 +138,7 @@ pub fn harvest(paths: &[PathBuf], budget_bytes: usize, progress: &mut dyn FnMut(
             let sender = sender.clone();
             scope.spawn(move || {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    read_one(file, &sender);
+                    read_one(file, normalizer, &sender);
                 }
             });
         }
@@ -144,8 +156,8 @@ pub fn harvest(paths: &[PathBuf], budget_bytes: usize, progress: &mut dyn FnMut(
     Ok(result)
 }
 
-fn read_one(path: &Path, sender: &SyncSender<Parcel>) {
-    let mut reader = Reader { sender, parcel: Parcel::default(), open: true };
+fn read_one(path: &Path, normalizer: &Normalizer, sender: &SyncSender<Parcel>) {
+    let mut reader = Reader { sender, normalizer, parcel: Parcel::default(), open: true };
     // A reader of untrusted bytes must not take the hunt down with it.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(path, &mut reader)));
     let mut parcel = std::mem::take(&mut reader.parcel);
@@ -163,6 +175,7 @@ fn read_one(path: &Path, sender: &SyncSender<Parcel>) {
 
 struct Reader<'a> {
     sender: &'a SyncSender<Parcel>,
+    normalizer: &'a Normalizer,
     parcel: Parcel,
     open: bool,
 }
@@ -177,14 +190,20 @@ impl Reader<'_> {
 }
 
 impl Sink for Reader<'_> {
+    fn wants(&self, event: &Event) -> bool {
+        self.normalizer.wants(event)
+    }
+
     fn record(&mut self, record: Record) -> bool {
         self.parcel.events += 1;
         match record {
             Record::Event(event) => {
-                normalize::rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
-                *self.parcel.signals.entry((event.provider, event.event_id)).or_default() += 1;
+                self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
+                self.parcel.count(&event);
+                self.parcel.newest_ticks = self.parcel.newest_ticks.max(event.created_ticks);
             }
-            Record::Row(row) => self.parcel.rows.push(row),
+            Record::Row(row) if self.normalizer.wants_table(row.table.name) => self.parcel.rows.push(row),
+            Record::Row(_) => {}
         }
         self.send_when_full()
     }
@@ -219,6 +238,7 @@ impl Gathering<'_> {
         self.result.parquet.extend(parcel.parquet);
         self.result.events_read += parcel.events;
         self.result.files_read += usize::from(parcel.file_done && !parcel.file_failed);
+        self.result.newest_ticks = self.result.newest_ticks.max(parcel.newest_ticks);
         for (signal, count) in parcel.signals {
             *self.result.signals.entry(signal).or_default() += count;
         }

@@ -1,22 +1,25 @@
 //! Telemetry as it exists on disk to Defender tables in Arrow.
 //!
 //! ```no_run
-//! let harvest = vidette_telemetry::harvest(&["logs".into()], vidette_telemetry::MEMORY_BUDGET_BYTES, &mut |_| {})?;
+//! let all = vidette_telemetry::Normalizer::new(|_| true);
+//! let harvest = vidette_telemetry::harvest(&["logs".into()], &all, vidette_telemetry::MEMORY_BUDGET_BYTES, &mut |_| {})?;
 //! for (table, batches) in &harvest.tables {
 //!     println!("{table}: {} rows", batches.iter().map(|batch| batch.num_rows()).sum::<usize>());
 //! }
 //! # Ok::<(), vidette_telemetry::Error>(())
 //! ```
 //!
-//! In reading order: [`harvest()`], `formats` (bytes to events), [`Event`], `normalize` (events to rows), `context` (what
+//! In reading order: [`harvest()`], `formats` (bytes to events), [`Event`], `normalize` (events to rows, by `mapping` and `convert`), `context` (what
 //! events tell about each other), [`row`] (rows to Arrow), [`Spill`] (rows that
 //! do not fit into memory), [`schemas`].
 
 mod context;
+mod convert;
 mod error;
 mod event;
 mod formats;
 mod harvest;
+mod mapping;
 mod normalize;
 pub mod row;
 pub mod schemas;
@@ -26,5 +29,5 @@ pub use error::{Error, Problem};
 pub use event::Event;
 pub use formats::{Footer, recognize};
 pub use harvest::{Harvest, MEMORY_BUDGET_BYTES, Progress, harvest};
-pub use normalize::SIGNALS;
+pub use normalize::{Normalizer, SIGNALS, tables_of};
 pub use spill::Spill;

@@ -1,60 +1,139 @@
-//! Windows events to Defender rows. One function per event source; the mapping follows each vendor's event page and
-//! Defender's advanced hunting schema.
+//! Windows events to rows: Defender's tables, and the tables of Sentinel that the same events land in. Most events are a
+//! block of `mappings/*.txt`; a function here makes the rows of those that need more.
 
 mod bits;
-mod columns;
-mod powershell;
+pub(crate) mod columns;
 mod security;
+mod sentinel;
 mod sysmon;
 
 pub(crate) use columns::start_of;
 
 use crate::context::Context;
 use crate::event::Event;
+use crate::mapping::{MAPPINGS, Mapping};
 use crate::row::Row;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
-/// An event source: provider, event ids, and what makes rows of them.
-struct Source {
+/// Events whose rows a function makes.
+struct Written {
     provider: &'static str,
     event_ids: &'static [u32],
+    /// The tables it fills.
+    tables: &'static [&'static str],
+    /// Whether other rows want to know what it tells: of processes, of names.
+    tells: bool,
+    signal: &'static str,
     rows: fn(&Event, &mut Vec<Row>, &mut Context),
 }
 
-/// One row per source.
-const SOURCES: &[Source] = &[
-    Source { provider: "Microsoft-Windows-Sysmon", event_ids: &[1], rows: sysmon::process_create },
-    Source { provider: "Microsoft-Windows-Sysmon", event_ids: &[3], rows: sysmon::network_connect },
-    Source { provider: "Microsoft-Windows-Sysmon", event_ids: &[5], rows: |_, _, _| {} },
-    Source { provider: "Microsoft-Windows-Sysmon", event_ids: &[22], rows: sysmon::dns_query },
-    Source { provider: "Microsoft-Windows-Security-Auditing", event_ids: &[4688], rows: security::process_create },
-    Source { provider: "Microsoft-Windows-Security-Auditing", event_ids: &[5156], rows: security::connection_allowed },
-    Source { provider: "Microsoft-Windows-PowerShell", event_ids: &[4104], rows: powershell::script_block },
-    Source { provider: "Microsoft-Windows-Bits-Client", event_ids: &[59, 60], rows: bits::transfer },
+const SYSMON: &str = "Microsoft-Windows-Sysmon";
+const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
+
+const WRITTEN: &[Written] = &[
+    Written { provider: SYSMON, event_ids: &[1], tables: &["DeviceProcessEvents"], tells: true, signal: "process creation", rows: sysmon::process_create },
+    Written { provider: SYSMON, event_ids: &[3], tables: &["DeviceNetworkEvents"], tells: false, signal: "network connection", rows: sysmon::network_connect },
+    Written { provider: SYSMON, event_ids: &[5], tables: &[], tells: false, signal: "process end", rows: |_, _, _| {} },
+    Written { provider: SYSMON, event_ids: &[22], tables: &["DeviceEvents"], tells: true, signal: "DNS query", rows: sysmon::dns_query },
+    Written { provider: SECURITY, event_ids: &[4688], tables: &["DeviceProcessEvents"], tells: true, signal: "process creation", rows: security::process_create },
+    Written {
+        provider: SECURITY,
+        event_ids: &[5156, 5157, 5158],
+        tables: &["DeviceNetworkEvents"],
+        tells: false,
+        signal: "network connection",
+        rows: security::connection_checked,
+    },
+    Written { provider: "Microsoft-Windows-Bits-Client", event_ids: &[59, 60], tables: &["DeviceNetworkEvents"], tells: false, signal: "BITS transfer", rows: bits::transfer },
 ];
 
-fn source(event: &Event) -> Option<&'static Source> {
-    SOURCES.iter().find(|source| source.event_ids.contains(&event.event_id) && source.provider.eq_ignore_ascii_case(&event.provider))
+/// What a data set can show, by provider and event id, in plain words.
+pub static SIGNALS: LazyLock<BTreeMap<(&'static str, u32), &'static str>> = LazyLock::new(|| {
+    let written = WRITTEN.iter().flat_map(|written| written.event_ids.iter().map(|id| ((written.provider, *id), written.signal)));
+    let mapped = MAPPINGS.iter().flat_map(|mapping| mapping.event_ids.iter().map(|id| ((mapping.provider, *id), mapping.signal)));
+    // Where an event makes two rows, the first mapping says what it is.
+    mapped.collect::<Vec<_>>().into_iter().rev().chain(written).collect()
+});
+
+/// The tables that rows of an event id go to.
+pub fn tables_of(provider: &str, event_id: u32) -> Vec<&'static str> {
+    let is = |known: &str, ids: &[u32]| ids.contains(&event_id) && known.eq_ignore_ascii_case(provider);
+    let written = WRITTEN.iter().filter(|written| is(written.provider, written.event_ids)).flat_map(|written| written.tables.iter().copied());
+    written.chain(MAPPINGS.iter().filter(|mapping| is(mapping.provider, &mapping.event_ids)).map(|mapping| mapping.table.name)).collect()
 }
 
-/// Whether any table takes the event.
-pub fn wants(event: &Event) -> bool {
-    source(event).is_some()
+#[derive(Clone, Copy)]
+enum Maker {
+    Mapped(&'static Mapping),
+    Written(&'static Written),
 }
 
-/// Appends the rows the event makes, and what it tells about processes and names.
-pub fn rows(event: &Event, rows: &mut Vec<Row>, context: &mut Context) {
-    if let Some(source) = source(event) {
-        (source.rows)(event, rows, context);
+impl Maker {
+    fn provider(self) -> &'static str {
+        match self {
+            Maker::Mapped(mapping) => mapping.provider,
+            Maker::Written(written) => written.provider,
+        }
     }
 }
 
-/// What the telemetry shows, for `vidette tables`: provider and event id with a plain name.
-pub const SIGNALS: &[(&str, u32, &str)] = &[
-    ("Microsoft-Windows-Sysmon", 1, "process creation (Sysmon 1)"),
-    ("Microsoft-Windows-Sysmon", 3, "network connection (Sysmon 3)"),
-    ("Microsoft-Windows-Sysmon", 22, "DNS query (Sysmon 22)"),
-    ("Microsoft-Windows-Security-Auditing", 4688, "process creation (Security 4688)"),
-    ("Microsoft-Windows-Security-Auditing", 5156, "network connection (Security 5156)"),
-    ("Microsoft-Windows-PowerShell", 4104, "script block (PowerShell 4104)"),
-    ("Microsoft-Windows-Bits-Client", 59, "BITS transfer (59, 60)"),
-];
+/// Makes the rows of chosen tables.
+pub struct Normalizer {
+    by_id: HashMap<u32, Vec<Maker>>,
+    wanted: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    landings: sentinel::Landings,
+}
+
+impl std::fmt::Debug for Normalizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Normalizer").finish_non_exhaustive()
+    }
+}
+
+impl Normalizer {
+    /// `wanted` says by name which tables anyone asks for.
+    pub fn new(wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Normalizer {
+        let devices = MAPPINGS.iter().map(|mapping| mapping.table.name).chain(["DeviceProcessEvents", "DeviceNetworkEvents"]).any(&wanted);
+        let mut by_id: HashMap<u32, Vec<Maker>> = HashMap::new();
+        for written in WRITTEN.iter().filter(|written| written.tells && devices || written.tables.iter().any(|table| wanted(table))) {
+            written.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Written(written)));
+        }
+        for mapping in MAPPINGS.iter().filter(|mapping| wanted(mapping.table.name)) {
+            mapping.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Mapped(mapping)));
+        }
+        let landings = sentinel::Landings::new(&wanted);
+        Normalizer { by_id, wanted: Box::new(wanted), landings }
+    }
+
+    fn makers(&self, provider: &str, event_id: u32) -> impl Iterator<Item = Maker> {
+        self.by_id.get(&event_id).into_iter().flatten().copied().filter(move |maker| maker.provider().eq_ignore_ascii_case(provider))
+    }
+
+    /// Whether the event makes a row, or tells what other rows want to know.
+    pub fn wants(&self, event: &Event) -> bool {
+        self.landings.want(event) || self.makers(&event.provider, event.event_id).next().is_some()
+    }
+
+    /// Whether rows that were read as rows of the table are asked for.
+    pub fn wants_table(&self, table: &str) -> bool {
+        (self.wanted)(table)
+    }
+
+    /// Appends the rows the event makes, and what it tells about processes and names.
+    pub fn rows(&self, event: &Event, rows: &mut Vec<Row>, context: &mut Context) {
+        for maker in self.makers(&event.provider, event.event_id) {
+            match maker {
+                Maker::Mapped(mapping) => rows.push(mapping.row(event)),
+                Maker::Written(written) => {
+                    let before = rows.len();
+                    (written.rows)(event, rows, context);
+                    if !written.tables.iter().any(|table| self.wants_table(table)) {
+                        rows.truncate(before);
+                    }
+                }
+            }
+        }
+        self.landings.rows(event, rows);
+    }
+}

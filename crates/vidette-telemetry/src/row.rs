@@ -53,13 +53,18 @@ impl Row {
             return self;
         }
         if let Some(position) = self.table.position(column) {
-            let position = position as u16;
-            match self.fields.iter_mut().find(|(at, _)| *at == position) {
-                Some((_, slot)) => *slot = value,
-                None => self.fields.push((position, value)),
-            }
+            self.set_at(position, value);
         }
         self
+    }
+
+    /// As [`Row::set`], of the column at a position.
+    pub fn set_at(&mut self, position: usize, value: Field) {
+        let position = position as u16;
+        match self.fields.iter_mut().find(|(at, _)| *at == position) {
+            Some((_, slot)) => *slot = value,
+            None => self.fields.push((position, value)),
+        }
     }
 
     pub fn text(&mut self, column: &str, value: impl Into<String>) -> &mut Row {

@@ -1,7 +1,7 @@
 //! The columns of the tables that Defender XDR and Log Analytics document: `schemas/tables.txt`.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{LazyLock, OnceLock};
 
 /// What a column holds; the names are Kusto's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,14 @@ pub struct ColumnSchema {
 pub struct TableSchema {
     pub name: &'static str,
     pub columns: Vec<ColumnSchema>,
+    /// Made when it is first asked for: most tables never are.
+    positions: OnceLock<HashMap<&'static str, usize>>,
 }
 
 impl TableSchema {
     pub fn position(&self, column: &str) -> Option<usize> {
-        self.columns.iter().position(|schema| schema.name == column)
+        let positions = || self.columns.iter().enumerate().map(|(at, schema)| (schema.name, at)).collect();
+        self.positions.get_or_init(positions).get(column).copied()
     }
 }
 
@@ -63,7 +66,7 @@ fn table(line: &'static str) -> Option<TableSchema> {
             Some(ColumnSchema { name, ty })
         })
         .collect();
-    Some(TableSchema { name, columns })
+    Some(TableSchema { name, columns, positions: OnceLock::new() })
 }
 
 /// The Defender table that rows with these columns most likely come from: the one that has all of them and fewest others.

@@ -4,10 +4,10 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
 use std::io::Write;
 use std::path::Path;
-use vidette_telemetry::{Harvest, MEMORY_BUDGET_BYTES, harvest};
+use vidette_telemetry::{Harvest, MEMORY_BUDGET_BYTES, Normalizer, harvest};
 
 fn read(path: &Path) -> Harvest {
-    harvest(&[path.to_owned()], MEMORY_BUDGET_BYTES, &mut |_| {}).expect("the path exists")
+    harvest(&[path.to_owned()], &Normalizer::new(|_| true), MEMORY_BUDGET_BYTES, &mut |_| {}).expect("the path exists")
 }
 
 fn texts(harvest: &Harvest, table: &str, column: &str) -> Vec<String> {
@@ -53,7 +53,8 @@ fn archives_are_read_through() {
     archive.write_all(SYSMON_3.as_bytes()).unwrap();
     archive.finish().unwrap();
     let harvest = read(folder.path());
-    assert_eq!((harvest.rows, harvest.skipped()), (3, 0), "{:?}", harvest.problems);
+    assert_eq!((harvest.events_read, harvest.skipped()), (3, 0), "{:?}", harvest.problems);
+    assert_eq!(texts(&harvest, "DeviceNetworkEvents", "Protocol").len(), 3);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_delivered() {
     write("broken.zip", b"PK\x03\x04 not really");
     write("nest.json", "[".repeat(100_000).as_bytes());
     let harvest = read(folder.path());
-    assert_eq!(harvest.rows, 3);
+    assert_eq!(harvest.events_read, 3);
     let mut named: Vec<String> = harvest.problems.iter().map(|problem| problem.path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     named.sort();
     named.dedup();
@@ -95,13 +96,14 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, [SYSMON_22, SYSMON_3].join("\n")).unwrap();
-    let harvest = harvest(&[path], 0, &mut |_| {}).expect("the path exists");
+    let harvest = harvest(&[path], &Normalizer::new(|_| true), 0, &mut |_| {}).expect("the path exists");
     assert!(harvest.tables.is_empty(), "nothing may stay in memory");
     let spill = harvest.spilled.as_ref().expect("rows were spilled");
     let file = spill.files()["DeviceNetworkEvents"].clone();
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&file).unwrap()).unwrap();
     let rows: usize = reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
-    assert_eq!((rows, harvest.rows), (1, 2));
+    // One row in a Defender table, one each in Event and WindowsEvent.
+    assert_eq!((rows, harvest.rows), (1, 6));
     drop(harvest);
     assert!(!file.exists());
 }

@@ -5,15 +5,16 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use vidette_engine::{Clock, Table, Workspace};
+use vidette_engine::{Checker, Clock, Table, Workspace};
 use vidette_kql::ScalarType;
+use vidette_kql::bound::Plan;
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, MEMORY_BUDGET_BYTES, Problem, harvest};
+use vidette_telemetry::{Footer, Harvest, MEMORY_BUDGET_BYTES, Normalizer, Problem, harvest};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -135,13 +136,56 @@ pub fn register_schemas(workspace: &mut Workspace) {
     }
 }
 
-/// Reads all paths and registers their tables.
-pub async fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
-    let bar = crate::progress::Bar::new();
-    let mut harvest = harvest(paths, MEMORY_BUDGET_BYTES, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
-    bar.finish();
+/// The tables that something asks for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    All,
+    These(BTreeSet<String>),
+}
+
+impl Wanted {
+    /// What the queries read. Of a query that does not compile without rows, or stays open, as a `search` of every table
+    /// does, it cannot be told.
+    pub fn by<'q>(workspace: &Workspace, queries: impl IntoIterator<Item = &'q str>) -> Wanted {
+        let mut tables = BTreeSet::new();
+        for text in queries {
+            let checker = Checker::new(workspace);
+            let (queries, diagnostics) = vidette_kql::compile(text, &checker);
+            if checker.is_open() || vidette_kql::errors(&diagnostics).next().is_some() {
+                return Wanted::All;
+            }
+            let plans = queries.iter().flat_map(|query| std::iter::once(&query.plan).chain(query.subqueries.iter().map(|subquery| &subquery.plan)));
+            for plan in plans {
+                plan.visit(&mut |plan| {
+                    if let Plan::Table { name, .. } = plan {
+                        tables.insert(name.clone());
+                    }
+                });
+            }
+        }
+        Wanted::These(tables)
+    }
+
+    fn normalizer(&self) -> Normalizer {
+        match self.clone() {
+            Wanted::All => Normalizer::new(|_| true),
+            Wanted::These(tables) => Normalizer::new(move |table| tables.contains(table)),
+        }
+    }
+}
+
+/// A workspace in which every known table is empty.
+pub fn empty() -> Workspace {
     let mut workspace = Workspace::default();
     register_schemas(&mut workspace);
+    workspace
+}
+
+/// Reads all paths and registers their tables, as far as they are wanted.
+pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted) -> Result<Loaded, Failure> {
+    let bar = crate::progress::Bar::new();
+    let mut harvest = harvest(paths, &wanted.normalizer(), MEMORY_BUDGET_BYTES, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for (name, batches) in &harvest.tables {
         let Some(table) = TABLES.get(name) else { continue };

@@ -2,9 +2,8 @@
 //!
 //! A broken chunk or record is named and skipped. Events no table takes are told from their first bytes.
 
-use super::{Record, Sink};
+use super::{Record, Sink, event_json};
 use crate::error::Problem;
-use crate::normalize;
 use evtx::{EvtxChunkData, ParserSettings};
 use std::io::{BufRead, Read};
 use std::path::Path;
@@ -65,12 +64,12 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
 }
 
 fn deliver(path: &Path, id: u64, json: &[u8], sink: &mut dyn Sink) -> bool {
-    match super::json::event_log_record(json) {
+    match event_json::read(json, &|event| sink.wants(event)) {
         Ok(mut event) => {
             if event.record_id == 0 {
                 event.record_id = id;
             }
-            if normalize::wants(&event) { sink.record(Record::Event(event)) } else { sink.record(Record::Event(crate::event::Event { data: Vec::new(), ..event })) }
+            sink.record(Record::Event(event))
         }
         Err(message) => {
             sink.problem(Problem::at(path, format!("record {id}"), message));

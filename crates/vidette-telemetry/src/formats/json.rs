@@ -8,6 +8,7 @@ use crate::row::{Field, Row};
 use crate::schemas::{ColumnType, TABLES, TableSchema, infer};
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::BufRead;
 use std::path::Path;
 
@@ -146,7 +147,7 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
     }
 }
 
-fn classify(mut map: Map<String, Value>, number: u64, path: &Path) -> Result<Record, String> {
+fn classify(mut map: Map<String, Value>, number: u64, path: &Path) -> Result<Record<'static>, String> {
     if let Some(Value::Object(event)) = map.get_mut("Event") {
         return Ok(Record::Event(event_log(std::mem::take(event))));
     }
@@ -178,17 +179,6 @@ fn classify(mut map: Map<String, Value>, number: u64, path: &Path) -> Result<Rec
     }
 }
 
-/// A record that the evtx crate rendered.
-pub(super) fn event_log_record(json: &[u8]) -> Result<Event, String> {
-    match serde_json::from_slice::<Value>(json).map_err(|error| error.to_string())? {
-        Value::Object(mut map) => match map.remove("Event") {
-            Some(Value::Object(event)) => Ok(event_log(event)),
-            _ => Err("the record has no Event element".to_owned()),
-        },
-        _ => Err("the record is not an element".to_owned()),
-    }
-}
-
 fn attribute<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     value.get("#attributes").or_else(|| value.get("@attributes")).unwrap_or(value).get(name)
 }
@@ -203,15 +193,22 @@ fn number(value: Option<&Value>) -> i64 {
 }
 
 /// `{System, EventData | UserData}` as the evtx crate and Velociraptor write it.
-fn event_log(mut event: Map<String, Value>) -> Event {
+fn event_log(mut event: Map<String, Value>) -> Event<'static> {
     let system = event.remove("System").unwrap_or_default();
     let field = |name: &str| system.get(name);
     let created = field("TimeCreated").and_then(|created| attribute(created, "SystemTime"));
     let mut result = Event {
-        provider: field("Provider").and_then(|provider| attribute(provider, "Name")).map(text).unwrap_or_default(),
+        provider: field("Provider").and_then(|provider| attribute(provider, "Name")).map(text).unwrap_or_default().into(),
         event_id: u32::try_from(number(field("EventID"))).unwrap_or_default(),
-        channel: field("Channel").map(text).unwrap_or_default(),
-        computer: field("Computer").map(text).unwrap_or_default(),
+        version: number(field("Version")),
+        level: number(field("Level")),
+        task: number(field("Task")),
+        opcode: number(field("Opcode")),
+        keywords: field("Keywords").map(text).unwrap_or_default().into(),
+        channel: field("Channel").map(text).unwrap_or_default().into(),
+        computer: field("Computer").map(text).unwrap_or_default().into(),
+        execution_thread_id: number(field("Execution").and_then(|execution| attribute(execution, "ThreadID"))),
+        user_sid: field("Security").and_then(|security| attribute(security, "UserID")).map(text).unwrap_or_default().into(),
         record_id: u64::try_from(number(field("EventRecordID"))).unwrap_or_default(),
         execution_process_id: number(field("Execution").and_then(|execution| attribute(execution, "ProcessID"))),
         created_ticks: created.and_then(time),
@@ -234,32 +231,36 @@ fn time(value: &Value) -> Option<i64> {
 }
 
 /// Named values, also those one element deeper (`UserData`) or in a list of `Data`.
-fn flatten(data: Map<String, Value>, into: &mut Vec<(String, String)>) {
+fn flatten(data: Map<String, Value>, into: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>) {
     for (key, value) in data {
         match value {
             Value::Object(inner) if inner.contains_key("#text") => {
                 let value = inner.get("#text").map(text).unwrap_or_default();
-                into.push((key, value));
+                into.push((key.into(), value.into()));
             }
             Value::Object(inner) => flatten(inner.into_iter().filter(|(key, _)| key != "#attributes").collect(), into),
-            other => into.push((key, text(&other))),
+            other => into.push((key.into(), text(&other).into())),
         }
     }
 }
 
 /// The `winlog` object of Winlogbeat, and the older form with its keys at the top.
-fn winlogbeat(mut winlog: Map<String, Value>, outer: &Map<String, Value>) -> Event {
+fn winlogbeat(mut winlog: Map<String, Value>, outer: &Map<String, Value>) -> Event<'static> {
     let pick = |names: &[&str]| names.iter().find_map(|name| winlog.get(*name).filter(|value| !value.is_object())).map(text).unwrap_or_default();
     let computer = pick(&["computer_name", "computer"]);
     let mut event = Event {
-        provider: pick(&["provider_name", "source_name"]),
+        provider: pick(&["provider_name", "source_name"]).into(),
         event_id: pick(&["event_id"]).parse().unwrap_or_default(),
-        channel: pick(&["channel", "log_name"]),
-        computer: if computer.is_empty() { outer.get("host").and_then(|host| host.get("name")).map(text).unwrap_or_default() } else { computer },
+        channel: pick(&["channel", "log_name"]).into(),
+        version: number(winlog.get("version")),
+        task: number(winlog.get("task")),
+        level: level(outer.get("log").and_then(|log| log.get("level"))),
+        user_sid: winlog.get("user").and_then(|user| user.get("identifier")).map(text).unwrap_or_default().into(),
+        computer: if computer.is_empty() { outer.get("host").and_then(|host| host.get("name")).map(text).unwrap_or_default() } else { computer }.into(),
         record_id: pick(&["record_id", "record_number"]).parse().unwrap_or_default(),
         execution_process_id: winlog.get("process").map_or(0, |process| number(process.get("pid"))).max(number(winlog.get("process_id"))),
         created_ticks: outer.get("@timestamp").and_then(time),
-        data: Vec::new(),
+        ..Event::default()
     };
     for part in ["event_data", "user_data"] {
         if let Some(Value::Object(data)) = winlog.remove(part) {
@@ -269,19 +270,37 @@ fn winlogbeat(mut winlog: Map<String, Value>, outer: &Map<String, Value>) -> Eve
     event
 }
 
+/// The level that a shipper wrote as a word.
+fn level(word: Option<&Value>) -> i64 {
+    match word.and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "critical" => 1,
+        "error" => 2,
+        "warning" => 3,
+        "verbose" | "debug" => 5,
+        _ => 4,
+    }
+}
+
 /// NXLog and its like: system and data fields side by side.
-fn flat_event(map: Map<String, Value>, line: u64) -> Event {
+fn flat_event(map: Map<String, Value>, line: u64) -> Event<'static> {
     let pick = |names: &[&str]| names.iter().find_map(|name| map.get(*name)).map(text).unwrap_or_default();
     let record = pick(&["RecordNumber", "EventRecordID", "RecordID"]).parse().unwrap_or(line);
     Event {
-        provider: pick(&["SourceName", "ProviderName", "Provider"]),
+        provider: pick(&["SourceName", "ProviderName", "Provider"]).into(),
         event_id: pick(&["EventID"]).parse().unwrap_or_default(),
-        channel: pick(&["Channel"]),
-        computer: pick(&["Hostname", "Computer", "host"]),
+        version: number(map.get("Version")),
+        task: number(map.get("Task")),
+        opcode: number(map.get("OpcodeValue")),
+        level: level(map.get("Severity")),
+        keywords: pick(&["Keywords"]).into(),
+        channel: pick(&["Channel"]).into(),
+        computer: pick(&["Hostname", "Computer", "host"]).into(),
+        execution_thread_id: number(map.get("ThreadID")),
+        user_sid: pick(&["UserID"]).into(),
         record_id: record,
         execution_process_id: pick(&["ExecutionProcessID", "ExecutionProcessId"]).parse().unwrap_or_default(),
         created_ticks: ["@timestamp", "EventTime", "TimeCreated"].iter().find_map(|name| map.get(*name).and_then(time)),
-        data: map.into_iter().map(|(key, value)| (key, text(&value))).collect(),
+        data: map.into_iter().map(|(key, value)| (key.into(), text(&value).into())).collect(),
     }
 }
 

@@ -4,10 +4,11 @@ use super::columns::{additional, initiating, start};
 use crate::context::Context;
 use crate::event::Event;
 use crate::row::Row;
+use crate::schemas::TABLES;
 
 /// 59 and 60 to `DeviceNetworkEvents`, with the whole URL and the bytes.
 pub(super) fn transfer(event: &Event, rows: &mut Vec<Row>, _: &mut Context) {
-    let mut row = start("DeviceNetworkEvents", "ConnectionSuccess", event);
+    let mut row = start(&TABLES["DeviceNetworkEvents"], "ConnectionSuccess", event);
     row.text("RemoteUrl", event.get("url")).text("Protocol", "Tcp");
     let process = event.get("processPath");
     initiating(&mut row, if process.is_empty() { r"c:\windows\system32\svchost.exe" } else { process }, event.number("processId"), "", event.get("owner"));

@@ -2,16 +2,16 @@
 
 use crate::event::Event;
 use crate::row::{Field, Row};
-use crate::schemas::TABLES;
-use std::net::IpAddr;
+use crate::schemas::TableSchema;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A row with the columns every Defender table has.
-pub(super) fn start(table: &str, action: &str, event: &Event) -> Row {
-    let mut row = Row::new(&TABLES[table]);
+pub(crate) fn start(table: &'static TableSchema, action: &str, event: &Event) -> Row {
+    let mut row = Row::new(table);
     let time = event.time_ticks();
     let host = event.computer.to_lowercase();
     row.ticks("Timestamp", time).ticks("TimeGenerated", time);
-    row.text("DeviceName", host.as_str()).text("DeviceId", device_id(&host)).text("ActionType", action).text("Type", table);
+    row.text("DeviceName", host.as_str()).text("DeviceId", device_id(&host)).text("ActionType", action).text("Type", table.name);
     row.long("ReportId", i64::try_from(event.record_id).ok());
     row.links.time_ticks = time.unwrap_or_default();
     row.links.host = host;
@@ -24,23 +24,23 @@ fn device_id(host: &str) -> String {
     sha1::Sha1::digest(host.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn file_name(path: &str) -> &str {
+pub(crate) fn file_name(path: &str) -> &str {
     path.rsplit(['\\', '/']).next().unwrap_or(path)
 }
 
 /// `DOMAIN\user` as lower-case domain and name.
-pub(super) fn account(user: &str) -> (String, String) {
+pub(crate) fn account(user: &str) -> (String, String) {
     let (domain, name) = user.split_once('\\').unwrap_or(("", user));
     (domain.to_lowercase(), name.to_lowercase())
 }
 
 /// The image of the process a row is about; Sysmon writes a placeholder when it does not know.
-pub(super) fn known(image: &str) -> &str {
-    if matches!(image, "<unknown process>" | "&lt;unknown process&gt;") { "" } else { image }
+pub(crate) fn known(image: &str) -> &str {
+    if matches!(image, "<unknown process>" | "&lt;unknown process&gt;" | "Unknown") { "" } else { image }
 }
 
 /// A process guid without braces, in upper case; empty for the zero guid.
-pub(super) fn process_guid(text: &str) -> String {
+pub(crate) fn process_guid(text: &str) -> String {
     let guid = text.trim_matches(['{', '}']).to_uppercase();
     if guid.chars().all(|c| matches!(c, '0' | '-')) { String::new() } else { guid }
 }
@@ -54,7 +54,7 @@ pub(crate) fn start_of(guid: &str) -> Option<i64> {
 }
 
 /// `InitiatingProcess*` columns that say which process acted.
-pub(super) fn initiating(row: &mut Row, image: &str, process_id: Option<i64>, guid: &str, user: &str) {
+pub(crate) fn initiating(row: &mut Row, image: &str, process_id: Option<i64>, guid: &str, user: &str) {
     let image = known(image).to_lowercase();
     row.text("InitiatingProcessFileName", file_name(&image)).text("InitiatingProcessFolderPath", image.as_str());
     row.long("InitiatingProcessId", process_id);
@@ -67,7 +67,7 @@ pub(super) fn initiating(row: &mut Row, image: &str, process_id: Option<i64>, gu
 }
 
 /// `SHA1=…,MD5=…,SHA256=…,IMPHASH=…` into columns with a prefix.
-pub(super) fn hashes(row: &mut Row, prefix: &str, text: &str) {
+pub(crate) fn hashes(row: &mut Row, prefix: &str, text: &str) {
     for (algorithm, value) in text.split(',').filter_map(|part| part.split_once('=')) {
         let column = algorithm.trim().to_uppercase();
         if matches!(column.as_str(), "SHA1" | "SHA256" | "MD5") {
@@ -77,7 +77,7 @@ pub(super) fn hashes(row: &mut Row, prefix: &str, text: &str) {
 }
 
 /// `AdditionalFields` from the pairs that hold something.
-pub(super) fn additional(row: &mut Row, pairs: &[(&str, &str)]) {
+pub(crate) fn additional(row: &mut Row, pairs: &[(&str, &str)]) {
     let bag: serde_json::Map<String, serde_json::Value> = pairs.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
     if !bag.is_empty() {
         row.set("AdditionalFields", Field::Json(serde_json::Value::Object(bag).to_string()));
@@ -85,7 +85,7 @@ pub(super) fn additional(row: &mut Row, pairs: &[(&str, &str)]) {
 }
 
 /// Defender's class of an address: `Public`, `Private`, `Loopback`, `Teredo`, `FourToSixMapping`, `Broadcast`, `Reserved`.
-pub(super) fn ip_type(text: &str) -> &'static str {
+pub(crate) fn ip_type(text: &str) -> &'static str {
     match text.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => match ip.octets() {
             [127, ..] => "Loopback",
@@ -118,8 +118,17 @@ pub(super) fn ip_type(text: &str) -> &'static str {
     }
 }
 
+/// One end of a connection, with Defender's class of its address.
+pub(crate) fn address(row: &mut Row, end: &str, ip: &str, port: Option<i64>) {
+    let ip = ip.strip_prefix("::ffff:").filter(|rest| rest.parse::<Ipv4Addr>().is_ok() && end == "Remote").unwrap_or(ip);
+    if ip.parse::<IpAddr>().is_err() {
+        return;
+    }
+    row.text(&format!("{end}IP"), ip).text(&format!("{end}IPType"), ip_type(ip)).long(&format!("{end}Port"), port);
+}
+
 /// Both ends of a connection. The source always began it.
-pub(super) fn connection(row: &mut Row, outbound: bool, source: (&str, Option<i64>), destination: (&str, Option<i64>), protocol: &str) {
+pub(crate) fn connection(row: &mut Row, outbound: bool, source: (&str, Option<i64>), destination: (&str, Option<i64>), protocol: &str) {
     let (local, remote) = if outbound { (source, destination) } else { (destination, source) };
     row.text("LocalIP", local.0).long("LocalPort", local.1).text("LocalIPType", ip_type(local.0));
     row.text("RemoteIP", remote.0).long("RemotePort", remote.1).text("RemoteIPType", ip_type(remote.0));

@@ -2,13 +2,15 @@
 //! Platform has permitted a connection".
 
 use super::columns::{connection, file_name, initiating, start};
-use crate::context::Context;
+use crate::context::{Context, Process};
+use crate::convert::{device_path, protocol};
 use crate::event::Event;
 use crate::row::Row;
+use crate::schemas::TABLES;
 
 /// 4688 to `DeviceProcessEvents`, `ProcessCreated`.
-pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, _: &mut Context) {
-    let mut row = start("DeviceProcessEvents", "ProcessCreated", event);
+pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, context: &mut Context) {
+    let mut row = start(&TABLES["DeviceProcessEvents"], "ProcessCreated", event);
     let image = event.get("NewProcessName");
     row.text("FileName", file_name(image)).text("FolderPath", image);
     row.long("ProcessId", event.number("NewProcessId")).text("ProcessCommandLine", event.get("CommandLine"));
@@ -40,31 +42,24 @@ pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, _: &mut Context
     row.text("InitiatingProcessAccountDomain", event.get("SubjectDomainName").to_lowercase());
     row.text("InitiatingProcessAccountName", event.get("SubjectUserName").to_lowercase());
     row.text("InitiatingProcessAccountSid", event.get("SubjectUserSid"));
+    context.process(&row.links.host, "", Process::from_row(&row));
     rows.push(row);
 }
 
-/// 5156 to `DeviceNetworkEvents`. The source began the connection here too.
-pub(super) fn connection_allowed(event: &Event, rows: &mut Vec<Row>, _: &mut Context) {
-    let outbound = event.get("Direction") != "%%14592";
-    let mut row = start("DeviceNetworkEvents", if outbound { "ConnectionSuccess" } else { "InboundConnectionAccepted" }, event);
-    let protocol = match event.get("Protocol") {
-        "6" => "Tcp",
-        "17" => "Udp",
-        "1" => "Icmp",
-        _ => "",
+/// 5156 (allowed), 5157 (blocked) and 5158 (bound to a port) to `DeviceNetworkEvents`. The source began the connection here
+/// too.
+pub(super) fn connection_checked(event: &Event, rows: &mut Vec<Row>, _: &mut Context) {
+    let outbound = event.get("Direction") != "%%14592" && event.event_id != 5158;
+    let action = match (event.event_id, outbound) {
+        (5157, _) => "ConnectionFailed",
+        (5158, _) => "ListeningConnectionCreated",
+        (_, true) => "ConnectionSuccess",
+        (_, false) => "InboundConnectionAccepted",
     };
+    let mut row = start(&TABLES["DeviceNetworkEvents"], action, event);
     let (source, destination) = ((event.get("SourceAddress"), event.number("SourcePort")), (event.get("DestAddress"), event.number("DestPort")));
-    connection(&mut row, outbound, source, destination, protocol);
-    let image = device_path(event.get("Application"));
-    initiating(&mut row, &image, event.number("ProcessID"), "", "");
+    let ends = if event.event_id == 5158 { (destination, source) } else { (source, destination) };
+    connection(&mut row, outbound, ends.0, ends.1, protocol(event.get("Protocol")));
+    initiating(&mut row, &device_path(event.get("Application")), event.number("ProcessID").or_else(|| event.number("ProcessId")), "", "");
     rows.push(row);
-}
-
-/// `\device\harddiskvolumeN\…` as a path on the system drive, which is where programs almost always are.
-fn device_path(path: &str) -> String {
-    let lower = path.to_lowercase();
-    match lower.strip_prefix(r"\device\harddiskvolume").and_then(|rest| rest.split_once('\\')) {
-        Some((_, rest)) => format!(r"c:\{rest}"),
-        None => lower,
-    }
 }

@@ -2,12 +2,14 @@
 
 use super::columns::{account, additional, connection, file_name, hashes, initiating, known, process_guid, start, start_of};
 use crate::context::{Context, Process};
+use crate::convert::protocol;
 use crate::event::{Event, parse_time};
 use crate::row::Row;
+use crate::schemas::TABLES;
 
 /// Event 1 to `DeviceProcessEvents`, `ProcessCreated`.
 pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, context: &mut Context) {
-    let mut row = start("DeviceProcessEvents", "ProcessCreated", event);
+    let mut row = start(&TABLES["DeviceProcessEvents"], "ProcessCreated", event);
     let guid = process_guid(event.get("ProcessGuid"));
     let image = known(event.get("Image"));
     row.text("FileName", file_name(image)).text("FolderPath", image);
@@ -42,12 +44,8 @@ pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, context: &mut C
 /// Event 3 to `DeviceNetworkEvents`. The host name Sysmon writes is a reverse look-up, never what was asked for.
 pub(super) fn network_connect(event: &Event, rows: &mut Vec<Row>, _: &mut Context) {
     let outbound = !event.get("Initiated").eq_ignore_ascii_case("false");
-    let mut row = start("DeviceNetworkEvents", if outbound { "ConnectionSuccess" } else { "InboundConnectionAccepted" }, event);
-    let protocol = match event.get("Protocol").to_ascii_lowercase().as_str() {
-        "tcp" => "Tcp",
-        "udp" => "Udp",
-        _ => "",
-    };
+    let mut row = start(&TABLES["DeviceNetworkEvents"], if outbound { "ConnectionSuccess" } else { "InboundConnectionAccepted" }, event);
+    let protocol = protocol(event.get("Protocol"));
     let end = |side: &str| (event.get(&format!("{side}Ip")), event.number(&format!("{side}Port")));
     connection(&mut row, outbound, end("Source"), end("Destination"), protocol);
     let guid = process_guid(event.get("ProcessGuid"));
@@ -58,7 +56,7 @@ pub(super) fn network_connect(event: &Event, rows: &mut Vec<Row>, _: &mut Contex
 
 /// Event 22 to `DeviceEvents`, `DnsQueryResponse`. A failed query still shows intent.
 pub(super) fn dns_query(event: &Event, rows: &mut Vec<Row>, context: &mut Context) {
-    let mut row = start("DeviceEvents", "DnsQueryResponse", event);
+    let mut row = start(&TABLES["DeviceEvents"], "DnsQueryResponse", event);
     let guid = process_guid(event.get("ProcessGuid"));
     initiating(&mut row, event.get("Image"), event.number("ProcessId"), &guid, event.get("User"));
     let name = event.get("QueryName");

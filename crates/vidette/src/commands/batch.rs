@@ -1,6 +1,7 @@
 //! `vidette batch`: one query a line in, one answer a line out; `--check` binds without running.
 
 use crate::commands::{Failure, TimeOptions};
+use crate::workspace::{self, Wanted};
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use vidette_kql::{Severity, compile, errors};
 
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
 pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u8, Failure> {
-    let loaded = crate::workspace::load(paths).await?;
+    let loaded = workspace::load(workspace::empty(), paths, &Wanted::All).await?;
     for problem in &loaded.harvest.problems {
         eprintln!("warning: {problem}");
     }
@@ -56,7 +57,7 @@ fn columns(table: &ResultTable) -> Vec<Value> {
 
 /// The schema of the last result and all diagnostics, nothing executed.
 fn judge(workspace: &Workspace, id: Value, query: &str) -> Value {
-    let (queries, diagnostics) = compile(query, &Checker(workspace));
+    let (queries, diagnostics) = compile(query, &Checker::new(workspace));
     let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     let columns = queries.last().filter(|_| !failed).map(|query| query.columns.iter().map(|column| json!({"name": column.name, "type": column.ty.name()})).collect::<Vec<_>>());
     let diagnostics: Vec<Value> =

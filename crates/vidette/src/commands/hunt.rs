@@ -2,7 +2,7 @@
 
 use crate::commands::{Failure, TimeOptions};
 use crate::output::{self, Format};
-use crate::workspace;
+use crate::workspace::{self, Wanted};
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub struct Options {
 pub async fn run(options: Options) -> Result<u8, Failure> {
     let started = Instant::now();
     let packs = packs(&options.rules)?;
-    let mut loaded = workspace::load(&options.paths).await?;
+    let mut empty = workspace::empty();
     let mut rules: Vec<&Rule> = Vec::new();
     let mut broken = false;
     for pack in &packs {
@@ -44,10 +44,12 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
             broken |= problem.fatal;
         }
         for (alias, watchlist) in &pack.watchlists {
-            loaded.workspace.register_watchlist(alias.clone(), watchlist.clone());
+            empty.register_watchlist(alias.clone(), watchlist.clone());
         }
         rules.extend(&pack.rules);
     }
+    let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
+    let loaded = workspace::load(empty, &options.paths, &wanted).await?;
     let mut alerts = Vec::new();
     let mut counts = Vec::new();
     for rule in rules {

@@ -2,7 +2,7 @@
 
 use crate::commands::{Failure, TimeOptions};
 use crate::output::{self, Format};
-use crate::workspace;
+use crate::workspace::{self, Wanted};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use vidette_engine::{Error, ResultTable};
@@ -37,11 +37,13 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         None => ("query".to_owned(), arguments.next().cloned().ok_or_else(|| Failure::usage("give a query, or --file"))?),
     };
     let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
-    let mut loaded = workspace::load(&paths).await?;
+    let mut empty = workspace::empty();
+    super::register_watchlists(&mut empty, &options.watchlists)?;
+    let wanted = Wanted::by(&empty, [text.as_str()]);
+    let loaded = workspace::load(empty, &paths, &wanted).await?;
     for problem in &loaded.harvest.problems {
         eprintln!("warning: {problem}");
     }
-    super::register_watchlists(&mut loaded.workspace, &options.watchlists)?;
     let clock = options.time.clock(loaded.harvest.newest_ticks)?;
     if options.explain {
         let plan = loaded.workspace.explain(&text, clock).await.map_err(|error| Failure::query(error.to_string()))?;

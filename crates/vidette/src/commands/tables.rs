@@ -16,7 +16,7 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
-    let loaded = workspace::load(&options.paths).await?;
+    let loaded = workspace::load(workspace::empty(), &options.paths, &workspace::Wanted::All).await?;
     let mut rows = Vec::new();
     let mut names: BTreeSet<&str> = ["DeviceEvents", "DeviceNetworkEvents", "DeviceProcessEvents"].into();
     names.extend(loaded.with_rows.iter().map(String::as_str));
@@ -37,7 +37,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     out.push('\n');
     let signals: Vec<Vec<String>> = SIGNALS
         .iter()
-        .map(|(provider, id, name)| {
+        .map(|((provider, id), name)| {
             let count = loaded.harvest.signals.iter().find(|((p, i), _)| p.eq_ignore_ascii_case(provider) && i == id).map_or(0, |(_, count)| *count);
             vec![(*name).to_owned(), if count == 0 { "missing".to_owned() } else { count.to_string() }]
         })

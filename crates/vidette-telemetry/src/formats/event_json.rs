@@ -1,0 +1,228 @@
+//! A Windows event from the JSON that the evtx crate renders, read in place: the system part first, and the data only when
+//! a table takes the event.
+
+use crate::event::{Event, parse_time};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt::{Formatter, Result as FmtResult};
+
+/// The event of a record; `wants` decides by its system part whether its data are read.
+///
+/// # Errors
+/// What is wrong with the record, in words.
+pub(super) fn read<'a>(record: &'a [u8], wants: &dyn Fn(&Event) -> bool) -> Result<Event<'a>, String> {
+    let after = |key: &str| memchr::memmem::find(record, key.as_bytes()).map(|at| at + key.len());
+    let system = after("\"System\":").ok_or("the record has no System element")?;
+    let mut stream = serde_json::Deserializer::from_slice(&record[system..]).into_iter::<System>();
+    let System(mut event) = stream.next().unwrap_or_else(|| Err(serde::de::Error::custom("it ends there"))).map_err(|error| format!("System: {error}"))?;
+    let rest = &record[system + stream.byte_offset()..];
+    if !wants(&event) {
+        return Ok(event);
+    }
+    for key in ["\"EventData\":", "\"UserData\":"] {
+        // The keys stand beside System, right after it or after each other.
+        let Some(at) = memchr::memmem::find(rest, key.as_bytes()) else { continue };
+        let mut data = serde_json::Deserializer::from_slice(&rest[at + key.len()..]);
+        Data { name: Cow::Borrowed(""), into: &mut event.data }.deserialize(&mut data).map_err(|error| format!("{key} {error}"))?;
+        break;
+    }
+    Ok(event)
+}
+
+struct System<'a>(Event<'a>);
+
+impl<'de> Deserialize<'de> for System<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SystemVisitor)
+    }
+}
+
+struct SystemVisitor;
+
+impl<'de> Visitor<'de> for SystemVisitor {
+    type Value = System<'de>;
+
+    fn expecting(&self, f: &mut Formatter) -> FmtResult {
+        f.write_str("the system part of an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<System<'de>, A::Error> {
+        let mut event = Event::default();
+        while let Some(Text(key)) = map.next_key()? {
+            let mut part = Part::default();
+            match key.as_ref() {
+                "Provider" | "EventID" | "Version" | "Level" | "Task" | "Opcode" | "Keywords" | "TimeCreated" | "EventRecordID" | "Execution" | "Channel" | "Computer"
+                | "Security" => {
+                    map.next_value_seed(&mut part)?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            }
+            match key.as_ref() {
+                "Provider" => event.provider = part.take("Name"),
+                "EventID" => event.event_id = u32::try_from(part.number("")).unwrap_or_default(),
+                "Version" => event.version = part.number(""),
+                "Level" => event.level = part.number(""),
+                "Task" => event.task = part.number(""),
+                "Opcode" => event.opcode = part.number(""),
+                "Keywords" => event.keywords = part.take(""),
+                "TimeCreated" => event.created_ticks = parse_time(&part.take("SystemTime")),
+                "EventRecordID" => event.record_id = u64::try_from(part.number("")).unwrap_or_default(),
+                "Execution" => {
+                    event.execution_process_id = part.number("ProcessID");
+                    event.execution_thread_id = part.number("ThreadID");
+                }
+                "Channel" => event.channel = part.take(""),
+                "Computer" => event.computer = part.take(""),
+                _ => event.user_sid = part.take("UserID"),
+            }
+        }
+        Ok(System(event))
+    }
+}
+
+/// A value with the attributes beside it; the value itself has the empty name.
+#[derive(Default)]
+struct Part<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Part<'a> {
+    fn take(&mut self, name: &str) -> Cow<'a, str> {
+        self.0.iter_mut().find(|(key, _)| key == name).map(|(_, value)| std::mem::take(value)).unwrap_or_default()
+    }
+
+    fn number(&mut self, name: &str) -> i64 {
+        crate::event::number(&self.take(name)).unwrap_or_default()
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Part<'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        Data { name: Cow::Borrowed(""), into: &mut self.0 }.deserialize(deserializer)
+    }
+}
+
+/// Reads a value of any shape into named texts: elements inside elements give theirs, attributes of data are left out but for
+/// those of the system part, a list of texts repeats the name.
+struct Data<'a, 'de> {
+    name: Cow<'de, str>,
+    into: &'a mut Vec<(Cow<'de, str>, Cow<'de, str>)>,
+}
+
+impl<'de> DeserializeSeed<'de> for Data<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Data<'_, 'de> {
+    fn push<E>(self, value: impl Into<Cow<'de, str>>) -> Result<(), E> {
+        self.into.push((self.name, value.into()));
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for Data<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut Formatter) -> FmtResult {
+        f.write_str("the data of an event")
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<(), E> {
+        self.push(value)
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.push(value.to_owned())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.push(value.to_string())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.push(value.to_string())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.push(value.to_string())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.push(if value { "true" } else { "false" })
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.push("")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Data { name: self.name.clone(), into: self.into })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Text(key)) = map.next_key()? {
+            match key.as_ref() {
+                // The system part's values are in attributes.
+                "#attributes" if self.name.is_empty() => map.next_value_seed(Data { name: Cow::Borrowed(""), into: self.into })?,
+                "#attributes" => drop(map.next_value::<IgnoredAny>()?),
+                "#text" => map.next_value_seed(Data { name: self.name.clone(), into: self.into })?,
+                _ => map.next_value_seed(Data { name: key, into: self.into })?,
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowing;
+        impl<'de> Visitor<'de> for Borrowing {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut Formatter) -> FmtResult {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(value)))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(value.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrowing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = r##"{"Event":{"#attributes":{"xmlns":"x"},"System":{"Provider":{"#attributes":{"Name":"P \"q\"","Guid":"g"}},"EventID":{"#attributes":{"Qualifiers":0},"#text":7045},"Level":4,"TimeCreated":{"#attributes":{"SystemTime":"2024-01-02T03:04:05.000000Z"}},"EventRecordID":9,"Execution":{"#attributes":{"ProcessID":12,"ThreadID":13}},"Channel":"System","Computer":"H","Security":{"#attributes":{"UserID":"S-1-5-18"}}},"EventData":{"#attributes":{"Name":"n"},"Image":"C:\\a\\b.exe","Port":443,"Flag":true,"None":null,"Data":{"#text":["x","y"]}}}}"##;
+
+    #[test]
+    fn a_record_is_read_in_place() {
+        let event = read(RECORD.as_bytes(), &|_| true).unwrap();
+        assert_eq!((event.provider.as_ref(), event.event_id, event.record_id, event.execution_process_id), ("P \"q\"", 7045, 9, 12));
+        assert_eq!((event.channel.as_ref(), event.computer.as_ref(), event.user_sid.as_ref()), ("System", "H", "S-1-5-18"));
+        assert_eq!(event.created_ticks, parse_time("2024-01-02T03:04:05Z"));
+        let data: Vec<(&str, &str)> = event.data.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+        assert_eq!(data, [("Name", "n"), ("Image", r"C:\a\b.exe"), ("Port", "443"), ("Flag", "true"), ("None", ""), ("Data", "x"), ("Data", "y")]);
+    }
+
+    #[test]
+    fn data_nobody_wants_are_not_read() {
+        let broken = RECORD.replace("\"Port\":443", "\"Port\":");
+        assert!(read(broken.as_bytes(), &|_| false).unwrap().data.is_empty());
+        assert!(read(broken.as_bytes(), &|_| true).is_err());
+    }
+}

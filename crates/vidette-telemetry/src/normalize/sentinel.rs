@@ -1,0 +1,172 @@
+//! The tables of Log Analytics that Windows events land in: `SecurityEvent` (the Security log), `Event` (all others) and
+//! `WindowsEvent` (all, as Windows Event Forwarding brings them). Vendor pages: Azure Monitor, "Tables", the page of each.
+
+use super::columns::file_name;
+use crate::event::Event;
+use crate::mapping::typed;
+use crate::row::{Field, Row};
+use crate::schemas::TABLES;
+use quick_xml::escape::escape;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+/// What each event of the Security log says, as its page is titled.
+static ACTIVITIES: LazyLock<HashMap<u32, &'static str>> = LazyLock::new(|| {
+    let lines = include_str!("../../mappings/activities.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ')).filter_map(|(id, text)| Some((id.parse().ok()?, text))).collect()
+});
+
+/// Which of the tables are asked for.
+pub(super) struct Landings {
+    security: bool,
+    windows: bool,
+    event: bool,
+}
+
+fn is_security(event: &Event) -> bool {
+    event.channel.eq_ignore_ascii_case("Security")
+}
+
+impl Landings {
+    pub(super) fn new(wanted: &dyn Fn(&str) -> bool) -> Landings {
+        Landings { security: wanted("SecurityEvent"), windows: wanted("WindowsEvent"), event: wanted("Event") }
+    }
+
+    pub(super) fn want(&self, event: &Event) -> bool {
+        self.windows || if is_security(event) { self.security } else { self.event }
+    }
+
+    pub(super) fn rows(&self, event: &Event, rows: &mut Vec<Row>) {
+        if self.windows {
+            rows.push(windows_event(event));
+        }
+        if is_security(event) {
+            if self.security {
+                rows.push(security_event(event));
+            }
+        } else if self.event {
+            rows.push(log_event(event));
+        }
+    }
+}
+
+fn start(table: &str, event: &Event) -> Row {
+    let mut row = Row::new(&TABLES[table]);
+    // These tables carry the time of the log, not the one among the data.
+    let time = event.created_ticks.or_else(|| event.time_ticks());
+    row.ticks("TimeGenerated", time).text("Type", table).text("Computer", event.computer.as_ref()).text("SourceSystem", "OpsManager");
+    row.long("EventID", Some(i64::from(event.event_id)));
+    row.links.time_ticks = time.unwrap_or_default();
+    row
+}
+
+/// What `WindowsEvent` and `SecurityEvent` take from the system part.
+fn system(row: &mut Row, event: &Event) {
+    row.text("Channel", event.channel.as_ref()).text("SystemUserId", event.user_sid.as_ref()).text("Keywords", event.keywords.as_ref());
+    row.text("EventRecordId", event.record_id.to_string()).text("Opcode", event.opcode.to_string()).text("EventLevelName", level_name(event.level));
+    row.long("Task", Some(event.task)).long("Version", Some(event.version));
+    row.long("SystemProcessId", Some(event.execution_process_id)).long("SystemThreadId", Some(event.execution_thread_id));
+}
+
+fn level_name(level: i64) -> &'static str {
+    match level {
+        0 => "LogAlways",
+        1 => "Critical",
+        2 => "Error",
+        3 => "Warning",
+        5 => "Verbose",
+        _ => "Information",
+    }
+}
+
+fn windows_event(event: &Event) -> Row {
+    let mut row = start("WindowsEvent", event);
+    system(&mut row, event);
+    row.text("Provider", event.provider.as_ref()).long("EventLevel", Some(event.level));
+    let bag: serde_json::Map<String, serde_json::Value> = event.data.iter().map(|(name, value)| (name.to_string(), value.as_ref().into())).collect();
+    row.set("EventData", Field::Json(serde_json::Value::Object(bag).to_string()));
+    row
+}
+
+/// Fields under their own names; those without a column are in `EventData`, as XML.
+fn security_event(event: &Event) -> Row {
+    let mut row = start("SecurityEvent", event);
+    system(&mut row, event);
+    row.text("EventSourceName", event.provider.as_ref()).text("Level", event.level.to_string());
+    let mut all_have_columns = true;
+    for (name, value) in &event.data {
+        match row.table.position(name) {
+            Some(at) => {
+                let field = typed(row.table.columns[at].ty, value);
+                field.into_iter().for_each(|field| row.set_at(at, field));
+            }
+            None => all_have_columns = false,
+        }
+    }
+    if !all_have_columns {
+        row.text("EventData", event_data(event));
+    }
+    let activity = ACTIVITIES.get(&event.event_id).map_or_else(|| event.event_id.to_string(), |text| format!("{} - {text}", event.event_id));
+    row.text("Activity", activity);
+    let name = |prefix: &str| match (event.get(&format!("{prefix}DomainName")), event.get(&format!("{prefix}UserName"))) {
+        (_, "") => String::new(),
+        ("", user) => user.to_owned(),
+        (domain, user) => format!(r"{domain}\{user}"),
+    };
+    let (subject, target) = (name("Subject"), name("Target"));
+    let logon = matches!(event.event_id, 4624 | 4625 | 4634 | 4647 | 4768..=4776) && !target.is_empty();
+    let account = if logon || subject.is_empty() { &target } else { &subject };
+    if !account.is_empty() {
+        row.text("Account", account.as_str()).text("AccountType", if account.ends_with('$') { "Machine" } else { "User" });
+    }
+    row.text("SubjectAccount", subject.as_str()).text("TargetAccount", target.as_str());
+    let process = [event.get("NewProcessName"), event.get("ProcessName")].into_iter().find(|path| !path.is_empty()).unwrap_or_default();
+    row.text("Process", file_name(process));
+    if let Some(kind) = event.number("LogonType") {
+        let name = match kind {
+            2 => "Interactive",
+            3 => "Network",
+            4 => "Batch",
+            5 => "Service",
+            7 => "Unlock",
+            8 => "NetworkCleartext",
+            9 => "NewCredentials",
+            10 => "RemoteInteractive",
+            11 => "CachedInteractive",
+            _ => "Unknown",
+        };
+        row.text("LogonTypeName", format!("{kind} - {name}"));
+    }
+    row
+}
+
+fn log_event(event: &Event) -> Row {
+    let mut row = start("Event", event);
+    row.text("Source", event.provider.as_ref()).text("EventLog", event.channel.as_ref()).text("UserName", event.user_sid.as_ref());
+    // The levels of the classic log: 1 error, 2 warning, 4 information.
+    let (level, name) = match event.level {
+        1 | 2 => (1, "Error"),
+        3 => (2, "Warning"),
+        _ => (4, "Information"),
+    };
+    row.long("EventLevel", Some(level)).text("EventLevelName", name).long("EventCategory", Some(event.task));
+    let mut parameters = String::new();
+    for (_, value) in &event.data {
+        write!(parameters, "<Param>{}</Param>", escape(value.as_ref())).ok();
+    }
+    row.text("ParameterXml", parameters);
+    row.text("EventData", format!(r#"<DataItem type="System.XmlData" time="" sourceHealthServiceId="">{}</DataItem>"#, event_data(event)));
+    row
+}
+
+fn event_data(event: &Event) -> String {
+    let mut xml = String::from(r#"<EventData xmlns="http://schemas.microsoft.com/win/2004/08/events/event">"#);
+    for (name, value) in &event.data {
+        let value = escape(value.as_ref());
+        let written = if name == "Data" { write!(xml, "<Data>{value}</Data>") } else { write!(xml, r#"<Data Name="{}">{value}</Data>"#, escape(name.as_ref())) };
+        written.ok();
+    }
+    xml.push_str("</EventData>");
+    xml
+}

@@ -1,9 +1,12 @@
 //! What events tell about each other: processes by guid, names by address. Bounded: the oldest entries go first.
 
 use crate::row::{Field, Row};
-use indexmap::IndexMap;
-use std::collections::HashSet;
-use std::sync::Arc;
+use crate::schemas::TABLES;
+use compact_str::{CompactString, ToCompactString};
+use indexmap::{Equivalent, IndexMap};
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
 /// Entries kept of each kind; a process takes about 2 KiB, the others a few hundred bytes.
 const LIMIT: usize = 40_000;
@@ -12,10 +15,10 @@ const LIMIT_PER_ENTRY: usize = 32;
 /// A name may be logged this much later than the connection it belongs to.
 const DNS_TOLERANCE_TICKS: i64 = 2 * 10_000_000;
 
-/// The columns of a process that rows about its actions want, named without their prefix.
+/// The columns of a process that rows about its actions want, each with its place in [`PROCESS_COLUMNS`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process {
-    columns: Box<[(&'static str, Field)]>,
+    columns: Box<[(u8, Field)]>,
 }
 
 /// `DeviceProcessEvents` columns of the created process, and the `InitiatingProcess*` columns they fill elsewhere.
@@ -41,6 +44,12 @@ const PROCESS_COLUMNS: &[(&str, &str)] = &[
     ("InitiatingProcessCreationTime", "InitiatingProcessParentCreationTime"),
 ];
 
+/// Where the tables of Defender have the columns that a process fills.
+static POSITIONS: LazyLock<HashMap<&'static str, Vec<Option<usize>>>> = LazyLock::new(|| {
+    let devices = TABLES.values().filter(|table| table.name.starts_with("Device"));
+    devices.map(|table| (table.name, PROCESS_COLUMNS.iter().map(|(_, to)| table.position(to)).collect())).collect()
+});
+
 impl Process {
     /// The process that a `DeviceProcessEvents` row created.
     pub fn from_row(row: &Row) -> Process {
@@ -48,14 +57,27 @@ impl Process {
             ("FileName" | "FolderPath", Field::Text(text)) => Field::Text(text.to_lowercase()),
             (_, other) => other.clone(),
         };
-        let columns = PROCESS_COLUMNS.iter().filter_map(|(from, to)| row.get(from).map(|field| (*to, lower(from, field)))).collect();
+        let columns = PROCESS_COLUMNS.iter().zip(0u8..).filter_map(|((from, _), at)| row.get(from).map(|field| (at, lower(from, field)))).collect();
         Process { columns }
     }
-}
 
-impl Process {
     fn get(&self, column: &str) -> Option<&Field> {
-        self.columns.iter().find(|(name, _)| *name == column).map(|(_, field)| field)
+        let at = PROCESS_COLUMNS.iter().position(|(_, to)| *to == column)?;
+        self.columns.iter().find(|(known, _)| usize::from(*known) == at).map(|(_, field)| field)
+    }
+
+    /// Fills the columns that hold nothing yet.
+    fn fill(&self, row: &mut Row) {
+        let Some(positions) = POSITIONS.get(row.table.name) else { return };
+        let mut filled = [0u128; 2];
+        row.fields.iter().for_each(|(at, _)| filled[usize::from(*at) >> 7 & 1] |= 1 << (at & 127));
+        for (place, field) in &self.columns {
+            let Some(at) = positions[usize::from(*place)] else { continue };
+            let empty = matches!(field, Field::Text(text) if text.is_empty());
+            if !empty && filled[at >> 7 & 1] & 1 << (at & 127) == 0 {
+                row.fields.push((at as u16, field.clone()));
+            }
+        }
     }
 }
 
@@ -68,31 +90,51 @@ struct Names {
 /// Processes and DNS answers seen so far.
 #[derive(Debug, Default)]
 pub struct Context {
-    processes: IndexMap<String, Arc<Process>>,
+    /// By host and guid.
+    processes: Known<Arc<Process>>,
     /// By host and pid, with when they began, for events that name no guid.
-    by_id: IndexMap<String, Vec<(i64, Arc<Process>)>>,
-    answers: IndexMap<String, Names>,
+    by_id: Known<Vec<(i64, Arc<Process>)>>,
+    /// By host, guid and address.
+    answers: Known<Names>,
     /// When Sysmon saw a process of this host and pid begin.
-    starts: IndexMap<String, Vec<i64>>,
+    starts: Known<Vec<i64>>,
+}
+
+type Known<V> = IndexMap<Key<CompactString>, V, foldhash::fast::RandomState>;
+
+/// A host, and up to two things that tell apart what is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key<T>([T; 3]);
+
+impl<T: AsRef<str>> Hash for Key<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|part| part.as_ref().hash(state));
+    }
+}
+
+impl Equivalent<Key<CompactString>> for Key<&str> {
+    fn equivalent(&self, key: &Key<CompactString>) -> bool {
+        self.0.iter().zip(&key.0).all(|(ours, theirs)| ours == theirs)
+    }
+}
+
+fn key(host: &str, name: &str, address: &str) -> Key<CompactString> {
+    Key([host.into(), name.into(), address.into()])
 }
 
 /// Two logs report one process creation within this time.
 const SAME_CREATION_TICKS: i64 = 2 * 10_000_000;
-
-fn key(parts: &[&str]) -> String {
-    parts.join("|")
-}
 
 impl Context {
     /// Notes a process; without a guid it is known by its id and when it began.
     pub fn process(&mut self, host: &str, guid: &str, process: Process) {
         let process = Arc::new(process);
         if let (Some(Field::Long(id)), Some(Field::Ticks(began))) = (process.get("InitiatingProcessId"), process.get("InitiatingProcessCreationTime")) {
-            note(self.by_id.entry(key(&[host, &id.to_string()])).or_default(), (*began, process.clone()));
+            note(self.by_id.entry(key(host, &id.to_compact_string(), "")).or_default(), (*began, process.clone()));
             trim(&mut self.by_id);
         }
         if !guid.is_empty() {
-            self.processes.insert(key(&[host, guid]), process);
+            self.processes.insert(key(host, guid, ""), process);
             trim(&mut self.processes);
         }
     }
@@ -100,10 +142,10 @@ impl Context {
     /// The process that a row is about: by guid, else the one with its id that began last before it.
     fn process_of(&self, row: &Row) -> Option<&Process> {
         if let Some(guid) = &row.links.process {
-            return self.processes.get(&key(&[&row.links.host, guid])).map(AsRef::as_ref);
+            return self.processes.get(&Key([row.links.host.as_str(), guid, ""])).map(AsRef::as_ref);
         }
         let Some(Field::Long(id)) = row.get("InitiatingProcessId") else { return None };
-        let known = self.by_id.get(&key(&[&row.links.host, &id.to_string()]))?;
+        let known = self.by_id.get(&Key([row.links.host.as_str(), &id.to_compact_string(), ""]))?;
         let same_file = |process: &Process| match (row.get("InitiatingProcessFileName"), process.get("InitiatingProcessFileName")) {
             (Some(named), Some(known)) => named == known,
             _ => true,
@@ -114,7 +156,7 @@ impl Context {
 
     /// Notes a process creation that Sysmon reported.
     pub fn started(&mut self, host: &str, process_id: i64, time_ticks: i64) {
-        note(self.starts.entry(key(&[host, &process_id.to_string()])).or_default(), time_ticks);
+        note(self.starts.entry(key(host, &process_id.to_compact_string(), "")).or_default(), time_ticks);
         trim(&mut self.starts);
     }
 
@@ -124,7 +166,7 @@ impl Context {
         if row.table.name != "DeviceProcessEvents" || row.links.created.is_some() || row.has("ProcessUniqueId") {
             return false;
         }
-        let starts = self.starts.get(&key(&[&row.links.host, &process_id.to_string()]));
+        let starts = self.starts.get(&Key([row.links.host.as_str(), &process_id.to_compact_string(), ""]));
         starts.is_some_and(|times| times.iter().any(|time| (time - row.links.time_ticks).abs() <= SAME_CREATION_TICKS))
     }
 
@@ -132,7 +174,7 @@ impl Context {
         if guid.is_empty() || name.is_empty() {
             return;
         }
-        note(&mut self.answers.entry(key(&[host, guid, address])).or_default().names, (name.to_owned(), time_ticks));
+        note(&mut self.answers.entry(key(host, guid, address)).or_default().names, (name.to_owned(), time_ticks));
         trim(&mut self.answers);
     }
 
@@ -160,9 +202,7 @@ impl Context {
     /// Fills what the row lacks: its process's columns, the parent's parents, and the name behind a remote address.
     pub fn enrich(&self, row: &mut Row) {
         if let Some(process) = self.process_of(row) {
-            for (column, field) in &process.columns {
-                row.fill(column, field);
-            }
+            process.fill(row);
         }
         if !row.has("InitiatingProcessCreationTime") {
             let start = row.links.process.as_deref().and_then(crate::normalize::start_of);
@@ -177,7 +217,7 @@ impl Context {
     fn name_remote(&self, row: &mut Row) {
         let (Some(guid), Some(address)) = (row.links.process.clone(), row.links.remote_ip.clone()) else { return };
         let plain = address.strip_prefix("::ffff:").unwrap_or(&address);
-        if let Some(names) = self.answers.get(&key(&[&row.links.host, &guid, plain])) {
+        if let Some(names) = self.answers.get(&Key([row.links.host.as_str(), &guid, plain])) {
             let mut known: Vec<&(String, i64)> = names.names.iter().filter(|(_, time)| *time <= row.links.time_ticks + DNS_TOLERANCE_TICKS).collect();
             // The latest answer first; the order in which files were read must not show.
             known.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -246,7 +286,7 @@ fn note<T: PartialEq>(known: &mut Vec<T>, new: T) {
 }
 
 /// Drops the oldest tenth when there are too many.
-fn trim<V>(map: &mut IndexMap<String, V>) {
+fn trim<V>(map: &mut Known<V>) {
     if map.len() > LIMIT {
         map.drain(..LIMIT / 10);
     }

@@ -5,6 +5,7 @@ mod event_json;
 mod evtx;
 mod json;
 mod parquet;
+mod template;
 
 pub use parquet::Footer;
 
@@ -13,6 +14,7 @@ use crate::event::Event;
 use crate::row::Row;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What one record of a file turned out to be.
@@ -65,12 +67,26 @@ pub fn recognize(head: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(|format| (format.recognizes)(head)).map(|format| format.name)
 }
 
-/// Reads a file of any known format into the sink.
+/// The parts in which a file is best read side by side: numbers of chunks. None for a file that is read as a whole.
+pub(crate) fn parts_of(path: &Path) -> Vec<Range<u64>> {
+    let mut head = [0; 8];
+    let Ok(mut file) = File::open(path) else { return Vec::new() };
+    let Ok(length_bytes) = file.metadata().map(|meta| meta.len()) else { return Vec::new() };
+    if file.read_exact(&mut head).is_err() || recognize(&head) != Some("evtx") {
+        return Vec::new();
+    }
+    evtx::parts(length_bytes)
+}
+
+/// Reads a file of any known format into the sink, or the chunks of it that [`parts_of`] gave.
 ///
 /// # Errors
 /// When the file cannot be opened or is of no known format. Broken records are problems of their own.
-pub fn read_file(path: &Path, sink: &mut dyn Sink) -> Result<(), Problem> {
+pub(crate) fn read_file(path: &Path, chunks: Option<Range<u64>>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let file = File::open(path).map_err(|error| Problem::file(path, error.to_string()))?;
+    if let Some(chunks) = chunks {
+        return evtx::read_chunks(path, file, chunks, sink);
+    }
     let mut input = BufReader::with_capacity(1 << 16, file);
     let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
     if head.starts_with(b"PAR1") {

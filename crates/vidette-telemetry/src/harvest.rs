@@ -3,25 +3,77 @@
 use crate::context::Context;
 use crate::error::{Error, Problem};
 use crate::event::Event;
-use crate::formats::{Record, Sink, read_file};
+use crate::formats::{Record, Sink, parts_of, read_file};
 use crate::normalize::Normalizer;
 use crate::row::{Row, batch};
 use crate::schemas::TableSchema;
 use crate::spill::Spill;
 use arrow::record_batch::RecordBatch;
-use std::collections::{BTreeMap, BTreeSet};
+use compact_str::CompactString;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// Rows of one batch.
 const BATCH_ROWS: usize = 8192;
+/// Rows of one batch of a table that takes whole events: they are long.
+const LANDED_ROWS: usize = 2048;
 /// Rows that wait for events that tell more about them.
 const PENDING_ROWS: usize = 24_576;
 /// Records a reader hands over at a time.
 const PARCEL_ROWS: usize = 1024;
 /// Bytes of finished rows that stay in memory.
-pub const MEMORY_BUDGET_BYTES: usize = 64 << 20;
+const MEMORY_BUDGET_BYTES: usize = 64 << 20;
+
+/// What becomes of the rows.
+#[derive(Clone, Copy, Debug)]
+pub enum Keep {
+    /// They stay, beyond this many bytes in temporary Parquet files.
+    Rows { memory_bytes: usize },
+    /// They are counted: [`Harvest::summaries`].
+    Counts,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Keep::Rows { memory_bytes: MEMORY_BUDGET_BYTES }
+    }
+}
+
+/// The rows of one table.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub rows: u64,
+    pub first_ticks: Option<i64>,
+    pub last_ticks: Option<i64>,
+    /// The names of the devices, up to a million.
+    pub devices: HashSet<CompactString>,
+}
+
+const DEVICES_LIMIT: usize = 1_000_000;
+
+impl Summary {
+    fn count(&mut self, row: &Row) {
+        self.rows += 1;
+        let time = row.links.time_ticks;
+        if time > 0 {
+            self.first_ticks = Some(self.first_ticks.map_or(time, |first| first.min(time)));
+            self.last_ticks = self.last_ticks.max(Some(time));
+        }
+        if !row.links.host.is_empty() && self.devices.len() < DEVICES_LIMIT && !self.devices.contains(&row.links.host) {
+            self.devices.insert(row.links.host.clone());
+        }
+    }
+
+    pub fn merge(&mut self, other: Summary) {
+        self.rows += other.rows;
+        self.first_ticks = [self.first_ticks, other.first_ticks].into_iter().flatten().min();
+        self.last_ticks = self.last_ticks.max(other.last_ticks);
+        self.devices.extend(other.devices);
+    }
+}
 
 /// Everything read.
 #[derive(Debug, Default)]
@@ -43,6 +95,8 @@ pub struct Harvest {
     pub oldest_ticks: Option<i64>,
     /// Events by provider and id.
     pub signals: BTreeMap<(String, u32), u64>,
+    /// What rows each table got, kept or not.
+    pub summaries: BTreeMap<&'static str, Summary>,
     /// The hours, counted from 0001-01-01, that have rows.
     hours: BTreeSet<i64>,
 }
@@ -62,8 +116,13 @@ impl Harvest {
 
     /// Notes the times of rows that queries read directly from files.
     pub fn cover(&mut self, ticks: impl IntoIterator<Item = i64>) {
+        let mut before = None;
         for time in ticks {
-            self.hours.insert(time.div_euclid(TICKS_PER_HOUR));
+            let hour = time.div_euclid(TICKS_PER_HOUR);
+            if before != Some(hour) {
+                self.hours.insert(hour);
+                before = Some(hour);
+            }
             self.newest_ticks = self.newest_ticks.max(Some(time));
             self.oldest_ticks = Some(self.oldest_ticks.map_or(time, |oldest| oldest.min(time)));
         }
@@ -92,7 +151,10 @@ pub struct Progress {
 /// What a reader hands over.
 #[derive(Default)]
 struct Parcel {
+    /// Rows that other events may tell more about.
     rows: Vec<Row>,
+    /// Rows that are complete.
+    batches: Vec<Landed>,
     context: Context,
     problems: Vec<Problem>,
     parquet: Vec<PathBuf>,
@@ -104,6 +166,14 @@ struct Parcel {
     file_failed: bool,
 }
 
+/// A batch, and the times of its rows.
+struct Landed {
+    table: &'static TableSchema,
+    batch: Result<RecordBatch, Error>,
+    summary: Summary,
+    times: Vec<i64>,
+}
+
 impl Parcel {
     fn count(&mut self, event: &Event) {
         match self.signals.iter_mut().find(|((provider, id), _)| *id == event.event_id && *provider == event.provider) {
@@ -113,13 +183,21 @@ impl Parcel {
     }
 }
 
+/// A file, or the chunks of one that a reader takes at a time.
+struct Unit<'a> {
+    file: &'a Path,
+    chunks: Option<Range<u64>>,
+    /// How many units of the file are unread.
+    left: &'a AtomicUsize,
+}
+
 /// Reads all files under the paths. Directories are walked, links are followed once. The
-/// normalizer says which tables are wanted. Rows beyond `budget_bytes` go to temporary Parquet files.
+/// normalizer says which tables are wanted.
 ///
 /// # Errors
 /// When a path does not exist, or the temporary files cannot be written. What is wrong inside the files is in
 /// `Harvest::problems`.
-pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, budget_bytes: usize, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
+pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, keep: Keep, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
     let mut files = Vec::new();
     let mut result = Harvest::default();
     for path in paths {
@@ -128,22 +206,38 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, budget_bytes: usize, 
     files.sort();
     files.dedup();
     let total = files.len();
+    let files: Vec<(PathBuf, Vec<Range<u64>>, AtomicUsize)> = files
+        .into_iter()
+        .map(|file| {
+            let parts = parts_of(&file);
+            let left = AtomicUsize::new(parts.len().max(1));
+            (file, parts, left)
+        })
+        .collect();
+    let units: Vec<Unit> = files
+        .iter()
+        .flat_map(|(file, parts, left)| {
+            let chunks: Vec<Option<Range<u64>>> = if parts.is_empty() { vec![None] } else { parts.iter().cloned().map(Some).collect() };
+            chunks.into_iter().map(move |chunks| Unit { file, chunks, left })
+        })
+        .collect();
     let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(2, usize::from).min(total.max(1));
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).min(units.len().max(1));
     let (sender, receiver) = sync_channel::<Parcel>(workers * 4);
-    let files = &files;
-    let next = &next;
+    let (units, next) = (&units, &next);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let sender = sender.clone();
             scope.spawn(move || {
-                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    read_one(file, normalizer, &sender);
+                let mut landed = Vec::new();
+                while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    read_one(unit, normalizer, &sender, &mut landed);
                 }
+                sender.send(Parcel { batches: landed.drain(..).map(land).collect(), ..Parcel::default() }).ok();
             });
         }
         drop(sender);
-        let mut gathering = Gathering { result: &mut result, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), room: budget_bytes };
+        let mut gathering = Gathering { result: &mut result, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), keep };
         let mut state = Progress { files: total, ..Progress::default() };
         for parcel in receiver {
             state.files_done += usize::from(parcel.file_done);
@@ -156,10 +250,10 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, budget_bytes: usize, 
     Ok(result)
 }
 
-fn read_one(path: &Path, normalizer: &Normalizer, sender: &SyncSender<Parcel>) {
-    let mut reader = Reader { sender, normalizer, parcel: Parcel::default(), open: true };
+fn read_one(unit: &Unit, normalizer: &Normalizer, sender: &SyncSender<Parcel>, landed: &mut Vec<Vec<Row>>) {
+    let mut reader = Reader { sender, normalizer, parcel: Parcel::default(), landed, fresh: Vec::new(), open: true };
     // A reader of untrusted bytes must not take the hunt down with it.
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(path, &mut reader)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.chunks.clone(), &mut reader)));
     let mut parcel = std::mem::take(&mut reader.parcel);
     match outcome {
         Ok(Ok(())) => {}
@@ -167,9 +261,9 @@ fn read_one(path: &Path, normalizer: &Normalizer, sender: &SyncSender<Parcel>) {
             parcel.file_failed = problem.place.is_none();
             parcel.problems.push(problem);
         }
-        Err(_) => parcel.problems.push(Problem::file(path, "the reader gave up; this is a bug")),
+        Err(_) => parcel.problems.push(Problem::file(unit.file, "the reader gave up; this is a bug")),
     }
-    parcel.file_done = true;
+    parcel.file_done = unit.left.fetch_sub(1, Ordering::Relaxed) == 1;
     sender.send(parcel).ok();
 }
 
@@ -177,12 +271,41 @@ struct Reader<'a> {
     sender: &'a SyncSender<Parcel>,
     normalizer: &'a Normalizer,
     parcel: Parcel,
+    /// Complete rows, by table, that do not make a batch yet.
+    landed: &'a mut Vec<Vec<Row>>,
+    /// The complete rows of one event.
+    fresh: Vec<Row>,
     open: bool,
 }
 
+/// Makes a batch of the rows, which are of one table.
+fn land(rows: Vec<Row>) -> Landed {
+    let table = rows[0].table;
+    let mut summary = Summary::default();
+    rows.iter().for_each(|row| summary.count(row));
+    let times = rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0).collect();
+    Landed { table, batch: batch(table, &rows).map_err(Error::from), summary, times }
+}
+
 impl Reader<'_> {
+    /// Puts the complete rows of an event beside the others of their tables.
+    fn land(&mut self) {
+        for row in self.fresh.drain(..) {
+            let at = self.landed.iter().position(|rows| rows[0].table.name == row.table.name);
+            let rows = match at {
+                Some(at) => &mut self.landed[at],
+                None => self.landed.push_mut(Vec::with_capacity(LANDED_ROWS)),
+            };
+            rows.push(row);
+            if rows.len() == LANDED_ROWS {
+                let full = at.map(|at| self.landed.swap_remove(at));
+                self.parcel.batches.extend(full.map(land));
+            }
+        }
+    }
+
     fn send_when_full(&mut self) -> bool {
-        if self.parcel.rows.len() >= PARCEL_ROWS {
+        if self.parcel.rows.len() >= PARCEL_ROWS || !self.parcel.batches.is_empty() {
             self.open = self.sender.send(std::mem::take(&mut self.parcel)).is_ok();
         }
         self.open
@@ -199,6 +322,8 @@ impl Sink for Reader<'_> {
         match record {
             Record::Event(event) => {
                 self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
+                self.normalizer.landings(&event, &mut self.fresh);
+                self.land();
                 self.parcel.count(&event);
                 self.parcel.newest_ticks = self.parcel.newest_ticks.max(event.created_ticks);
             }
@@ -227,8 +352,8 @@ struct Gathering<'a> {
     context: Context,
     pending: Vec<Row>,
     ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
-    /// Bytes that finished rows may still take.
-    room: usize,
+    /// As given, but for the bytes that were taken.
+    keep: Keep,
 }
 
 impl Gathering<'_> {
@@ -242,6 +367,12 @@ impl Gathering<'_> {
         for (signal, count) in parcel.signals {
             *self.result.signals.entry(signal).or_default() += count;
         }
+        for landed in parcel.batches {
+            self.result.rows += landed.summary.rows;
+            self.result.cover(landed.times);
+            self.result.summaries.entry(landed.table.name).or_default().merge(landed.summary);
+            self.store(landed.table, landed.batch?)?;
+        }
         self.pending.extend(parcel.rows);
         if self.pending.len() > PENDING_ROWS {
             self.settle(PENDING_ROWS / 2)?;
@@ -251,34 +382,37 @@ impl Gathering<'_> {
 
     /// Enriches the oldest waiting rows and puts them into batches.
     fn settle(&mut self, count: usize) -> Result<(), Error> {
-        for mut row in self.pending.drain(..count.min(self.pending.len())) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for mut row in pending.drain(..count.min(pending.len())) {
             if self.context.repeats(&row) {
                 self.result.repeated += 1;
                 continue;
             }
             self.context.enrich(&mut row);
-            self.result.rows += 1;
-            let time = row.links.time_ticks;
-            if time > 0 {
-                self.result.cover([time]);
-            }
-            let row_table = row.table;
-            let (table, rows) = self.ready.entry(row_table.name).or_insert_with(|| (row_table, Vec::new()));
+            let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
             rows.push(row);
             if rows.len() == BATCH_ROWS {
-                let full = batch(table, rows)?;
-                rows.clear();
-                self.room = store(self.result, self.room, row_table, full)?;
+                let (table, rows) = (*table, std::mem::take(rows));
+                self.finish_batch(table, rows)?;
             }
         }
+        self.pending = pending;
         Ok(())
+    }
+
+    fn finish_batch(&mut self, table: &'static TableSchema, rows: Vec<Row>) -> Result<(), Error> {
+        let summary = self.result.summaries.entry(table.name).or_default();
+        rows.iter().for_each(|row| summary.count(row));
+        self.result.rows += rows.len() as u64;
+        self.result.cover(rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0));
+        self.store(table, batch(table, &rows)?)
     }
 
     fn finish(mut self) -> Result<(), Error> {
         self.settle(usize::MAX)?;
         for (table, rows) in std::mem::take(&mut self.ready).into_values() {
             if !rows.is_empty() {
-                self.room = store(self.result, self.room, table, batch(table, &rows)?)?;
+                self.finish_batch(table, rows)?;
             }
         }
         if let Some(spill) = &mut self.result.spilled {
@@ -286,22 +420,24 @@ impl Gathering<'_> {
         }
         Ok(())
     }
-}
 
-/// Keeps the batch in memory while there is room, else writes it to disk; gives the room that is left.
-fn store(result: &mut Harvest, room: usize, table: &'static TableSchema, batch: RecordBatch) -> Result<usize, Error> {
-    let bytes = batch.get_array_memory_size();
-    if result.spilled.is_none() && bytes <= room {
-        result.tables.entry(table.name).or_default().push(batch);
-        return Ok(room - bytes);
+    /// Keeps the batch in memory while there is room, else writes it to disk.
+    fn store(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
+        let Keep::Rows { memory_bytes: room } = &mut self.keep else { return Ok(()) };
+        let bytes = batch.get_array_memory_size();
+        if self.result.spilled.is_none() && bytes <= *room {
+            self.result.tables.entry(table.name).or_default().push(batch);
+            *room -= bytes;
+            return Ok(());
+        }
+        if self.result.spilled.is_none() {
+            self.result.spilled = Some(Spill::new()?);
+        }
+        match &mut self.result.spilled {
+            Some(spill) => spill.write(table.name, &batch),
+            None => Ok(()),
+        }
     }
-    if result.spilled.is_none() {
-        result.spilled = Some(Spill::new()?);
-    }
-    if let Some(spill) = &mut result.spilled {
-        spill.write(table.name, &batch)?;
-    }
-    Ok(0)
 }
 
 /// Folders deeper than this are a loop of links.

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! let all = vidette_telemetry::Normalizer::new(|_| true);
-//! let harvest = vidette_telemetry::harvest(&["logs".into()], &all, vidette_telemetry::MEMORY_BUDGET_BYTES, &mut |_| {})?;
+//! let harvest = vidette_telemetry::harvest(&["logs".into()], &all, vidette_telemetry::Keep::default(), &mut |_| {})?;
 //! for (table, batches) in &harvest.tables {
 //!     println!("{table}: {} rows", batches.iter().map(|batch| batch.num_rows()).sum::<usize>());
 //! }
@@ -28,6 +28,6 @@ mod spill;
 pub use error::{Error, Problem};
 pub use event::Event;
 pub use formats::{Footer, recognize};
-pub use harvest::{Harvest, MEMORY_BUDGET_BYTES, Progress, harvest};
+pub use harvest::{Harvest, Keep, Progress, Summary, harvest};
 pub use normalize::{Normalizer, SIGNALS, tables_of};
 pub use spill::Spill;

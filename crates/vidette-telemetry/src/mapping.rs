@@ -197,7 +197,7 @@ pub(crate) fn typed(ty: ColumnType, text: &str) -> Option<Field> {
         },
         ColumnType::Real | ColumnType::Decimal => text.parse().ok().map(Field::Real),
         ColumnType::Dynamic => Some(Field::Json(serde_json::Value::from(text).to_string())),
-        ColumnType::String | ColumnType::Guid | ColumnType::TimeSpan => Some(Field::Text(text.to_owned())),
+        ColumnType::String | ColumnType::Guid | ColumnType::TimeSpan => Some(Field::Text(text.into())),
     }
 }
 

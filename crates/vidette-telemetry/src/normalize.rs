@@ -51,7 +51,7 @@ const WRITTEN: &[Written] = &[
 /// What a data set can show, by provider and event id, in plain words.
 pub static SIGNALS: LazyLock<BTreeMap<(&'static str, u32), &'static str>> = LazyLock::new(|| {
     let written = WRITTEN.iter().flat_map(|written| written.event_ids.iter().map(|id| ((written.provider, *id), written.signal)));
-    let mapped = MAPPINGS.iter().flat_map(|mapping| mapping.event_ids.iter().map(|id| ((mapping.provider, *id), mapping.signal)));
+    let mapped = MAPPINGS.iter().flat_map(|mapping| mapping.event_ids.iter().map(|id| ((mapping.provider, *id), mapping.signal.trim_end_matches(" (own ActionType)"))));
     // Where an event makes two rows, the first mapping says what it is.
     mapped.collect::<Vec<_>>().into_iter().rev().chain(written).collect()
 });
@@ -134,6 +134,10 @@ impl Normalizer {
                 }
             }
         }
+    }
+
+    /// Appends the rows of the tables that take events as they are; no other event tells more about them.
+    pub fn landings(&self, event: &Event, rows: &mut Vec<Row>) {
         self.landings.rows(event, rows);
     }
 }

@@ -1,17 +1,22 @@
 //! Normalized rows, and the Arrow columns they become.
 
 use crate::schemas::{ColumnType, TableSchema};
-use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, StringDictionaryBuilder, StringViewBuilder};
+use arrow::array::{ArrayBuilder, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, StringBuilder, StringViewBuilder};
 use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use compact_str::CompactString;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// A value of a row. Absent strings are `""`, absent others null.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Field {
-    Text(String),
+    Text(CompactString),
     Long(i64),
     Real(f64),
     Bool(bool),
@@ -33,13 +38,13 @@ pub struct Row {
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     /// The process whose `InitiatingProcess*` columns this row carries.
-    pub process: Option<String>,
+    pub process: Option<CompactString>,
     /// The process created by this row's event, whose parent the row names.
-    pub created: Option<String>,
+    pub created: Option<CompactString>,
     /// A remote address that DNS may name.
-    pub remote_ip: Option<String>,
+    pub remote_ip: Option<CompactString>,
     pub time_ticks: i64,
-    pub host: String,
+    pub host: CompactString,
 }
 
 impl Row {
@@ -67,7 +72,7 @@ impl Row {
         }
     }
 
-    pub fn text(&mut self, column: &str, value: impl Into<String>) -> &mut Row {
+    pub fn text(&mut self, column: &str, value: impl Into<CompactString>) -> &mut Row {
         self.set(column, Field::Text(value.into()))
     }
 
@@ -102,66 +107,106 @@ impl Row {
     }
 }
 
-enum Builder {
-    Bool(BooleanBuilder),
-    Int(Int32Builder),
-    Long(Int64Builder),
-    Real(Float64Builder),
-    Text(StringDictionaryBuilder<Int32Type>),
-    Json(StringViewBuilder),
+/// The values of one column, each with the number of its row; rows without one are left out.
+type Cells<'a> = Vec<(u32, &'a Field)>;
+
+fn column(ty: ColumnType, rows: usize, cells: &Cells, absent: &Int32Array) -> Result<ArrayRef, ArrowError> {
+    Ok(match ty {
+        ColumnType::Bool => Arc::new(options(rows, cells, truth).collect::<BooleanArray>()),
+        ColumnType::Int => Arc::new(options(rows, cells, |field| long(field).and_then(|value| i32::try_from(value).ok())).collect::<Int32Array>()),
+        ColumnType::Long | ColumnType::DateTime | ColumnType::TimeSpan => Arc::new(options(rows, cells, long).collect::<Int64Array>()),
+        ColumnType::Real | ColumnType::Decimal => Arc::new(options(rows, cells, real).collect::<Float64Array>()),
+        ColumnType::String => Arc::new(dictionary(rows, cells, absent)?),
+        ColumnType::Guid | ColumnType::Dynamic => {
+            let mut builder = StringViewBuilder::with_capacity(rows);
+            for text in options(rows, cells, |field| Some(text(field))) {
+                builder.append_option(text);
+            }
+            Arc::new(builder.finish())
+        }
+    })
 }
 
-impl Builder {
-    fn new(ty: ColumnType) -> Builder {
-        match ty {
-            ColumnType::Bool => Builder::Bool(BooleanBuilder::new()),
-            ColumnType::Int => Builder::Int(Int32Builder::new()),
-            ColumnType::Long | ColumnType::DateTime | ColumnType::TimeSpan => Builder::Long(Int64Builder::new()),
-            ColumnType::Real | ColumnType::Decimal => Builder::Real(Float64Builder::new()),
-            ColumnType::String => Builder::Text(StringDictionaryBuilder::new()),
-            ColumnType::Guid | ColumnType::Dynamic => Builder::Json(StringViewBuilder::new()),
-        }
-    }
+/// What the cells hold, row by row.
+fn options<'a, T>(rows: usize, cells: &'a Cells, read: impl Fn(&'a Field) -> Option<T> + 'a) -> impl Iterator<Item = Option<T>> + 'a {
+    let mut cells = cells.iter().peekable();
+    (0..rows as u32).map(move |row| cells.next_if(|(at, _)| *at == row).and_then(|(_, field)| read(field)))
+}
 
-    fn push(&mut self, value: Option<&Field>) {
-        match (self, value) {
-            (Builder::Bool(builder), Some(Field::Bool(value))) => builder.append_value(*value),
-            (Builder::Bool(builder), Some(Field::Text(text))) if matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0") => {
-                builder.append_value(matches!(text.to_ascii_lowercase().as_str(), "true" | "1"));
+fn truth(field: &Field) -> Option<bool> {
+    match field {
+        Field::Bool(value) => Some(*value),
+        Field::Long(value) => Some(*value != 0),
+        Field::Text(text) if text.eq_ignore_ascii_case("true") || text == "1" => Some(true),
+        Field::Text(text) if text.eq_ignore_ascii_case("false") || text == "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn long(field: &Field) -> Option<i64> {
+    match field {
+        Field::Long(value) | Field::Ticks(value) => Some(*value),
+        Field::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn real(field: &Field) -> Option<f64> {
+    match field {
+        Field::Real(value) => Some(*value),
+        Field::Long(value) => Some(*value as f64),
+        _ => None,
+    }
+}
+
+fn text(field: &Field) -> Cow<'_, str> {
+    match field {
+        Field::Text(text) => Cow::Borrowed(text),
+        Field::Json(text) => Cow::Borrowed(text),
+        Field::Long(value) | Field::Ticks(value) => Cow::Owned(value.to_string()),
+        Field::Bool(value) => Cow::Owned(value.to_string()),
+        Field::Real(value) => Cow::Owned(value.to_string()),
+    }
+}
+
+/// Each text once. Rows without a cell hold `""`, which is then the first text.
+fn dictionary(rows: usize, cells: &Cells, absent: &Int32Array) -> Result<DictionaryArray<Int32Type>, ArrowError> {
+    let mut texts = StringBuilder::with_capacity(cells.len().min(64), cells.len() * 8);
+    if cells.len() < rows {
+        texts.append_value("");
+    }
+    if cells.is_empty() {
+        return DictionaryArray::try_new(absent.clone(), Arc::new(texts.finish()));
+    }
+    let hasher = foldhash::fast::FixedState::default();
+    // The key of a text with the row that first held it.
+    let mut known: HashTable<(i32, u32)> = HashTable::with_capacity(64);
+    let mut keys = vec![0; rows];
+    let mut before: Option<(Cow<str>, i32)> = None;
+    for (number, (row, field)) in cells.iter().enumerate() {
+        let value = text(field);
+        let same = before.as_ref().filter(|(text, _)| *text == value);
+        let key = if let Some((_, key)) = same {
+            *key
+        } else if value.is_empty() && cells.len() < rows {
+            0
+        } else {
+            let is_value = |(_, at): &(i32, u32)| text(cells[*at as usize].1) == value;
+            let hash_of = |(_, at): &(i32, u32)| hasher.hash_one(text(cells[*at as usize].1).as_bytes());
+            match known.entry(hasher.hash_one(value.as_bytes()), is_value, hash_of) {
+                Entry::Occupied(entry) => entry.get().0,
+                Entry::Vacant(entry) => {
+                    let key = i32::try_from(texts.len()).map_err(|_| ArrowError::DictionaryKeyOverflowError)?;
+                    texts.append_value(&value);
+                    entry.insert((key, number as u32));
+                    key
+                }
             }
-            (Builder::Bool(builder), Some(Field::Long(value))) => builder.append_value(*value != 0),
-            (Builder::Bool(builder), _) => builder.append_null(),
-            (Builder::Int(builder), Some(Field::Long(value))) => builder.append_option(i32::try_from(*value).ok()),
-            (Builder::Int(builder), Some(Field::Text(text))) => builder.append_option(text.parse().ok()),
-            (Builder::Int(builder), _) => builder.append_null(),
-            (Builder::Long(builder), Some(Field::Long(value) | Field::Ticks(value))) => builder.append_value(*value),
-            (Builder::Long(builder), Some(Field::Text(text))) => builder.append_option(text.parse().ok()),
-            (Builder::Long(builder), _) => builder.append_null(),
-            (Builder::Real(builder), Some(Field::Real(value))) => builder.append_value(*value),
-            (Builder::Real(builder), Some(Field::Long(value))) => builder.append_value(*value as f64),
-            (Builder::Real(builder), _) => builder.append_null(),
-            (Builder::Text(builder), Some(Field::Text(text) | Field::Json(text))) => builder.append_value(text),
-            (Builder::Text(builder), Some(Field::Long(value))) => builder.append_value(value.to_string()),
-            (Builder::Text(builder), Some(Field::Bool(value))) => builder.append_value(value.to_string()),
-            (Builder::Text(builder), Some(Field::Real(value))) => builder.append_value(value.to_string()),
-            (Builder::Text(builder), _) => builder.append_value(""),
-            (Builder::Json(builder), Some(Field::Json(text) | Field::Text(text))) => builder.append_value(text),
-            (Builder::Json(builder), Some(Field::Long(value))) => builder.append_value(value.to_string()),
-            (Builder::Json(builder), Some(Field::Bool(value))) => builder.append_value(value.to_string()),
-            (Builder::Json(builder), _) => builder.append_null(),
-        }
+        };
+        keys[*row as usize] = key;
+        before = Some((value, key));
     }
-
-    fn finish(self) -> ArrayRef {
-        match self {
-            Builder::Bool(mut builder) => Arc::new(builder.finish()),
-            Builder::Int(mut builder) => Arc::new(builder.finish()),
-            Builder::Long(mut builder) => Arc::new(builder.finish()),
-            Builder::Real(mut builder) => Arc::new(builder.finish()),
-            Builder::Text(mut builder) => Arc::new(builder.finish()),
-            Builder::Json(mut builder) => Arc::new(builder.finish()),
-        }
-    }
+    DictionaryArray::try_new(Int32Array::from(keys), Arc::new(texts.finish()))
 }
 
 /// The Arrow schema of a table: strings are dictionaries without nulls, times are ticks.
@@ -190,14 +235,12 @@ pub fn arrow_schema(table: &TableSchema) -> Arc<Schema> {
 /// # Errors
 /// When the columns do not make a batch, which is a bug.
 pub fn batch(table: &'static TableSchema, rows: &[Row]) -> Result<RecordBatch, ArrowError> {
-    let mut builders: Vec<Builder> = table.columns.iter().map(|column| Builder::new(column.ty)).collect();
-    let mut sparse: Vec<Option<&Field>> = vec![None; builders.len()];
-    for row in rows {
-        row.fields.iter().for_each(|(at, value)| sparse[usize::from(*at)] = Some(value));
-        for (builder, value) in builders.iter_mut().zip(&sparse) {
-            builder.push(*value);
-        }
-        row.fields.iter().for_each(|(at, _)| sparse[usize::from(*at)] = None);
+    let mut cells: Vec<Cells> = vec![Cells::new(); table.columns.len()];
+    for (at, row) in rows.iter().enumerate() {
+        row.fields.iter().for_each(|(column, value)| cells[usize::from(*column)].push((at as u32, value)));
     }
-    RecordBatch::try_new(arrow_schema(table), builders.into_iter().map(Builder::finish).collect())
+    // Columns that nothing fills share their keys.
+    let absent = Int32Array::from(vec![0; rows.len()]);
+    let columns = table.columns.iter().zip(&cells).map(|(schema, cells)| column(schema.ty, rows.len(), cells, &absent)).collect::<Result<_, _>>()?;
+    RecordBatch::try_new(arrow_schema(table), columns)
 }

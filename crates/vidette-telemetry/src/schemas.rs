@@ -31,7 +31,7 @@ pub struct TableSchema {
     pub name: &'static str,
     pub columns: Vec<ColumnSchema>,
     /// Made when it is first asked for: most tables never are.
-    positions: OnceLock<HashMap<&'static str, usize>>,
+    positions: OnceLock<HashMap<&'static str, usize, foldhash::fast::FixedState>>,
 }
 
 impl TableSchema {

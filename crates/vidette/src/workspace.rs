@@ -14,7 +14,7 @@ use vidette_kql::bound::Plan;
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, MEMORY_BUDGET_BYTES, Normalizer, Problem, harvest};
+use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, harvest};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -182,9 +182,9 @@ pub fn empty() -> Workspace {
 }
 
 /// Reads all paths and registers their tables, as far as they are wanted.
-pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted) -> Result<Loaded, Failure> {
+pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep) -> Result<Loaded, Failure> {
     let bar = crate::progress::Bar::new();
-    let mut harvest = harvest(paths, &wanted.normalizer(), MEMORY_BUDGET_BYTES, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut harvest = harvest(paths, &wanted.normalizer(), keep, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for (name, batches) in &harvest.tables {

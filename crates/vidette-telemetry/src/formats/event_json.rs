@@ -20,7 +20,7 @@ pub(super) fn read<'a>(record: &'a [u8], wants: &dyn Fn(&Event) -> bool) -> Resu
     if !wants(&event) {
         return Ok(event);
     }
-    for key in ["\"EventData\":", "\"UserData\":"] {
+    for key in ["\"EventData\":", "\"UserData\":", "\"ProcessingErrorData\":"] {
         // The keys stand beside System, right after it or after each other.
         let Some(at) = memchr::memmem::find(rest, key.as_bytes()) else { continue };
         let mut data = serde_json::Deserializer::from_slice(&rest[at + key.len()..]);
@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for Data<'_, 'de> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.push("")
+        if self.name.is_empty() { Ok(()) } else { self.push("") }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {

@@ -2,23 +2,48 @@
 //!
 //! A broken chunk or record is named and skipped. Events no table takes are told from their first bytes.
 
-use super::{Record, Sink, event_json};
+use super::template::Templates;
+use super::{Record, Sink, event_json, template};
 use crate::error::Problem;
-use evtx::{EvtxChunkData, ParserSettings};
-use std::io::{BufRead, Read};
+use crate::event::Event;
+use bumpalo::Bump;
+use evtx::{EvtxChunkData, EvtxRecord, ParserSettings};
+use std::fs::File;
+use std::io::{BufRead, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 const HEADER_BYTES: usize = 4096;
 const CHUNK_BYTES: usize = 65_536;
 
+/// Chunks that one reader takes at a time.
+const PART_CHUNKS: u64 = 64;
+
+/// The chunks of a file of this length, in parts; the last has no end, for what stands behind the last whole chunk.
+pub(super) fn parts(length_bytes: u64) -> Vec<Range<u64>> {
+    let chunks = length_bytes.saturating_sub(HEADER_BYTES as u64) / CHUNK_BYTES as u64;
+    let parts = chunks.div_ceil(PART_CHUNKS);
+    (0..parts).map(|part| part * PART_CHUNKS..if part + 1 == parts { u64::MAX } else { (part + 1) * PART_CHUNKS }).collect()
+}
+
 pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let mut header = vec![0; HEADER_BYTES];
     input.read_exact(&mut header).map_err(|_| Problem::file(path, "the file ends within its header"))?;
+    read_range(path, &mut input, 0..u64::MAX, sink)
+}
+
+pub(super) fn read_chunks(path: &Path, mut file: File, chunks: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    file.seek(SeekFrom::Start(HEADER_BYTES as u64 + chunks.start * CHUNK_BYTES as u64)).map_err(|error| Problem::file(path, error.to_string()))?;
+    read_range(path, &mut file, chunks, sink)
+}
+
+fn read_range(path: &Path, input: &mut dyn Read, chunks: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let settings = Arc::new(ParserSettings::new().num_threads(1).separate_json_attributes(false).indent(false));
-    for number in 0u64.. {
+    let mut bump = Bump::new();
+    for number in chunks {
         let mut chunk = vec![0; CHUNK_BYTES];
-        let length = read_full(&mut input, &mut chunk).map_err(|error| Problem::at(path, format!("chunk {number}"), error.to_string()))?;
+        let length = read_full(input, &mut chunk).map_err(|error| Problem::at(path, format!("chunk {number}"), error.to_string()))?;
         if length == 0 {
             return Ok(());
         }
@@ -48,34 +73,46 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
                 continue;
             }
         };
+        let mut templates = Templates::default();
         for record in parsed.iter() {
-            let rendered = record.and_then(|record| record.into_json_bytes());
-            match rendered {
-                Ok(record) => {
-                    if !deliver(path, record.event_record_id, &record.data, sink) {
-                        return Ok(());
-                    }
+            bump.reset();
+            let going = match record {
+                Ok(record) => deliver(path, record, &mut templates, &bump, sink),
+                Err(error) => {
+                    sink.problem(Problem::at(path, place(), error.to_string()));
+                    true
                 }
-                Err(error) => sink.problem(Problem::at(path, place(), error.to_string())),
+            };
+            if !going {
+                return Ok(());
             }
         }
     }
     Ok(())
 }
 
-fn deliver(path: &Path, id: u64, json: &[u8], sink: &mut dyn Sink) -> bool {
-    match event_json::read(json, &|event| sink.wants(event)) {
-        Ok(mut event) => {
-            if event.record_id == 0 {
-                event.record_id = id;
-            }
-            sink.record(Record::Event(event))
-        }
-        Err(message) => {
-            sink.problem(Problem::at(path, format!("record {id}"), message));
-            true
-        }
+fn deliver(path: &Path, mut record: EvtxRecord, templates: &mut Templates, bump: &Bump, sink: &mut dyn Sink) -> bool {
+    let id = record.event_record_id;
+    let whole = (record.binxml_offset, record.binxml_size);
+    if let Some(event) = template::read(&mut record, templates, bump, &|event| sink.wants(event)) {
+        return hand_over(event, id, sink);
     }
+    (record.binxml_offset, record.binxml_size) = whole;
+    let read = match record.into_json_bytes() {
+        Ok(json) => event_json::read(&json.data, &|event| sink.wants(event)).map(|event| hand_over(event, id, sink)),
+        Err(error) => Err(error.to_string()),
+    };
+    read.unwrap_or_else(|message| {
+        sink.problem(Problem::at(path, format!("record {id}"), message));
+        true
+    })
+}
+
+fn hand_over(mut event: Event, id: u64, sink: &mut dyn Sink) -> bool {
+    if event.record_id == 0 {
+        event.record_id = id;
+    }
+    sink.record(Record::Event(event))
 }
 
 fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -87,4 +124,59 @@ fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> 
         }
     }
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evtx_files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                evtx_files(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "evtx") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// What a template says of a record is what the record's JSON says. `VIDETTE_EVTX` names a folder with more logs.
+    #[test]
+    fn templates_and_json_give_the_same_events() {
+        let mut files = Vec::new();
+        evtx_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples"), &mut files);
+        if let Some(folder) = std::env::var_os("VIDETTE_EVTX") {
+            evtx_files(Path::new(&folder), &mut files);
+        }
+        let (mut compared, mut unusual) = (0, 0);
+        for file in &files {
+            let bytes = std::fs::read(file).expect("a file");
+            for chunk in bytes.get(HEADER_BYTES..).unwrap_or_default().chunks_exact(CHUNK_BYTES) {
+                let Ok(mut data) = EvtxChunkData::new(chunk.to_vec(), false) else { continue };
+                let Ok(mut parsed) = data.parse(Arc::new(ParserSettings::new().num_threads(1))) else { continue };
+                let mut templates = Templates::default();
+                for record in parsed.iter().flatten() {
+                    let bump = Bump::new();
+                    let Ok(json) = record.clone().into_json_bytes() else { continue };
+                    let Ok(mut expected) = event_json::read(&json.data, &|_| true) else { continue };
+                    // JSON numbers the names that repeat.
+                    let names: Vec<String> = expected.data.iter().map(|(name, _)| name.to_string()).collect();
+                    for (name, _) in &mut expected.data {
+                        if let Some((plain, _)) = name.rsplit_once('_').filter(|(plain, number)| number.parse::<u32>().is_ok() && names.iter().any(|name| name == plain)) {
+                            *name = plain.to_owned().into();
+                        }
+                    }
+                    let mut record = record;
+                    match template::read(&mut record, &mut templates, &bump, &|_| true) {
+                        Some(event) => assert_eq!(event, expected, "{} {}", file.display(), String::from_utf8_lossy(&json.data)),
+                        None => unusual += 1,
+                    }
+                    compared += 1;
+                }
+            }
+        }
+        assert!(unusual * 10 <= compared, "{unusual} of {compared}");
+        println!("{unusual} of {compared} records are unusual");
+    }
 }

@@ -349,7 +349,7 @@ pub(super) fn field(ty: ColumnType, value: Value) -> Option<Field> {
                 Some(whole) => Field::Long(whole),
                 None => Field::Real(number.as_f64()?),
             },
-            other => Field::Text(text(&other)),
+            other => Field::Text(text(&other).into()),
         },
     })
 }

@@ -3,25 +3,38 @@
 use crate::event::Event;
 use crate::row::{Field, Row};
 use crate::schemas::TableSchema;
+use compact_str::CompactString;
+use sha1::Digest;
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A row with the columns every Defender table has.
 pub(crate) fn start(table: &'static TableSchema, action: &str, event: &Event) -> Row {
     let mut row = Row::new(table);
     let time = event.time_ticks();
-    let host = event.computer.to_lowercase();
+    let (host, id) = device(&event.computer);
     row.ticks("Timestamp", time).ticks("TimeGenerated", time);
-    row.text("DeviceName", host.as_str()).text("DeviceId", device_id(&host)).text("ActionType", action).text("Type", table.name);
+    row.text("DeviceName", host.as_str()).text("DeviceId", id).text("ActionType", action).text("Type", table.name);
     row.long("ReportId", i64::try_from(event.record_id).ok());
     row.links.time_ticks = time.unwrap_or_default();
     row.links.host = host;
     row
 }
 
-/// A stable id for a device that has no other: the SHA-1 of its name.
-fn device_id(host: &str) -> String {
-    use sha1::Digest;
-    sha1::Sha1::digest(host.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The name of a device in lower case, and a stable id for one that has no other: the SHA-1 of its name.
+pub(crate) fn device(computer: &str) -> (CompactString, CompactString) {
+    thread_local! {
+        // One log mostly speaks of one device.
+        static LAST: RefCell<(String, CompactString, CompactString)> = RefCell::default();
+    }
+    LAST.with_borrow_mut(|last| {
+        if last.0 != computer {
+            let name = CompactString::from(computer).to_lowercase();
+            let id = sha1::Sha1::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            *last = (computer.to_owned(), name, id);
+        }
+        (last.1.clone(), last.2.clone())
+    })
 }
 
 pub(crate) fn file_name(path: &str) -> &str {
@@ -62,7 +75,7 @@ pub(crate) fn initiating(row: &mut Row, image: &str, process_id: Option<i64>, gu
     let (domain, name) = account(user);
     row.text("InitiatingProcessAccountDomain", domain).text("InitiatingProcessAccountName", name);
     if !guid.is_empty() {
-        row.links.process = Some(guid.to_owned());
+        row.links.process = Some(guid.into());
     }
 }
 
@@ -134,7 +147,7 @@ pub(crate) fn connection(row: &mut Row, outbound: bool, source: (&str, Option<i6
     row.text("RemoteIP", remote.0).long("RemotePort", remote.1).text("RemoteIPType", ip_type(remote.0));
     row.text("Protocol", protocol);
     if outbound && !remote.0.is_empty() {
-        row.links.remote_ip = Some(remote.0.to_owned());
+        row.links.remote_ip = Some(remote.0.into());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tables of Log Analytics that Windows events land in: `SecurityEvent` (the Security log), `Event` (all others) and
 //! `WindowsEvent` (all, as Windows Event Forwarding brings them). Vendor pages: Azure Monitor, "Tables", the page of each.
 
-use super::columns::file_name;
+use super::columns::{device, file_name};
 use crate::event::Event;
 use crate::mapping::typed;
 use crate::row::{Field, Row};
@@ -58,6 +58,7 @@ fn start(table: &str, event: &Event) -> Row {
     row.ticks("TimeGenerated", time).text("Type", table).text("Computer", event.computer.as_ref()).text("SourceSystem", "OpsManager");
     row.long("EventID", Some(i64::from(event.event_id)));
     row.links.time_ticks = time.unwrap_or_default();
+    row.links.host = device(&event.computer).0;
     row
 }
 

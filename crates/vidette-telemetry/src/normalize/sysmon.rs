@@ -37,7 +37,7 @@ pub(super) fn process_create(event: &Event, rows: &mut Vec<Row>, context: &mut C
         context.started(&row.links.host, process_id, row.links.time_ticks);
     }
     context.process(&row.links.host, &guid, Process::from_row(&row));
-    row.links.created = Some(guid);
+    row.links.created = Some(guid.into());
     rows.push(row);
 }
 

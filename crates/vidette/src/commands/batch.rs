@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use vidette_engine::{Checker, Clock, Error, ResultTable, Workspace};
 use vidette_kql::{Severity, compile, errors};
+use vidette_telemetry::Keep;
 
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
 pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u8, Failure> {
-    let loaded = workspace::load(workspace::empty(), paths, &Wanted::All).await?;
+    let loaded = workspace::load(workspace::empty(), paths, &Wanted::All, Keep::default()).await?;
     for problem in &loaded.harvest.problems {
         eprintln!("warning: {problem}");
     }

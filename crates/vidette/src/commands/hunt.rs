@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 use vidette_engine::Clock;
 use vidette_rules::{Alert, Pack, Rule, RuleError, SeverityLevel};
-use vidette_telemetry::Harvest;
+use vidette_telemetry::{Harvest, Keep};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -49,7 +49,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         rules.extend(&pack.rules);
     }
     let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
-    let loaded = workspace::load(empty, &options.paths, &wanted).await?;
+    let loaded = workspace::load(empty, &options.paths, &wanted, Keep::default()).await?;
     let mut alerts = Vec::new();
     let mut counts = Vec::new();
     for rule in rules {

@@ -6,6 +6,7 @@ use crate::workspace::{self, Wanted};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use vidette_engine::{Error, ResultTable};
+use vidette_telemetry::Keep;
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -40,7 +41,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     let mut empty = workspace::empty();
     super::register_watchlists(&mut empty, &options.watchlists)?;
     let wanted = Wanted::by(&empty, [text.as_str()]);
-    let loaded = workspace::load(empty, &paths, &wanted).await?;
+    let loaded = workspace::load(empty, &paths, &wanted, Keep::default()).await?;
     for problem in &loaded.harvest.problems {
         eprintln!("warning: {problem}");
     }

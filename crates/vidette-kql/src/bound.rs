@@ -418,12 +418,22 @@ impl Plan {
     }
 }
 
+/// Functions of serialized rows. Kusto docs: `scalar-functions`, "Window scalar functions".
+pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min", "row_window_session"];
+
 impl Expr {
     /// Whether it may have another value when it is computed again.
     pub fn is_volatile(&self) -> bool {
         let mut volatile = false;
         self.visit(&mut |inner| volatile |= matches!(&inner.kind, ExprKind::Call { function, .. } if matches!(function.as_str(), "rand" | "new_guid")));
         volatile
+    }
+
+    /// Whether it looks at other rows than its own.
+    pub fn reads_neighbours(&self) -> bool {
+        let mut reads = false;
+        self.visit(&mut |inner| reads |= matches!(&inner.kind, ExprKind::Call { function, .. } if WINDOW_FUNCTIONS.contains(&function.as_str())));
+        reads
     }
 
     /// Calls `visit` on this expression and every one inside it.

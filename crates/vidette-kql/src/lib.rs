@@ -33,6 +33,7 @@ pub mod catalog;
 pub mod diagnostics;
 mod lexer;
 pub mod literals;
+pub mod needs;
 mod operators;
 mod parser;
 pub mod span;

@@ -17,7 +17,7 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("harvest");
     group.throughput(Throughput::Bytes(size(&folder))).sample_size(10);
     group.bench_function(name, |bencher| {
-        bencher.iter(|| harvest(std::slice::from_ref(&folder), &Normalizer::new(|_| true), Keep::default(), &mut |_| {}).expect("the folder exists"))
+        bencher.iter(|| harvest(std::slice::from_ref(&folder), &Normalizer::new(|_, _| true), Keep::default(), &mut |_| {}).expect("the folder exists"))
     });
     group.finish();
 }

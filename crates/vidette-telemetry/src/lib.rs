@@ -1,7 +1,7 @@
 //! Telemetry as it exists on disk to Defender tables in Arrow.
 //!
 //! ```no_run
-//! let all = vidette_telemetry::Normalizer::new(|_| true);
+//! let all = vidette_telemetry::Normalizer::new(|_, _| true);
 //! let harvest = vidette_telemetry::harvest(&["logs".into()], &all, vidette_telemetry::Keep::default(), &mut |_| {})?;
 //! for (table, batches) in &harvest.tables {
 //!     println!("{table}: {} rows", batches.iter().map(|batch| batch.num_rows()).sum::<usize>());

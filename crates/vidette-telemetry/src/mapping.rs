@@ -109,6 +109,14 @@ impl Alternative {
 }
 
 impl Mapping {
+    /// The `ActionType` of all its rows, when there is only one.
+    pub(crate) fn action(&self) -> Option<&'static str> {
+        match &self.action.0[..] {
+            [Alternative { source: Source::Constant(text), convert: None, replace }] if replace.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
     /// The row that the event makes.
     pub(crate) fn row(&self, event: &Event) -> Row {
         let mut row = start(self.table, &self.action.of(event), event);

@@ -12,7 +12,7 @@ pub(crate) use columns::start_of;
 use crate::context::Context;
 use crate::event::Event;
 use crate::mapping::{MAPPINGS, Mapping};
-use crate::row::Row;
+use crate::row::{Field, Row};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
@@ -81,9 +81,12 @@ impl Maker {
 /// Makes the rows of chosen tables.
 pub struct Normalizer {
     by_id: HashMap<u32, Vec<Maker>>,
-    wanted: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    wanted: Box<Wants>,
     landings: sentinel::Landings,
 }
+
+/// Whether anyone asks for rows of a table with an action; of a table at all, when none is given.
+type Wants = dyn Fn(&str, Option<&str>) -> bool + Send + Sync;
 
 impl std::fmt::Debug for Normalizer {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -92,17 +95,18 @@ impl std::fmt::Debug for Normalizer {
 }
 
 impl Normalizer {
-    /// `wanted` says by name which tables anyone asks for.
-    pub fn new(wanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Normalizer {
-        let devices = MAPPINGS.iter().map(|mapping| mapping.table.name).chain(["DeviceProcessEvents", "DeviceNetworkEvents"]).any(&wanted);
+    /// `wanted` says by name which tables anyone asks for, and with which `ActionType`.
+    pub fn new(wanted: impl Fn(&str, Option<&str>) -> bool + Send + Sync + 'static) -> Normalizer {
+        let asked = |table: &str| wanted(table, None);
+        let devices = MAPPINGS.iter().map(|mapping| mapping.table.name).chain(["DeviceProcessEvents", "DeviceNetworkEvents"]).any(asked);
         let mut by_id: HashMap<u32, Vec<Maker>> = HashMap::new();
-        for written in WRITTEN.iter().filter(|written| written.tells && devices || written.tables.iter().any(|table| wanted(table))) {
+        for written in WRITTEN.iter().filter(|written| written.tells && devices || written.tables.iter().any(|table| asked(table))) {
             written.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Written(written)));
         }
-        for mapping in MAPPINGS.iter().filter(|mapping| wanted(mapping.table.name)) {
+        for mapping in MAPPINGS.iter().filter(|mapping| asked(mapping.table.name) && mapping.action().is_none_or(|action| wanted(mapping.table.name, Some(action)))) {
             mapping.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Mapped(mapping)));
         }
-        let landings = sentinel::Landings::new(&wanted);
+        let landings = sentinel::Landings::new(&asked);
         Normalizer { by_id, wanted: Box::new(wanted), landings }
     }
 
@@ -117,7 +121,15 @@ impl Normalizer {
 
     /// Whether rows that were read as rows of the table are asked for.
     pub fn wants_table(&self, table: &str) -> bool {
-        (self.wanted)(table)
+        (self.wanted)(table, None)
+    }
+
+    fn wants_row(&self, row: &Row) -> bool {
+        let action = match row.get("ActionType") {
+            Some(Field::Text(action)) => Some(action.as_str()),
+            _ => None,
+        };
+        (self.wanted)(row.table.name, action)
     }
 
     /// Appends the rows the event makes, and what it tells about processes and names.
@@ -128,7 +140,7 @@ impl Normalizer {
                 Maker::Written(written) => {
                     let before = rows.len();
                     (written.rows)(event, rows, context);
-                    if !written.tables.iter().any(|table| self.wants_table(table)) {
+                    if rows.get(before).is_some_and(|row| !self.wants_row(row)) {
                         rows.truncate(before);
                     }
                 }

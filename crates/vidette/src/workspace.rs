@@ -5,12 +5,12 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use vidette_engine::{Checker, Clock, Table, Workspace};
 use vidette_kql::ScalarType;
-use vidette_kql::bound::Plan;
+use vidette_kql::needs::{Actions, needs};
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
@@ -136,40 +136,37 @@ pub fn register_schemas(workspace: &mut Workspace) {
     }
 }
 
-/// The tables that something asks for.
+/// The tables that something asks for, with the actions of theirs that it asks for.
 #[derive(Clone, Debug)]
 pub enum Wanted {
     All,
-    These(BTreeSet<String>),
+    These(BTreeMap<String, Actions>),
 }
 
 impl Wanted {
     /// What the queries read. Of a query that does not compile without rows, or stays open, as a `search` of every table
     /// does, it cannot be told.
     pub fn by<'q>(workspace: &Workspace, queries: impl IntoIterator<Item = &'q str>) -> Wanted {
-        let mut tables = BTreeSet::new();
+        let mut tables = BTreeMap::new();
         for text in queries {
             let checker = Checker::new(workspace);
             let (queries, diagnostics) = vidette_kql::compile(text, &checker);
             if checker.is_open() || vidette_kql::errors(&diagnostics).next().is_some() {
                 return Wanted::All;
             }
-            let plans = queries.iter().flat_map(|query| std::iter::once(&query.plan).chain(query.subqueries.iter().map(|subquery| &subquery.plan)));
-            for plan in plans {
-                plan.visit(&mut |plan| {
-                    if let Plan::Table { name, .. } = plan {
-                        tables.insert(name.clone());
-                    }
-                });
-            }
+            queries.iter().for_each(|query| needs(query, &mut tables));
         }
         Wanted::These(tables)
     }
 
     fn normalizer(&self) -> Normalizer {
         match self.clone() {
-            Wanted::All => Normalizer::new(|_| true),
-            Wanted::These(tables) => Normalizer::new(move |table| tables.contains(table)),
+            Wanted::All => Normalizer::new(|_, _| true),
+            Wanted::These(tables) => Normalizer::new(move |table, action| match (tables.get(table), action) {
+                (None, _) => false,
+                (Some(Some(actions)), Some(action)) => actions.iter().any(|wanted| wanted.eq_ignore_ascii_case(action)),
+                (Some(_), _) => true,
+            }),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::expressions::{broken, common_type, widest};
 use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS};
 use super::tuples::tuple;
 use super::{Binder, Binding, Bound, Environment, naming};
-use crate::bound::{Aggregate, Expr, ExprKind, Plan, Subquery};
+use crate::bound::{Aggregate, Expr, ExprKind, Plan, Subquery, WINDOW_FUNCTIONS};
 use crate::catalog::Feature;
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::span::{Span, Spanned};
@@ -14,9 +14,6 @@ use std::sync::Arc;
 
 /// Functions may call functions, but not without end.
 const CALL_DEPTH_LIMIT: usize = 200;
-
-/// Functions of a row's neighbours.
-const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min", "row_window_session"];
 
 /// The function that a name stands for: some have other spellings, mostly deprecated ones.
 pub fn canonical(name: &str) -> &str {

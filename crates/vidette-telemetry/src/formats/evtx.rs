@@ -42,18 +42,19 @@ fn read_range(path: &Path, input: &mut dyn Read, chunks: Range<u64>, sink: &mut 
     let settings = Arc::new(ParserSettings::new().num_threads(1).separate_json_attributes(false).indent(false));
     let mut bump = Bump::new();
     for number in chunks {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let length = read_full(input, &mut chunk).map_err(|error| Problem::at(path, format!("chunk {number}"), error.to_string()))?;
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        let length = input.take(CHUNK_BYTES as u64).read_to_end(&mut chunk).map_err(|error| Problem::at(path, format!("chunk {number}"), error.to_string()))?;
         if length == 0 {
             return Ok(());
         }
-        if chunk[..length].iter().all(|byte| *byte == 0) {
+        if chunk.iter().all(|byte| *byte == 0) {
             // Space that was set aside and never written.
             continue;
         }
         let place = || format!("chunk {number} at offset {:#x}", HEADER_BYTES as u64 + number * CHUNK_BYTES as u64);
         if length < CHUNK_BYTES {
             sink.problem(Problem::at(path, place(), format!("the file ends within the chunk ({length} of {CHUNK_BYTES} bytes)")));
+            chunk.resize(CHUNK_BYTES, 0);
         }
         if !chunk.starts_with(b"ElfChnk\0") {
             sink.problem(Problem::at(path, place(), "not a chunk"));
@@ -113,17 +114,6 @@ fn hand_over(mut event: Event, id: u64, sink: &mut dyn Sink) -> bool {
         event.record_id = id;
     }
     sink.record(Record::Event(event))
-}
-
-fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match input.read(&mut buffer[length..])? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    Ok(length)
 }
 
 #[cfg(test)]

@@ -14,7 +14,19 @@ pub struct Problem {
     pub count: u64,
 }
 
+/// What is said of a file that no reader knows.
+const UNKNOWN: &str = "not a format Vidette reads (EVTX, XML, JSON, CSV, Zeek, Parquet; gzip, zip, zstd)";
+
 impl Problem {
+    pub(crate) fn unknown(path: &Path) -> Problem {
+        Problem::file(path, UNKNOWN)
+    }
+
+    /// Whether the file is of no format that is read: in a folder of all sorts that is no loss.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.message == UNKNOWN
+    }
+
     pub fn file(path: &Path, message: impl Into<String>) -> Problem {
         Problem { path: path.to_owned(), place: None, message: message.into(), count: 1 }
     }

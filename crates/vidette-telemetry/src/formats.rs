@@ -2,10 +2,13 @@
 
 mod csv;
 mod event_json;
+mod event_xml;
 mod evtx;
 mod json;
 mod parquet;
+mod shapes;
 mod template;
+mod zeek;
 
 pub use parquet::Footer;
 
@@ -50,8 +53,12 @@ const FORMATS: &[Format] = &[
     Format { name: "gzip", recognizes: |head| head.starts_with(&[0x1f, 0x8b]), read: |path, input, sink| nested(path, Box::new(flate2::read::MultiGzDecoder::new(input)), sink) },
     Format { name: "zstd", recognizes: |head| head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), read: read_zstd },
     Format { name: "zip", recognizes: |head| head.starts_with(b"PK\x03\x04"), read: read_zip },
+    Format { name: "utf16", recognizes: is_utf16, read: read_utf16 },
     Format { name: "json", recognizes: |head| matches!(first_text(head), Some(b'{' | b'[')), read: json::read },
+    Format { name: "zeek", recognizes: zeek::recognizes, read: zeek::read },
     Format { name: "csv", recognizes: |head| csv::looks_like_header(head), read: csv::read },
+    Format { name: "xml", recognizes: event_xml::recognizes, read: event_xml::read },
+    Format { name: "syslog", recognizes: json::in_text, read: json::read },
 ];
 
 /// How deep archives may hold archives.
@@ -78,11 +85,17 @@ pub(crate) fn parts_of(path: &Path) -> Vec<Range<u64>> {
     evtx::parts(length_bytes)
 }
 
+/// The path that stands for the standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
 /// Reads a file of any known format into the sink, or the chunks of it that [`parts_of`] gave.
 ///
 /// # Errors
 /// When the file cannot be opened or is of no known format. Broken records are problems of their own.
 pub(crate) fn read_file(path: &Path, chunks: Option<Range<u64>>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    if path == Path::new(STANDARD_INPUT) {
+        return read_stream(path, Box::new(BufReader::with_capacity(1 << 16, std::io::stdin())), sink);
+    }
     let file = File::open(path).map_err(|error| Problem::file(path, error.to_string()))?;
     if let Some(chunks) = chunks {
         return evtx::read_chunks(path, file, chunks, sink);
@@ -103,7 +116,7 @@ fn read_stream(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn S
     }
     match FORMATS.iter().find(|format| (format.recognizes)(head)) {
         Some(format) => (format.read)(path, input, sink),
-        None => Err(Problem::file(path, "not a format Vidette reads (EVTX, JSON, CSV, Parquet; gzip, zip, zstd)")),
+        None => Err(Problem::unknown(path)),
     }
 }
 
@@ -117,6 +130,25 @@ fn nested(path: &Path, input: Box<dyn Read + Send>, sink: &mut dyn Sink) -> Resu
     }
     let inside = PathBuf::from(format!("{}!", path.display()));
     read_stream(&inside, Box::new(BufReader::with_capacity(1 << 16, input.take(UNPACKED_LIMIT_BYTES))), sink)
+}
+
+/// With its byte order mark, or as JSON or XML without one.
+fn is_utf16(head: &[u8]) -> bool {
+    head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) || matches!(head, [b'{' | b'[' | b'<', 0, _, 0, ..])
+}
+
+fn read_utf16(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let marked = input.fill_buf().is_ok_and(|head| matches!(head.first(), Some(0xff | 0xfe)));
+    let mut builder = encoding_rs_io::DecodeReaderBytesBuilder::new();
+    if !marked {
+        builder.encoding(Some(encoding_rs::UTF_16LE));
+    }
+    let mut text = builder.build(input);
+    // The decoder gives its first bytes one by one; the format is told from more of them.
+    let mut head = Vec::new();
+    (&mut text).take(1 << 12).read_to_end(&mut head).map_err(|error| Problem::file(path, error.to_string()))?;
+    // Text in UTF-8 is never UTF-16: this cannot come round again.
+    read_stream(path, Box::new(BufReader::with_capacity(1 << 16, std::io::Cursor::new(head).chain(text))), sink)
 }
 
 fn read_zstd(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {

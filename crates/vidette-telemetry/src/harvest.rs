@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::error::{Error, Problem};
 use crate::event::Event;
-use crate::formats::{Record, Sink, parts_of, read_file};
+use crate::formats::{Record, STANDARD_INPUT, Sink, parts_of, read_file};
 use crate::normalize::Normalizer;
 use crate::row::{Row, batch};
 use crate::schemas::TableSchema;
@@ -19,7 +19,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 /// Rows of one batch.
 const BATCH_ROWS: usize = 8192;
 /// Rows of one batch of a table that takes whole events: they are long.
-const LANDED_ROWS: usize = 2048;
+const LANDED_ROWS: usize = 1024;
 /// Rows that wait for events that tell more about them.
 const PENDING_ROWS: usize = 24_576;
 /// Records a reader hands over at a time.
@@ -86,6 +86,8 @@ pub struct Harvest {
     pub parquet: Vec<PathBuf>,
     pub problems: Vec<Problem>,
     pub files_read: usize,
+    /// Files of no format that is read, found in folders and archives.
+    pub other_files: usize,
     pub events_read: u64,
     pub rows: u64,
     /// Process creations that two logs reported; one row was kept.
@@ -164,6 +166,7 @@ struct Parcel {
     newest_ticks: Option<i64>,
     file_done: bool,
     file_failed: bool,
+    other_files: usize,
 }
 
 /// A batch, and the times of its rows.
@@ -186,12 +189,14 @@ impl Parcel {
 /// A file, or the chunks of one that a reader takes at a time.
 struct Unit<'a> {
     file: &'a Path,
+    /// The user named it: whatever it is, it is to be read.
+    named: bool,
     chunks: Option<Range<u64>>,
     /// How many units of the file are unread.
     left: &'a AtomicUsize,
 }
 
-/// Reads all files under the paths. Directories are walked, links are followed once. The
+/// Reads all files under the paths; `-` is the standard input. Directories are walked, links are followed once. The
 /// normalizer says which tables are wanted.
 ///
 /// # Errors
@@ -201,6 +206,10 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, keep: Keep, progress:
     let mut files = Vec::new();
     let mut result = Harvest::default();
     for path in paths {
+        if path == Path::new(STANDARD_INPUT) {
+            files.push(path.clone());
+            continue;
+        }
         walk(path, &mut files, &mut result.problems, 0).map_err(|source| Error::Io { path: path.clone(), source })?;
     }
     files.sort();
@@ -218,12 +227,13 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, keep: Keep, progress:
         .iter()
         .flat_map(|(file, parts, left)| {
             let chunks: Vec<Option<Range<u64>>> = if parts.is_empty() { vec![None] } else { parts.iter().cloned().map(Some).collect() };
-            chunks.into_iter().map(move |chunks| Unit { file, chunks, left })
+            let named = paths.contains(file);
+            chunks.into_iter().map(move |chunks| Unit { file, named, chunks, left })
         })
         .collect();
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(units.len().max(1));
-    let (sender, receiver) = sync_channel::<Parcel>(workers * 4);
+    let (sender, receiver) = sync_channel::<Parcel>(workers * 2);
     let (units, next) = (&units, &next);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -257,6 +267,10 @@ fn read_one(unit: &Unit, normalizer: &Normalizer, sender: &SyncSender<Parcel>, l
     let mut parcel = std::mem::take(&mut reader.parcel);
     match outcome {
         Ok(Ok(())) => {}
+        Ok(Err(problem)) if problem.is_unknown() && !unit.named => {
+            parcel.file_failed = true;
+            parcel.other_files += 1;
+        }
         Ok(Err(problem)) => {
             parcel.file_failed = problem.place.is_none();
             parcel.problems.push(problem);
@@ -335,6 +349,10 @@ impl Sink for Reader<'_> {
 
     /// The same complaint about one file again only counts.
     fn problem(&mut self, problem: Problem) {
+        if problem.is_unknown() {
+            self.parcel.other_files += 1;
+            return;
+        }
         match self.parcel.problems.last_mut() {
             Some(last) if last.path == problem.path && last.message == problem.message => last.count += 1,
             _ => self.parcel.problems.push(problem),
@@ -363,6 +381,7 @@ impl Gathering<'_> {
         self.result.parquet.extend(parcel.parquet);
         self.result.events_read += parcel.events;
         self.result.files_read += usize::from(parcel.file_done && !parcel.file_failed);
+        self.result.other_files += parcel.other_files;
         self.result.newest_ticks = self.result.newest_ticks.max(parcel.newest_ticks);
         for (signal, count) in parcel.signals {
             *self.result.signals.entry(signal).or_default() += count;

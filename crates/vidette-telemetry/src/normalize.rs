@@ -111,6 +111,8 @@ impl Normalizer {
     }
 
     fn makers(&self, provider: &str, event_id: u32) -> impl Iterator<Item = Maker> {
+        // Sysmon for Linux numbers and names its events as Sysmon does.
+        let provider = if provider.eq_ignore_ascii_case("Linux-Sysmon") { SYSMON } else { provider };
         self.by_id.get(&event_id).into_iter().flatten().copied().filter(move |maker| maker.provider().eq_ignore_ascii_case(provider))
     }
 

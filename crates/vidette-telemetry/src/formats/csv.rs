@@ -1,10 +1,10 @@
 //! CSV with a header of column names, as the Defender portal exports it.
 
-use super::json::{both_times, field};
+use super::shapes::{both_times, field, table_of_path};
 use super::{Record, Sink};
 use crate::error::Problem;
 use crate::row::Row;
-use crate::schemas::{TABLES, infer};
+use crate::schemas::infer;
 use serde_json::Value;
 use std::io::BufRead;
 use std::path::Path;
@@ -21,8 +21,7 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
         Ok(names) => names.iter().map(|name| name.trim_start_matches('\u{feff}').trim_end_matches(" [UTC]").to_owned()).collect(),
         Err(error) => return Err(Problem::file(path, error.to_string())),
     };
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some(table) = TABLES.get(stem.as_str()).or_else(|| infer(&names)) else {
+    let Some(table) = table_of_path(path, &names).or_else(|| infer(&names)) else {
         return Err(Problem::file(path, "its columns are of no known table; name the file after its table"));
     };
     let columns: Vec<Option<usize>> = names.iter().map(|name| table.position(name)).collect();

@@ -191,6 +191,9 @@ fn summarize(harvest: &Harvest, counts: &[String], alerts: usize, started: Insta
     if harvest.problems.len() > NAMED {
         eprintln!("skipped: {} more (vidette tables lists all)", harvest.problems.len() - NAMED);
     }
+    if harvest.other_files > 0 {
+        eprintln!("{} files of other kinds left alone", harvest.other_files);
+    }
     eprintln!(
         "{} files, {} events, {} rows, {} skipped in {:.2} s; {alerts} {} ({})",
         harvest.files_read,

@@ -1,0 +1,318 @@
+//! What a JSON object is: an event as one of the shippers writes it, or a row of a table. It is told from the keys.
+
+use super::{Record, event_xml, zeek};
+use crate::event::{Event, parse_time, text, to_ticks};
+use crate::row::{Field, Row};
+use crate::schemas::{ColumnType, TABLES, TableSchema, infer};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::path::Path;
+
+pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) -> Result<Record<'static>, String> {
+    if let Some(event) = windows_event(&mut map, number)? {
+        return Ok(Record::Event(event));
+    }
+    if zeek::is_line(&map) {
+        return zeek::row(&map).map(Record::Row).ok_or_else(|| "a Zeek log Vidette does not read (it reads conn, dns, ssl and http)".to_owned());
+    }
+    if let (Some(Value::String(category)), true) = (map.get("category"), map.contains_key("properties")) {
+        let name = category.strip_prefix("AdvancedHunting-").unwrap_or(category).to_owned();
+        let Some(Value::Object(properties)) = map.remove("properties") else { return Err("`properties` is not an object".to_owned()) };
+        let Some(table) = diagnostic_table(&name) else { return Err(format!("unknown table `{name}`")) };
+        let mut row = defender_row(table, properties);
+        // Diagnostic settings say beside the properties when it was, and what.
+        if let Some(time) = map.get("time").and_then(time) {
+            row.fill("TimeGenerated", &Field::Ticks(time));
+            row.links.time_ticks = if row.links.time_ticks == 0 { time } else { row.links.time_ticks };
+        }
+        for (key, column) in
+            [("operationName", "OperationName"), ("category", "Category"), ("resultType", "ResultType"), ("correlationId", "CorrelationId"), ("callerIpAddress", "IPAddress")]
+        {
+            if let Some(value) = map.get(key).filter(|_| !name.starts_with("Device")) {
+                row.fill(column, &Field::Text(text(value).into()));
+            }
+        }
+        return Ok(Record::Row(row));
+    }
+    if let Some(table) = map.get("Type").and_then(Value::as_str).and_then(|name| TABLES.get(name)) {
+        return Ok(Record::Row(defender_row(table, map)));
+    }
+    let columns: Vec<String> = map.keys().filter(|key| !key.starts_with('@')).cloned().collect();
+    match table_of_path(path, &columns).or_else(|| if map.contains_key("Timestamp") || map.contains_key("TimeGenerated") { infer(&columns) } else { None }) {
+        Some(table) => Ok(Record::Row(defender_row(table, map))),
+        None => Err("not a shape Vidette knows: no Windows event, no Defender or Log Analytics row".to_owned()),
+    }
+}
+
+/// The table that a category of Azure's diagnostic settings lands in. Azure Monitor docs: "Supported resource log categories".
+fn diagnostic_table(category: &str) -> Option<&'static TableSchema> {
+    let name = match category {
+        "SignInLogs" => "SigninLogs",
+        "NonInteractiveUserSignInLogs" => "AADNonInteractiveUserSignInLogs",
+        "ServicePrincipalSignInLogs" => "AADServicePrincipalSignInLogs",
+        "ManagedIdentitySignInLogs" => "AADManagedIdentitySignInLogs",
+        "RiskyUsers" => "AADRiskyUsers",
+        "UserRiskEvents" => "AADUserRiskEvents",
+        "Administrative" => "AzureActivity",
+        other => other,
+    };
+    TABLES.get(name)
+}
+
+/// The table that a file is named after, or one of its folders, if half of the columns are of that table. Exports name
+/// their containers `am-Table` and `insights-logs-advancedhunting-table`.
+pub(super) fn table_of_path(path: &Path, columns: &[String]) -> Option<&'static TableSchema> {
+    let name_of = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    if let Some(table) = name_of(path).and_then(|stem| TABLES.get(stem.as_str())) {
+        return Some(table);
+    }
+    let fits = |table: &&TableSchema| columns.iter().filter(|column| table.position(column).is_some()).count() * 2 >= columns.len();
+    let folders = path.ancestors().skip(1).filter_map(name_of);
+    folders
+        .filter_map(|folder| match folder.strip_prefix("am-").or_else(|| folder.strip_prefix("insights-logs-advancedhunting-")) {
+            Some(name) => TABLES.values().find(|table| table.name.eq_ignore_ascii_case(name)),
+            None => TABLES.get(folder.as_str()),
+        })
+        .find(fits)
+}
+
+/// A Windows event, in whatever way a shipper writes it; `None` when the object is none.
+fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Event<'static>>, String> {
+    // XML inside JSON is the whole event: Splunk and Cribl (`_raw`), Winlogbeat (`event.original`), Fluent Bit (`System`).
+    let original = map.get("event").and_then(|event| event.get("original"));
+    let texts = [map.get("_raw"), original, map.get("System"), map.get("message"), map.get("Message"), map.get("xml")];
+    if let Some(xml) = texts.into_iter().flatten().filter_map(Value::as_str).find(|text| text.contains("<Event") && text.contains("<System>")) {
+        let start = xml.find("<Event").unwrap_or(0);
+        return event_xml::parse(&xml[start..]).map(Some);
+    }
+    if let Some(raw) = map.get("_raw").and_then(Value::as_str).filter(|raw| raw.trim_start().starts_with('{')) {
+        let Ok(Value::Object(mut inner)) = serde_json::from_str(raw) else { return Err("`_raw` is not JSON".to_owned()) };
+        return windows_event(&mut inner, number);
+    }
+    if let Some(Value::Object(event)) = map.get_mut("Event") {
+        return Ok(Some(event_log(std::mem::take(event))));
+    }
+    if matches!(map.get("System"), Some(Value::Object(_))) {
+        return Ok(Some(event_log(std::mem::take(map))));
+    }
+    if map.keys().any(|key| key.starts_with("winlog.")) {
+        nest(map);
+    }
+    if let Some(Value::Object(winlog)) = map.get_mut("winlog") {
+        let winlog = std::mem::take(winlog);
+        return Ok(Some(winlogbeat(winlog, map)));
+    }
+    if map.contains_key("event_id") && ["event_data", "user_data", "log_name", "channel", "provider_name"].iter().any(|key| map.contains_key(*key)) {
+        let flat = map.clone();
+        return Ok(Some(winlogbeat(flat, map)));
+    }
+    if map.contains_key("StringInserts") {
+        return Err("StringInserts holds values without names; let Fluent Bit write the event as XML (Render_Event_As_XML)".to_owned());
+    }
+    let named = ["Channel", "SourceName", "ProviderGuid", "ProviderName"].iter().any(|key| map.contains_key(*key));
+    if map.contains_key("EventID") && named && !map.contains_key("Type") {
+        return Ok(Some(flat_event(std::mem::take(map), number)));
+    }
+    Ok(None)
+}
+
+/// Names with dots as objects in objects.
+fn nest(map: &mut Map<String, Value>) {
+    for (name, value) in std::mem::take(map) {
+        let mut place = &mut *map;
+        let mut parts = name.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                place.insert(part.to_owned(), value);
+                break;
+            }
+            let inner = place.entry(part).or_insert_with(|| Value::Object(Map::new()));
+            if !inner.is_object() {
+                *inner = Value::Object(Map::new());
+            }
+            let Value::Object(inner) = inner else { break };
+            place = inner;
+        }
+    }
+}
+
+fn attribute<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    value.get("#attributes").or_else(|| value.get("@attributes")).unwrap_or(value).get(name)
+}
+
+fn number(value: Option<&Value>) -> i64 {
+    match value {
+        Some(Value::Number(number)) => number.as_i64().unwrap_or_default(),
+        Some(Value::String(text)) => text.parse().unwrap_or_default(),
+        Some(Value::Object(map)) => number(map.get("#text").or_else(|| map.get("Value")).or_else(|| map.get("value"))),
+        _ => 0,
+    }
+}
+
+/// `{System, EventData | UserData}` as the evtx crate and Velociraptor write it.
+fn event_log(mut event: Map<String, Value>) -> Event<'static> {
+    let system = event.remove("System").unwrap_or_default();
+    let field = |name: &str| system.get(name);
+    let created = field("TimeCreated").and_then(|created| attribute(created, "SystemTime"));
+    let mut result = Event {
+        provider: field("Provider").and_then(|provider| attribute(provider, "Name")).map(text).unwrap_or_default().into(),
+        event_id: u32::try_from(number(field("EventID"))).unwrap_or_default(),
+        version: number(field("Version")),
+        level: number(field("Level")),
+        task: number(field("Task")),
+        opcode: number(field("Opcode")),
+        keywords: field("Keywords").map(text).unwrap_or_default().into(),
+        channel: field("Channel").map(text).unwrap_or_default().into(),
+        computer: field("Computer").map(text).unwrap_or_default().into(),
+        execution_thread_id: number(field("Execution").and_then(|execution| attribute(execution, "ThreadID"))),
+        user_sid: field("Security").and_then(|security| attribute(security, "UserID")).map(text).unwrap_or_default().into(),
+        record_id: u64::try_from(number(field("EventRecordID"))).unwrap_or_default(),
+        execution_process_id: number(field("Execution").and_then(|execution| attribute(execution, "ProcessID"))),
+        created_ticks: created.and_then(time),
+        data: Vec::new(),
+    };
+    for part in ["EventData", "UserData"] {
+        if let Some(Value::Object(data)) = event.remove(part) {
+            flatten(data, &mut result.data);
+        }
+    }
+    result
+}
+
+/// A time as text or as seconds since 1970.
+fn time(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(seconds) => jiff::Timestamp::from_microsecond((seconds.as_f64()? * 1e6) as i64).ok().map(to_ticks),
+        other => parse_time(&text(other)),
+    }
+}
+
+/// Named values, also those one element deeper (`UserData`) or in a list of `Data`.
+fn flatten(data: Map<String, Value>, into: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>) {
+    for (key, value) in data {
+        match value {
+            Value::Object(inner) if inner.contains_key("#text") => {
+                let value = inner.get("#text").map(text).unwrap_or_default();
+                into.push((key.into(), value.into()));
+            }
+            Value::Object(inner) => flatten(inner.into_iter().filter(|(key, _)| key != "#attributes").collect(), into),
+            other => into.push((key.into(), text(&other).into())),
+        }
+    }
+}
+
+/// The `winlog` object of Winlogbeat, and the older form with its keys at the top.
+fn winlogbeat(mut winlog: Map<String, Value>, outer: &Map<String, Value>) -> Event<'static> {
+    let pick = |names: &[&str]| names.iter().find_map(|name| winlog.get(*name).filter(|value| !value.is_object())).map(text).unwrap_or_default();
+    let computer = pick(&["computer_name", "computer"]);
+    let mut event = Event {
+        provider: pick(&["provider_name", "source_name", "source"]).into(),
+        event_id: pick(&["event_id"]).parse().unwrap_or_default(),
+        channel: pick(&["channel", "log_name"]).into(),
+        version: number(winlog.get("version")),
+        task: number(winlog.get("task")),
+        level: level(outer.get("log").and_then(|log| log.get("level"))),
+        user_sid: winlog.get("user").and_then(|user| user.get("identifier")).map(text).unwrap_or_default().into(),
+        computer: if computer.is_empty() { outer.get("host").and_then(|host| host.get("name")).map(text).unwrap_or_default() } else { computer }.into(),
+        record_id: pick(&["record_id", "record_number"]).parse().unwrap_or_default(),
+        execution_process_id: winlog.get("process").map_or(0, |process| number(process.get("pid"))).max(number(winlog.get("process_id"))),
+        opcode: number(winlog.get("opcode")),
+        created_ticks: ["@timestamp", "timestamp", "time_created"].iter().find_map(|name| outer.get(*name).and_then(time)),
+        ..Event::default()
+    };
+    for part in ["event_data", "user_data"] {
+        if let Some(Value::Object(data)) = winlog.remove(part) {
+            flatten(data, &mut event.data);
+        }
+    }
+    event
+}
+
+/// The level that a shipper wrote as a word.
+fn level(word: Option<&Value>) -> i64 {
+    match word.and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "critical" => 1,
+        "error" => 2,
+        "warning" => 3,
+        "verbose" | "debug" => 5,
+        _ => 4,
+    }
+}
+
+/// NXLog and its like: system and data fields side by side.
+fn flat_event(map: Map<String, Value>, line: u64) -> Event<'static> {
+    let pick = |names: &[&str]| names.iter().find_map(|name| map.get(*name)).map(text).unwrap_or_default();
+    let record = pick(&["RecordNumber", "EventRecordID", "RecordID"]).parse().unwrap_or(line);
+    Event {
+        provider: pick(&["SourceName", "ProviderName", "Provider"]).into(),
+        event_id: pick(&["EventID"]).parse().unwrap_or_default(),
+        version: number(map.get("Version")),
+        task: number(map.get("Task")),
+        opcode: number(map.get("OpcodeValue")),
+        level: level(map.get("Severity")),
+        keywords: pick(&["Keywords"]).into(),
+        channel: pick(&["Channel"]).into(),
+        computer: pick(&["Hostname", "Computer", "host"]).into(),
+        execution_thread_id: number(map.get("ThreadID")),
+        user_sid: pick(&["UserID"]).into(),
+        record_id: record,
+        execution_process_id: pick(&["ExecutionProcessID", "ExecutionProcessId"]).parse().unwrap_or_default(),
+        created_ticks: ["@timestamp", "EventTime", "TimeCreated"].iter().find_map(|name| map.get(*name).and_then(time)),
+        data: map.into_iter().map(|(key, value)| (key.into(), text(&value).into())).collect(),
+    }
+}
+
+/// A row in the table's own columns; each value is read as its column's type.
+pub(super) fn defender_row(table: &'static TableSchema, map: Map<String, Value>) -> Row {
+    let mut row = Row::new(table);
+    for (name, value) in map {
+        // Azure writes properties with a small first letter.
+        let at = table.position(&name).or_else(|| table.columns.iter().position(|column| column.name.eq_ignore_ascii_case(&name)));
+        if let Some((at, field)) = at.and_then(|at| Some((at, field(table.columns[at].ty, value)?))) {
+            row.set_at(at, field);
+        }
+    }
+    both_times(&mut row);
+    row
+}
+
+/// XDR says `Timestamp`, Sentinel `TimeGenerated`: each fills the other.
+pub(super) fn both_times(row: &mut Row) {
+    for (from, to) in [("Timestamp", "TimeGenerated"), ("TimeGenerated", "Timestamp")] {
+        if let Some(time) = row.get(from).cloned() {
+            row.fill(to, &time);
+        }
+    }
+    if let Some(Field::Ticks(time)) = row.get("TimeGenerated").or_else(|| row.get("Timestamp")) {
+        row.links.time_ticks = *time;
+    }
+    if let Some(Field::Text(device)) = row.get("DeviceName").or_else(|| row.get("Computer")) {
+        row.links.host = device.clone();
+    }
+}
+
+pub(super) fn field(ty: ColumnType, value: Value) -> Option<Field> {
+    if value.is_null() {
+        return None;
+    }
+    Some(match ty {
+        ColumnType::DateTime => Field::Ticks(time(&value)?),
+        ColumnType::Dynamic => match value {
+            // Exports write JSON columns as text that holds JSON.
+            Value::String(text) if text.is_empty() => return None,
+            Value::String(text) => match serde_json::from_str::<Value>(&text) {
+                Ok(inner) => Field::Json(inner.to_string()),
+                Err(_) => Field::Json(Value::String(text).to_string()),
+            },
+            other => Field::Json(other.to_string()),
+        },
+        _ => match value {
+            Value::Bool(flag) => Field::Bool(flag),
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => Field::Long(whole),
+                None => Field::Real(number.as_f64()?),
+            },
+            other => Field::Text(text(&other).into()),
+        },
+    })
+}

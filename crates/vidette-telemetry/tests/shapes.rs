@@ -1,0 +1,153 @@
+//! The same connection in every shape a shipper gives it: the same row.
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Int32Type, Int64Type};
+use std::path::Path;
+use vidette_telemetry::{Harvest, Keep, Normalizer, harvest};
+
+fn read(path: &Path) -> Harvest {
+    harvest(&[path.to_owned()], &Normalizer::new(|_, _| true), Keep::default(), &mut |_| {}).expect("the path exists")
+}
+
+fn first(harvest: &Harvest, table: &str, column: &str) -> String {
+    let Some(batch) = harvest.tables.get(table).and_then(|batches| batches.first()) else { return format!("no rows: {:?}", harvest.problems) };
+    let array = batch.column_by_name(column).expect("a known column");
+    if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
+        return numbers.value(0).to_string();
+    }
+    if let Some(views) = array.as_string_view_opt() {
+        return views.value(0).to_owned();
+    }
+    array.as_dictionary::<Int32Type>().downcast_dict::<arrow::array::StringArray>().expect("text").into_iter().next().flatten().unwrap_or_default().to_owned()
+}
+
+const XML: &str = r#"<Event xmlns="http://schemas.microsoft.com/win/2004/08/events/event"><System><Provider Name="Microsoft-Windows-Sysmon" Guid="{5770385f-c22a-43e0-bf4c-06f5698ffbd9}"/><EventID>3</EventID><Version>5</Version><Level>4</Level><TimeCreated SystemTime="2026-03-10T09:00:00.5000000Z"/><EventRecordID>7</EventRecordID><Correlation/><Execution ProcessID="1" ThreadID="2"/><Channel>Microsoft-Windows-Sysmon/Operational</Channel><Computer>HOST.example</Computer><Security UserID="S-1-5-18"/></System><EventData><Data Name="ProcessId">44</Data><Data Name="Image">C:\Windows\System32\curl.exe</Data><Data Name="Protocol">tcp</Data><Data Name="Initiated">true</Data><Data Name="SourceIp">10.0.0.5</Data><Data Name="DestinationIp">104.20.67.143</Data><Data Name="DestinationPort">443</Data></EventData></Event>"#;
+const DATA: &str = r#"{"ProcessId":"44","Image":"C:\\Windows\\System32\\curl.exe","Protocol":"tcp","Initiated":"true","SourceIp":"10.0.0.5","DestinationIp":"104.20.67.143","DestinationPort":"443"}"#;
+
+#[test]
+fn every_shipper_tells_of_the_same_connection() {
+    let quoted = serde_json::Value::from(XML).to_string();
+    let flat = DATA.trim_start_matches('{');
+    let shapes = [
+        ("event.xml", format!("<?xml version=\"1.0\"?>\n<Events>\n{XML}\n</Events>")),
+        ("sysmon.log", format!("<13>1 2026-03-10T09:00:00Z web01 sysmon 99 - - {}\n", XML.replace("Microsoft-Windows-Sysmon\"", "Linux-Sysmon\""))),
+        ("splunk.json", format!("{{\"preview\":false,\"result\":{{\"_raw\":{quoted},\"host\":\"h\"}}}}")),
+        ("cribl.json", format!("{{\"_raw\":{quoted},\"_time\":1773133200,\"cribl_pipe\":\"p\"}}")),
+        ("fluentbit.json", format!("{{\"date\":1773133200.5,\"System\":{quoted},\"Message\":\"\"}}")),
+        ("winlogbeat-xml.json", format!("{{\"@timestamp\":\"2026-03-10T09:00:00.5Z\",\"event\":{{\"original\":{quoted}}}}}")),
+        (
+            "velociraptor.json",
+            format!(
+                r#"{{"System":{{"Provider":{{"Name":"Microsoft-Windows-Sysmon"}},"EventID":{{"Value":3}},"TimeCreated":{{"SystemTime":1773133200.5}},"EventRecordID":7,"Channel":"c","Computer":"HOST.example"}},"EventData":{DATA},"Message":"m"}}"#
+            ),
+        ),
+        (
+            "dotted.json",
+            format!(
+                r#"{{"@timestamp":"2026-03-10T09:00:00.5Z","winlog.provider_name":"Microsoft-Windows-Sysmon","winlog.event_id":3,"winlog.record_id":7,"winlog.computer_name":"HOST.example","winlog.event_data":{DATA}}}"#
+            ),
+        ),
+        (
+            "vector.json",
+            format!(
+                r#"{{"timestamp":"2026-03-10T09:00:00.5Z","provider_name":"Microsoft-Windows-Sysmon","event_id":3,"record_id":7,"channel":"c","computer":"HOST.example","event_data":{DATA}}}"#
+            ),
+        ),
+        (
+            "nxlog.log",
+            format!(
+                "<14>Mar 10 09:00:00 HOST nxlog: {{\"EventTime\":\"2026-03-10T09:00:00.5Z\",\"SourceName\":\"Microsoft-Windows-Sysmon\",\"EventID\":3,\"RecordNumber\":7,\"Channel\":\"c\",\"Hostname\":\"HOST.example\",{flat}\n"
+            ),
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in shapes {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let harvest = read(&path);
+        let row = ["RemoteIP", "ActionType", "InitiatingProcessFileName", "DeviceName", "ReportId"].map(|column| first(&harvest, "DeviceNetworkEvents", column));
+        assert_eq!(row, ["104.20.67.143", "ConnectionSuccess", "curl.exe", "host.example", "7"], "{name}");
+        let ticks: i64 = first(&harvest, "DeviceNetworkEvents", "Timestamp").parse().unwrap();
+        assert_eq!(ticks, ticks_of("2026-03-10T09:00:00.5Z"), "{name}");
+        assert_eq!((harvest.events_read, harvest.skipped()), (1, 0), "{name}");
+    }
+}
+
+/// Ticks of an instant.
+fn ticks_of(text: &str) -> i64 {
+    let time: jiff::Timestamp = text.parse().unwrap();
+    (time.as_nanosecond() / 100) as i64 + 621_355_968_000_000_000
+}
+
+#[test]
+fn utf_16_is_read_with_and_without_its_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let units: Vec<u8> = XML.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (name, mark) in [("marked.xml", &[0xffu8, 0xfe][..]), ("plain.xml", &[][..])] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, [mark, &units].concat()).unwrap();
+        assert_eq!(first(&read(&path), "DeviceNetworkEvents", "RemoteIP"), "104.20.67.143", "{name}");
+    }
+}
+
+#[test]
+fn a_cut_event_is_named_and_the_others_are_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.xml");
+    std::fs::write(&path, format!("{XML}\n<Event><System>oops</Event>\n{XML}\n{}", &XML[..300])).unwrap();
+    let harvest = read(&path);
+    assert_eq!(harvest.events_read, 2);
+    let told: Vec<String> = harvest.problems.iter().map(|problem| format!("{}: {}", problem.place.as_deref().unwrap_or_default(), problem.message)).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("event 2: ") && told[1] == "event 4: the file ends within the event", "{told:?}");
+}
+
+#[test]
+fn values_without_names_are_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inserts.json");
+    std::fs::write(&path, r#"{"ProviderName":"Microsoft-Windows-Sysmon","EventID":3,"Channel":"c","StringInserts":["a","b"]}"#).unwrap();
+    let harvest = read(&path);
+    assert!(harvest.problems[0].message.contains("Render_Event_As_XML"), "{:?}", harvest.problems);
+}
+
+const ZEEK_SSL: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tssl\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tversion\tcipher\tserver_name\testablished\n#types\ttime\tstring\taddr\tport\taddr\tport\tstring\tstring\tstring\tbool\n1773133200.500000\tC1\t10.0.1.5\t50000\t13.107.42.12\t443\tTLSv12\t-\td.docs.live.net\tT\n1773133201.5\tC2\tshort\n#close\n";
+
+#[test]
+fn zeek_logs_become_inspected_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("ssl.log");
+    std::fs::write(&text, ZEEK_SSL).unwrap();
+    let harvest = read(&text);
+    let row = ["ActionType", "RemoteUrl", "RemoteIP", "LocalIP", "RemoteIPType", "Protocol", "DeviceName"].map(|column| first(&harvest, "DeviceNetworkEvents", column));
+    assert_eq!(row, ["SslConnectionInspected", "d.docs.live.net", "13.107.42.12", "10.0.1.5", "Public", "Tcp", "10.0.1.5"]);
+    assert_eq!(first(&harvest, "DeviceNetworkEvents", "AdditionalFields"), r#"{"uid":"C1","server_name":"d.docs.live.net","version":"TLSv12","established":true}"#);
+    assert_eq!(harvest.problems.len(), 1);
+    assert_eq!((harvest.problems[0].place.as_deref(), harvest.problems[0].message.as_str()), (Some("line 9"), "3 values for 10 fields"));
+
+    let json = folder.path().join("zeek.json");
+    let lines = [
+        r#"{"ts":1773133200.5,"uid":"C3","id.orig_h":"10.0.1.5","id.orig_p":50001,"id.resp_h":"10.0.0.4","id.resp_p":53,"proto":"udp","query":"d.docs.live.net","qtype_name":"A","answers":["13.107.42.12"]}"#,
+        r#"{"ts":"2026-03-10T09:00:01Z","uid":"C4","id.orig_h":"10.0.1.5","id.orig_p":50002,"id.resp_h":"13.107.42.12","id.resp_p":443,"proto":"tcp","conn_state":"SF","orig_bytes":900}"#,
+        r#"{"ts":1773133202,"uid":"C5","id.orig_h":"10.0.1.5","id.orig_p":50003,"id.resp_h":"13.107.42.12","id.resp_p":80,"method":"GET","host":"x.example","uri":"/"}"#,
+    ];
+    std::fs::write(&json, lines.join("\n")).unwrap();
+    let harvest = read(&json);
+    let array = harvest.tables["DeviceNetworkEvents"][0].column_by_name("ActionType").unwrap().as_dictionary::<Int32Type>().clone();
+    let actions: Vec<&str> = array.downcast_dict::<arrow::array::StringArray>().unwrap().into_iter().flatten().collect();
+    assert_eq!(actions, ["DnsConnectionInspected", "ConnectionSuccess", "HttpConnectionInspected"]);
+}
+
+#[test]
+fn diagnostic_settings_land_in_their_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("PT1H.json");
+    std::fs::write(
+        &path,
+        r#"{"time":"2026-03-10T09:00:00Z","resourceId":"r","operationName":"Sign-in activity","category":"SignInLogs","resultType":"0","callerIpAddress":"203.0.113.5","properties":{"userPrincipalName":"a@b.example","appDisplayName":"Portal"}}"#,
+    )
+    .unwrap();
+    let harvest = read(&path);
+    let row = ["UserPrincipalName", "AppDisplayName", "OperationName", "IPAddress"].map(|column| first(&harvest, "SigninLogs", column));
+    assert_eq!(row, ["a@b.example", "Portal", "Sign-in activity", "203.0.113.5"]);
+}

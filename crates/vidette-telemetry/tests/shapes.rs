@@ -128,7 +128,7 @@ fn zeek_logs_become_inspected_connections() {
     let json = folder.path().join("zeek.json");
     let lines = [
         r#"{"ts":1773133200.5,"uid":"C3","id.orig_h":"10.0.1.5","id.orig_p":50001,"id.resp_h":"10.0.0.4","id.resp_p":53,"proto":"udp","query":"d.docs.live.net","qtype_name":"A","answers":["13.107.42.12"]}"#,
-        r#"{"ts":"2026-03-10T09:00:01Z","uid":"C4","id.orig_h":"10.0.1.5","id.orig_p":50002,"id.resp_h":"13.107.42.12","id.resp_p":443,"proto":"tcp","conn_state":"SF","orig_bytes":900}"#,
+        r#"{"ts":"2026-03-10T09:00:01Z","uid":"C4","id_orig_h":"10.0.1.5","id_orig_p":50002,"id_resp_h":"13.107.42.12","id_resp_p":443,"proto":"tcp","conn_state":"SF","orig_bytes":900}"#,
         r#"{"ts":1773133202,"uid":"C5","id.orig_h":"10.0.1.5","id.orig_p":50003,"id.resp_h":"13.107.42.12","id.resp_p":80,"method":"GET","host":"x.example","uri":"/"}"#,
     ];
     std::fs::write(&json, lines.join("\n")).unwrap();

@@ -110,7 +110,8 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
         return Err("StringInserts holds values without names; let Fluent Bit write the event as XML (Render_Event_As_XML)".to_owned());
     }
     let named = ["Channel", "SourceName", "ProviderGuid", "ProviderName"].iter().any(|key| map.contains_key(*key));
-    if map.contains_key("EventID") && named && !map.contains_key("Type") {
+    let is_row = map.get("Type").and_then(Value::as_str).is_some_and(|name| TABLES.contains_key(name));
+    if map.contains_key("EventID") && named && !is_row {
         return Ok(Some(flat_event(std::mem::take(map), number)));
     }
     Ok(None)

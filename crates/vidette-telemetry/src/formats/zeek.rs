@@ -47,9 +47,15 @@ pub(super) fn recognizes(head: &[u8]) -> bool {
     head.starts_with(b"#separator")
 }
 
-/// Whether a JSON object is a line of one of these logs.
+/// A field of a JSON line. The ends of a connection are `id.orig_h`, or `id_orig_h` where dots are not wanted, or parts of `id`.
+fn field<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let nested = || map.get("id")?.get(name.strip_prefix("id.")?);
+    map.get(name).or_else(|| map.get(&name.replacen("id.", "id_", 1))).or_else(nested).filter(|value| !value.is_null())
+}
+
+/// Whether a JSON object is a line of a log of Zeek.
 pub(super) fn is_line(map: &Map<String, Value>) -> bool {
-    map.contains_key("id.orig_h") && map.contains_key("id.resp_h") && map.contains_key("ts")
+    map.contains_key("ts") && (field(map, "id.orig_h").is_some() || map.contains_key("uid") || map.contains_key("fuid") || map.contains_key("@stream"))
 }
 
 /// The log a line is of, told by the fields that only it has.
@@ -74,7 +80,12 @@ fn failed(state: &str) -> bool {
 
 /// The row of a line; `None` when it is of another log.
 pub(super) fn row(map: &Map<String, Value>) -> Option<Row> {
-    row_of(&|name| map.get(name).filter(|value| !value.is_null()).cloned(), &|name| map.contains_key(name))
+    field(map, "id.orig_h")?;
+    let log = map.get("@stream").or_else(|| map.get("_path")).and_then(Value::as_str);
+    if log.is_some_and(|log| !matches!(log, "conn" | "dns" | "ssl" | "http")) {
+        return None;
+    }
+    row_of(&|name| field(map, name).cloned(), &|name| field(map, name).is_some())
 }
 
 fn row_of(get: &dyn Fn(&str) -> Option<Value>, has: &dyn Fn(&str) -> bool) -> Option<Row> {

@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::path::PathBuf;
-use vidette_telemetry::{Keep, Normalizer, harvest};
+use vidette_telemetry::{Normalizer, Reading, harvest};
 
 fn size(path: &std::path::Path) -> u64 {
     if path.is_dir() { std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum() } else { path.metadata().map_or(0, |meta| meta.len()) }
@@ -17,7 +17,7 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("harvest");
     group.throughput(Throughput::Bytes(size(&folder))).sample_size(10);
     group.bench_function(name, |bencher| {
-        bencher.iter(|| harvest(std::slice::from_ref(&folder), &Normalizer::new(|_, _| true), Keep::default(), &mut |_| {}).expect("the folder exists"))
+        bencher.iter(|| harvest(std::slice::from_ref(&folder), &Normalizer::new(|_, _| true), Reading::default(), &mut |_| {}).expect("the folder exists"))
     });
     group.finish();
 }

@@ -33,6 +33,8 @@ pub trait Sink {
     /// `false` stops the reading.
     fn record(&mut self, record: Record) -> bool;
     fn problem(&mut self, problem: Problem);
+    /// Whether deleted records are looked for.
+    fn carves(&self) -> bool;
     /// A Parquet file: queries read it directly.
     fn parquet(&mut self, path: PathBuf);
 }

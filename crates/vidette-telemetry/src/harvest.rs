@@ -8,6 +8,7 @@ use crate::normalize::Normalizer;
 use crate::row::{Row, batch};
 use crate::schemas::TableSchema;
 use crate::spill::Spill;
+use crate::store::Seen;
 use arrow::record_batch::RecordBatch;
 use compact_str::CompactString;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -27,19 +28,33 @@ const PARCEL_ROWS: usize = 1024;
 /// Bytes of finished rows that stay in memory.
 const MEMORY_BUDGET_BYTES: usize = 64 << 20;
 
+/// Takes the rows of a table.
+pub type Taker<'a> = dyn FnMut(&'static TableSchema, RecordBatch) -> Result<(), Error> + 'a;
+
 /// What becomes of the rows.
-#[derive(Clone, Copy, Debug)]
-pub enum Keep {
+pub enum Keep<'a> {
     /// They stay, beyond this many bytes in temporary Parquet files.
     Rows { memory_bytes: usize },
     /// They are counted: [`Harvest::summaries`].
     Counts,
+    /// They are handed over.
+    Hand(&'a mut Taker<'a>),
 }
 
-impl Default for Keep {
+impl Default for Keep<'_> {
     fn default() -> Self {
         Keep::Rows { memory_bytes: MEMORY_BUDGET_BYTES }
     }
+}
+
+/// How files are read.
+#[derive(Default)]
+pub struct Reading<'a> {
+    pub keep: Keep<'a>,
+    /// Events that are in here are left out; the others are put in.
+    pub seen: Option<&'a Seen>,
+    /// Whether deleted records in the unused space of EVTX chunks are looked for.
+    pub carve: bool,
 }
 
 /// The rows of one table.
@@ -202,18 +217,37 @@ struct Unit<'a> {
 /// # Errors
 /// When a path does not exist, or the temporary files cannot be written. What is wrong inside the files is in
 /// `Harvest::problems`.
-pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, keep: Keep, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
-    let mut files = Vec::new();
-    let mut result = Harvest::default();
+pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, reading: Reading, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
+    let (files, problems) = files_under(paths)?;
+    let mut harvest = harvest_files(files, paths, normalizer, reading, progress)?;
+    harvest.problems.splice(0..0, problems);
+    Ok(harvest)
+}
+
+/// The files under the paths, each once, and what could not be walked.
+///
+/// # Errors
+/// When a path does not exist.
+pub fn files_under(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Problem>), Error> {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
         if path == Path::new(STANDARD_INPUT) {
             files.push(path.clone());
             continue;
         }
-        walk(path, &mut files, &mut result.problems, 0).map_err(|source| Error::Io { path: path.clone(), source })?;
+        walk(path, &mut files, &mut problems, 0).map_err(|source| Error::Io { path: path.clone(), source })?;
     }
     files.sort();
     files.dedup();
+    Ok((files, problems))
+}
+
+/// As [`harvest()`], of files that were found before; those among `named` must be of a format that is read.
+///
+/// # Errors
+/// As of [`harvest()`].
+pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normalizer, reading: Reading, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
+    let mut result = Harvest::default();
     let total = files.len();
     let files: Vec<(PathBuf, Vec<Range<u64>>, AtomicUsize)> = files
         .into_iter()
@@ -227,7 +261,7 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, keep: Keep, progress:
         .iter()
         .flat_map(|(file, parts, left)| {
             let chunks: Vec<Option<Range<u64>>> = if parts.is_empty() { vec![None] } else { parts.iter().cloned().map(Some).collect() };
-            let named = paths.contains(file);
+            let named = named.contains(file);
             chunks.into_iter().map(move |chunks| Unit { file, named, chunks, left })
         })
         .collect();
@@ -235,13 +269,14 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, keep: Keep, progress:
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(units.len().max(1));
     let (sender, receiver) = sync_channel::<Parcel>(workers * 2);
     let (units, next) = (&units, &next);
+    let Reading { keep, seen, carve } = reading;
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let sender = sender.clone();
             scope.spawn(move || {
                 let mut landed = Vec::new();
                 while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    read_one(unit, normalizer, &sender, &mut landed);
+                    read_one(unit, Reader::new(&sender, normalizer, seen, carve, &mut landed));
                 }
                 sender.send(Parcel { batches: landed.drain(..).map(land).collect(), ..Parcel::default() }).ok();
             });
@@ -260,8 +295,7 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, keep: Keep, progress:
     Ok(result)
 }
 
-fn read_one(unit: &Unit, normalizer: &Normalizer, sender: &SyncSender<Parcel>, landed: &mut Vec<Vec<Row>>) {
-    let mut reader = Reader { sender, normalizer, parcel: Parcel::default(), landed, fresh: Vec::new(), open: true };
+fn read_one(unit: &Unit, mut reader: Reader) {
     // A reader of untrusted bytes must not take the hunt down with it.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.chunks.clone(), &mut reader)));
     let mut parcel = std::mem::take(&mut reader.parcel);
@@ -278,12 +312,14 @@ fn read_one(unit: &Unit, normalizer: &Normalizer, sender: &SyncSender<Parcel>, l
         Err(_) => parcel.problems.push(Problem::file(unit.file, "the reader gave up; this is a bug")),
     }
     parcel.file_done = unit.left.fetch_sub(1, Ordering::Relaxed) == 1;
-    sender.send(parcel).ok();
+    reader.sender.send(parcel).ok();
 }
 
 struct Reader<'a> {
     sender: &'a SyncSender<Parcel>,
     normalizer: &'a Normalizer,
+    seen: Option<&'a Seen>,
+    carve: bool,
     parcel: Parcel,
     /// Complete rows, by table, that do not make a batch yet.
     landed: &'a mut Vec<Vec<Row>>,
@@ -301,7 +337,11 @@ fn land(rows: Vec<Row>) -> Landed {
     Landed { table, batch: batch(table, &rows).map_err(Error::from), summary, times }
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(sender: &'a SyncSender<Parcel>, normalizer: &'a Normalizer, seen: Option<&'a Seen>, carve: bool, landed: &'a mut Vec<Vec<Row>>) -> Reader<'a> {
+        Reader { sender, normalizer, seen, carve, parcel: Parcel::default(), landed, fresh: Vec::new(), open: true }
+    }
+
     /// Puts the complete rows of an event beside the others of their tables.
     fn land(&mut self) {
         for row in self.fresh.drain(..) {
@@ -334,6 +374,7 @@ impl Sink for Reader<'_> {
     fn record(&mut self, record: Record) -> bool {
         self.parcel.events += 1;
         match record {
+            Record::Event(event) if self.seen.is_some_and(|seen| !seen.is_new(&event)) => {}
             Record::Event(event) => {
                 self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
                 self.normalizer.landings(&event, &mut self.fresh);
@@ -359,22 +400,26 @@ impl Sink for Reader<'_> {
         }
     }
 
+    fn carves(&self) -> bool {
+        self.carve
+    }
+
     fn parquet(&mut self, path: PathBuf) {
         self.parcel.parquet.push(path);
     }
 }
 
 /// The one place where parcels meet.
-struct Gathering<'a> {
+struct Gathering<'a, 'k> {
     result: &'a mut Harvest,
     context: Context,
     pending: Vec<Row>,
     ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
     /// As given, but for the bytes that were taken.
-    keep: Keep,
+    keep: Keep<'k>,
 }
 
-impl Gathering<'_> {
+impl Gathering<'_, '_> {
     fn take(&mut self, parcel: Parcel) -> Result<(), Error> {
         self.context.merge(parcel.context);
         self.result.problems.extend(parcel.problems);
@@ -440,9 +485,13 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Keeps the batch in memory while there is room, else writes it to disk.
+    /// Keeps the batch in memory while there is room, else writes it to disk; or does what else was asked for.
     fn store(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
-        let Keep::Rows { memory_bytes: room } = &mut self.keep else { return Ok(()) };
+        let room = match &mut self.keep {
+            Keep::Rows { memory_bytes } => memory_bytes,
+            Keep::Counts => return Ok(()),
+            Keep::Hand(take) => return take(table, batch),
+        };
         let bytes = batch.get_array_memory_size();
         if self.result.spilled.is_none() && bytes <= *room {
             self.result.tables.entry(table.name).or_default().push(batch);

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! let all = vidette_telemetry::Normalizer::new(|_, _| true);
-//! let harvest = vidette_telemetry::harvest(&["logs".into()], &all, vidette_telemetry::Keep::default(), &mut |_| {})?;
+//! let harvest = vidette_telemetry::harvest(&["logs".into()], &all, vidette_telemetry::Reading::default(), &mut |_| {})?;
 //! for (table, batches) in &harvest.tables {
 //!     println!("{table}: {} rows", batches.iter().map(|batch| batch.num_rows()).sum::<usize>());
 //! }
@@ -24,10 +24,12 @@ mod normalize;
 pub mod row;
 pub mod schemas;
 mod spill;
+mod store;
 
 pub use error::{Error, Problem};
 pub use event::Event;
 pub use formats::{Footer, recognize};
-pub use harvest::{Harvest, Keep, Progress, Summary, harvest};
+pub use harvest::{Harvest, Keep, Progress, Reading, Summary, files_under, harvest, harvest_files};
 pub use normalize::{Normalizer, SIGNALS, tables_of};
 pub use spill::Spill;
+pub use store::{Seen, Step, Store};

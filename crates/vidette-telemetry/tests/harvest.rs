@@ -4,10 +4,10 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
 use std::io::Write;
 use std::path::Path;
-use vidette_telemetry::{Harvest, Keep, Normalizer, harvest};
+use vidette_telemetry::{Harvest, Keep, Normalizer, Reading, harvest};
 
 fn read(path: &Path) -> Harvest {
-    harvest(&[path.to_owned()], &Normalizer::new(|_, _| true), Keep::default(), &mut |_| {}).expect("the path exists")
+    harvest(&[path.to_owned()], &Normalizer::new(|_, _| true), Reading::default(), &mut |_| {}).expect("the path exists")
 }
 
 fn texts(harvest: &Harvest, table: &str, column: &str) -> Vec<String> {
@@ -98,7 +98,7 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, [SYSMON_22, SYSMON_3].join("\n")).unwrap();
-    let harvest = harvest(&[path], &Normalizer::new(|_, _| true), Keep::Rows { memory_bytes: 0 }, &mut |_| {}).expect("the path exists");
+    let harvest = harvest(&[path], &Normalizer::new(|_, _| true), Reading { keep: Keep::Rows { memory_bytes: 0 }, ..Reading::default() }, &mut |_| {}).expect("the path exists");
     assert!(harvest.tables.is_empty(), "nothing may stay in memory");
     let spill = harvest.spilled.as_ref().expect("rows were spilled");
     let file = spill.files()["DeviceNetworkEvents"].clone();

@@ -3,10 +3,10 @@
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
 use std::path::Path;
-use vidette_telemetry::{Harvest, Keep, Normalizer, harvest};
+use vidette_telemetry::{Harvest, Normalizer, Reading, harvest};
 
 fn read(path: &Path) -> Harvest {
-    harvest(&[path.to_owned()], &Normalizer::new(|_, _| true), Keep::default(), &mut |_| {}).expect("the path exists")
+    harvest(&[path.to_owned()], &Normalizer::new(|_, _| true), Reading::default(), &mut |_| {}).expect("the path exists")
 }
 
 fn first(harvest: &Harvest, table: &str, column: &str) -> String {

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod check;
 pub mod hunt;
+pub mod ingest;
 pub mod query;
 pub mod tables;
 

@@ -1,12 +1,13 @@
 //! Runs Microsoft Sentinel and Defender XDR detections anywhere: arguments in, output and exit status out.
 
 mod commands;
+mod files;
 mod output;
 mod progress;
 mod workspace;
 
 use clap::{Parser, Subcommand};
-use commands::{Failure, batch, check, hunt, query, tables};
+use commands::{Failure, batch, check, hunt, ingest, query, tables};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +29,9 @@ struct Cli {
     /// Saved functions: a `.kql` file, or a folder of them
     #[arg(long, global = true, value_name = "PATH")]
     functions: Option<std::path::PathBuf>,
+    /// Look for deleted records in the unused space of EVTX files, too
+    #[arg(long, global = true)]
+    carve: bool,
 }
 
 #[derive(Subcommand)]
@@ -36,6 +40,8 @@ enum Command {
     Hunt(hunt::Options),
     /// Run a KQL query over files
     Query(query::Options),
+    /// Write files of telemetry to a folder of Parquet, by table and day
+    Ingest(ingest::Options),
     /// Show which tables and signals the files hold
     Tables(tables::Options),
     /// Show what is wrong with queries and rules
@@ -66,6 +72,9 @@ async fn main() -> ExitCode {
         eprintln!("error: {message}");
         return ExitCode::from(3);
     }
+    if cli.carve {
+        workspace::use_carving();
+    }
     if let Some(folder) = cli.external {
         workspace::use_external(folder);
     }
@@ -76,6 +85,7 @@ async fn main() -> ExitCode {
     let result: Result<u8, Failure> = match cli.command {
         Command::Hunt(options) => hunt::run(options).await,
         Command::Query(options) => query::run(options).await,
+        Command::Ingest(options) => ingest::run(&options),
         Command::Tables(options) => tables::run(&options).await,
         Command::Check(options) => check::run(&options),
         Command::Batch { paths, check, time } => batch::run(&paths, check, &time).await,

@@ -1,12 +1,14 @@
 //! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
 
 use crate::commands::Failure;
+use crate::files::{TIMES, TimedFile, TimedFiles};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use vidette_engine::{Checker, Clock, Table, Workspace};
 use vidette_kql::ScalarType;
@@ -14,7 +16,7 @@ use vidette_kql::needs::{Actions, needs};
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, harvest};
+use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, harvest};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -79,6 +81,17 @@ static EXTERNAL: OnceLock<PathBuf> = OnceLock::new();
 
 pub fn use_external(folder: PathBuf) {
     EXTERNAL.set(folder).ok();
+}
+
+/// `--carve`, for the whole process.
+static CARVE: AtomicBool = AtomicBool::new(false);
+
+pub fn use_carving() {
+    CARVE.store(true, Ordering::Relaxed);
+}
+
+pub fn carves() -> bool {
+    CARVE.load(Ordering::Relaxed)
 }
 
 /// The texts of `--functions`, for the whole process.
@@ -159,6 +172,14 @@ impl Wanted {
         Wanted::These(tables)
     }
 
+    /// A table that is no known one may be asked for by name.
+    fn includes(&self, table: &str) -> bool {
+        match self {
+            Wanted::These(tables) => tables.contains_key(table) || !TABLES.contains_key(table),
+            Wanted::All => true,
+        }
+    }
+
     fn normalizer(&self) -> Normalizer {
         match self.clone() {
             Wanted::All => Normalizer::new(|_, _| true),
@@ -179,9 +200,10 @@ pub fn empty() -> Workspace {
 }
 
 /// Reads all paths and registers their tables, as far as they are wanted.
-pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep) -> Result<Loaded, Failure> {
+pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep<'_>) -> Result<Loaded, Failure> {
     let bar = crate::progress::Bar::new();
-    let mut harvest = harvest(paths, &wanted.normalizer(), keep, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    let reading = Reading { keep, carve: carves(), ..Reading::default() };
+    let mut harvest = harvest(paths, &wanted.normalizer(), reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for (name, batches) in &harvest.tables {
@@ -196,7 +218,7 @@ pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, 
         let frame = workspace.session().read_parquet(file.to_string_lossy().into_owned(), options).await;
         parts.entry((*name).to_owned()).or_default().push(frame.map_err(|error| Failure::usage(error.to_string()))?.into_view());
     }
-    let parquet = parquet_parts(&workspace, &mut harvest, &mut parts).await;
+    let parquet = parquet_parts(&workspace, &mut harvest, wanted, &mut parts).await;
     let with_rows = parts.keys().cloned().collect();
     for (name, parts) in parts {
         let mut parts = parts.into_iter();
@@ -214,11 +236,17 @@ pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, 
 }
 
 /// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables with their files.
-async fn parquet_parts(workspace: &Workspace, harvest: &mut Harvest, parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>) -> Vec<(String, Vec<Option<Footer>>)> {
+async fn parquet_parts(
+    workspace: &Workspace,
+    harvest: &mut Harvest,
+    wanted: &Wanted,
+    parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
+) -> Vec<(String, Vec<Option<Footer>>)> {
     let mut by_table: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in std::mem::take(&mut harvest.parquet) {
         match parquet_table(workspace, &path).await {
-            Ok(name) => by_table.entry(name).or_default().push(path),
+            Ok(name) if wanted.includes(&name) => by_table.entry(name).or_default().push(path),
+            Ok(_) => {}
             Err(message) => harvest.problems.push(Problem::file(&path, message)),
         }
     }
@@ -243,8 +271,13 @@ async fn parquet_view(workspace: &Workspace, paths: &[PathBuf], footers: &[Optio
     let schema = workspace.session().read_parquet(locations.clone(), options()).await?.schema().as_arrow().clone();
     let complete = |name: &str| footers.iter().all(|footer| footer.as_ref().is_some_and(|footer| footer.is_complete(name)));
     let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(field.is_nullable() && !complete(field.name()))).collect();
-    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
-    Ok(workspace.session().read_parquet(locations, options().schema(&schema)).await?.into_view())
+    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+    let span = |footer: &Footer, column: &str| {
+        let groups = footer.row_group_times(column).filter(|_| footer.is_complete(column))?;
+        Some((groups.iter().map(|(first, _)| *first).min()?, groups.iter().map(|(_, last)| *last).max()?))
+    };
+    let files = paths.iter().zip(footers).map(|(path, footer)| TimedFile { path: path.clone(), times: TIMES.map(|column| span(footer.as_ref()?, column)) });
+    Ok(Arc::new(TimedFiles::new(schema, files.collect())))
 }
 
 /// A row group that spans more says too little of its times: ten years, in ticks.

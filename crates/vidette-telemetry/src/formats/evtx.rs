@@ -39,7 +39,7 @@ pub(super) fn read_chunks(path: &Path, mut file: File, chunks: Range<u64>, sink:
 }
 
 fn read_range(path: &Path, input: &mut dyn Read, chunks: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let settings = Arc::new(ParserSettings::new().num_threads(1).separate_json_attributes(false).indent(false));
+    let settings = Arc::new(ParserSettings::new().num_threads(1).separate_json_attributes(false).indent(false).recover_records(sink.carves()));
     let mut bump = Bump::new();
     for number in chunks {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);

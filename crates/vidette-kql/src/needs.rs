@@ -1,10 +1,10 @@
 //! What a bound query reads, before there are rows: tables, and which values of `ActionType` can matter.
 
-use crate::bound::{Column, ColumnId, Expr, ExprKind, Plan, Query};
+use crate::bound::{Column, ColumnId, Expr, ExprKind, JoinKind, Plan, Query};
 use crate::types::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Values of `ActionType`, in lower case; `None` is any.
+/// Values of `ActionType`, in any case; `None` is any value.
 pub type Actions = Option<BTreeSet<String>>;
 
 /// Adds the tables of the query to `needs`, each with the actions that no filter right above it drops.
@@ -22,6 +22,60 @@ pub fn needs(query: &Query, needs: &mut BTreeMap<String, Actions>) {
                 other => waiting.extend(other.inputs().into_iter().map(|input| (input, Vec::new()))),
             }
         }
+    }
+}
+
+/// A table where a query reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    pub table: String,
+    pub actions: Actions,
+    /// Its columns that the filters right above look at.
+    pub filtered: BTreeSet<String>,
+}
+
+/// Whether the query can have rows, when `has` says of each table it reads whether that one can. Filters are taken to let
+/// something through; `has` is asked about every leaf.
+pub fn can_have_rows(query: &Query, has: &mut dyn FnMut(&Leaf) -> bool) -> bool {
+    can(&query.plan, &[], has)
+}
+
+fn can(plan: &Plan, filters: &[&Expr], has: &mut dyn FnMut(&Leaf) -> bool) -> bool {
+    match plan {
+        Plan::Table { name, columns } => {
+            let mut filtered = BTreeSet::new();
+            for filter in filters {
+                filter.visit(&mut |expr| {
+                    if let ExprKind::Column(id) = &expr.kind {
+                        filtered.extend(columns.iter().filter(|column| column.id == *id).map(|column| column.name.clone()));
+                    }
+                });
+            }
+            has(&Leaf { table: name.clone(), actions: actions(columns, filters), filtered })
+        }
+        Plan::Values { rows, .. } => !rows.is_empty(),
+        Plan::Range { .. } => true,
+        Plan::Filter { input, predicate } if !predicate.reads_neighbours() => {
+            let filters: Vec<&Expr> = filters.iter().copied().chain([predicate]).collect();
+            can(input, &filters, has)
+        }
+        Plan::Project { input, columns } if !columns.iter().any(|(_, expr)| expr.reads_neighbours()) => can(input, filters, has),
+        Plan::Sort { input, .. } => can(input, filters, has),
+        Plan::Join { kind, left, right, .. } => {
+            let (left, right) = (can(left, &[], has), can(right, &[], has));
+            match kind {
+                JoinKind::Inner | JoinKind::InnerUnique | JoinKind::LeftSemi | JoinKind::RightSemi => left && right,
+                JoinKind::LeftOuter | JoinKind::LeftAnti => left,
+                JoinKind::RightOuter | JoinKind::RightAnti => right,
+                JoinKind::FullOuter => left || right,
+            }
+        }
+        Plan::Aggregate { input, by, .. } if by.is_empty() => {
+            can(input, &[], has);
+            // One row always: whether it says anything depends on its values.
+            true
+        }
+        other => other.inputs().into_iter().fold(false, |any, input| can(input, &[], has) || any),
     }
 }
 
@@ -49,7 +103,7 @@ fn let_through(predicate: &Expr, id: ColumnId) -> Actions {
         ("or", sides) => sides.iter().map(|side| let_through(side, id)).reduce(|all, side| Some(all?.into_iter().chain(side?).collect()))?,
         ("==" | "=~" | "in" | "in~", [column, values @ ..]) if is_column(column) => {
             let text = |expr: &Expr| match expr.as_literal()? {
-                Value::String(text) => Some(text.to_lowercase()),
+                Value::String(text) => Some(text.clone()),
                 _ => None,
             };
             values.iter().map(text).collect()
@@ -90,11 +144,31 @@ mod tests {
 
     #[test]
     fn filters_say_which_actions_matter() {
-        check("Events | where ActionType == 'A' and Port > 1", Some(&["a"]));
-        check("Events | where Port > 1 | extend P = Port | where ActionType in ('A', 'B')", Some(&["a", "b"]));
+        check("Events | where ActionType == 'A' and Port > 1", Some(&["A"]));
+        check("Events | where Port > 1 | extend P = Port | where ActionType in ('A', 'B')", Some(&["A", "B"]));
         check("let T = Events | where ActionType =~ 'a' or ActionType in~ ('b'); T | join kind=inner (T) on Port", Some(&["a", "b"]));
-        check("union (Events | where ActionType == 'A'), (Events | where ActionType == 'B' | count)", Some(&["a", "b"]));
-        check("Events | where Port == toscalar(Events | where ActionType == 'A' | summarize max(Port)) and ActionType == 'B'", Some(&["a", "b"]));
+        check("union (Events | where ActionType == 'A'), (Events | where ActionType == 'B' | count)", Some(&["A", "B"]));
+        check("Events | where Port == toscalar(Events | where ActionType == 'A' | summarize max(Port)) and ActionType == 'B'", Some(&["A", "B"]));
+    }
+
+    #[test]
+    fn rows_depend_on_the_tables_as_the_operators_say() {
+        let can = |query: &str, with: &[&str]| {
+            let (queries, diagnostics) = compile(query, &Events);
+            assert!(diagnostics.is_empty(), "{query}: {diagnostics:?}");
+            can_have_rows(&queries[0], &mut |leaf| leaf.actions.as_ref().is_none_or(|actions| actions.iter().any(|action| with.contains(&action.as_str()))))
+        };
+        let (a, b) = ("(Events | where ActionType == 'A')", "(Events | where ActionType == 'B')");
+        assert!(can(&format!("union {a}, {b}"), &["A"]) && !can(&format!("union {a}, {b}"), &["C"]));
+        assert!(!can(&format!("Events | where ActionType == 'A' | join kind=inner {b} on Port"), &["A"]));
+        assert!(can(&format!("Events | where ActionType == 'A' | join kind=leftouter {b} on Port"), &["A"]));
+        let mut seen = BTreeSet::new();
+        let (queries, _) = compile("Events | where ActionType == 'A' | where Port > 1 | extend x = 1 | where x == 1", &Events);
+        can_have_rows(&queries[0], &mut |leaf| {
+            seen.extend(leaf.filtered.clone());
+            true
+        });
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["ActionType", "Port"]);
     }
 
     #[test]

@@ -69,14 +69,13 @@ struct Known {
 impl Seen {
     /// Whether the event is new. One without a record id always is.
     pub(crate) fn is_new(&self, event: &crate::Event) -> bool {
-        use std::hash::{BuildHasher, Hash, Hasher};
+        use std::hash::BuildHasher;
         if event.record_id == 0 {
             return true;
         }
         let half = |seed: u64| {
-            let mut hasher = foldhash::quality::FixedState::with_seed(seed).build_hasher();
-            (event.computer.as_ref(), event.channel.as_ref(), event.record_id, event.created_ticks).hash(&mut hasher);
-            u128::from(hasher.finish())
+            let state = foldhash::quality::FixedState::with_seed(seed);
+            u128::from(state.hash_one((event.computer.as_ref(), event.channel.as_ref(), event.record_id, event.created_ticks)))
         };
         let key = half(1) << 64 | half(2);
         let Ok(mut known) = self.known.lock() else { return true };

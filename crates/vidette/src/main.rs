@@ -7,7 +7,7 @@ mod progress;
 mod workspace;
 
 use clap::{Parser, Subcommand};
-use commands::{Failure, batch, check, hunt, ingest, query, tables};
+use commands::{Failure, batch, check, coverage, hunt, ingest, query, tables};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +44,8 @@ enum Command {
     Ingest(ingest::Options),
     /// Show which tables and signals the files hold
     Tables(tables::Options),
+    /// Show hosts, sources and gaps of the data, and which rules can fire on it
+    Coverage(coverage::Options),
     /// Show what is wrong with queries and rules
     Check(check::Options),
     /// Answer one JSON query a line, for test harnesses
@@ -87,6 +89,7 @@ async fn main() -> ExitCode {
         Command::Query(options) => query::run(options).await,
         Command::Ingest(options) => ingest::run(&options),
         Command::Tables(options) => tables::run(&options).await,
+        Command::Coverage(options) => coverage::run(&options).await,
         Command::Check(options) => check::run(&options),
         Command::Batch { paths, check, time } => batch::run(&paths, check, &time).await,
     };

@@ -173,3 +173,38 @@ fn platform_functions_read_the_samples() {
     let output = vidette(&["query", "search 'pastebin' | summarize by $table | sort by $table asc", "samples/"]);
     assert!(text(&output.stdout).contains("DeviceNetworkEvents"), "{}", text(&output.stdout));
 }
+
+#[test]
+fn coverage_says_which_rules_can_fire_and_why_not() {
+    let output = vidette(&["coverage", "samples/", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(report["rules"].as_array().is_some_and(|rules| rules.iter().all(|rule| rule["canFire"] == "yes")), "{report}");
+    assert_eq!(report["hosts"].as_array().map(Vec::len), Some(4));
+    // Without DNS and with no network names, the hardened rule still has the command lines.
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = r#"{"Timestamp":"2026-03-10T08:00:00Z","Type":"DeviceProcessEvents","DeviceName":"h","ActionType":"ProcessCreated","FileName":"a.exe","ProcessCommandLine":"a"}"#;
+    std::fs::write(folder.path().join("p.jsonl"), process).expect("a file");
+    let output = vidette(&["coverage", &folder.path().to_string_lossy(), "--format", "ndjson"]);
+    let rules: Vec<serde_json::Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(rules[0]["canFire"], "no", "{rules:?}");
+    assert_eq!(rules[0]["why"][0], "no rows in DeviceNetworkEvents");
+    assert_eq!((&rules[1]["canFire"], rules[1]["why"].as_array().map(Vec::len)), (&"in part".into(), Some(2)), "{rules:?}");
+}
+
+#[test]
+fn a_folder_that_was_ingested_gives_the_same_alerts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("store").to_string_lossy().into_owned();
+    let output = vidette(&["ingest", "samples/", "--to", &store]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let titles = |paths: &str| -> Vec<String> {
+        let output = vidette(&["hunt", paths, "--format", "json"]);
+        let alerts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        alerts["alerts"].as_array().into_iter().flatten().map(|alert| format!("{} {}", alert["time"], alert["title"])).collect()
+    };
+    let direct = titles("samples/");
+    assert!(!direct.is_empty());
+    assert_eq!(titles(&store), direct);
+    let again = vidette(&["ingest", "samples/", "--to", &store]);
+    assert!(text(&again.stderr).contains("0 files (6 known before"), "{}", text(&again.stderr));
+}

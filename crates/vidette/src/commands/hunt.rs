@@ -85,7 +85,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     })
 }
 
-fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
+pub(super) fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
     if paths.is_empty() {
         return Ok(vidette_rules::embedded());
     }

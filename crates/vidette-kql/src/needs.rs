@@ -75,7 +75,10 @@ fn can(plan: &Plan, filters: &[&Expr], has: &mut dyn FnMut(&Leaf) -> bool) -> bo
             // One row always: whether it says anything depends on its values.
             true
         }
-        other => other.inputs().into_iter().fold(false, |any, input| can(input, &[], has) || any),
+        other => {
+            let each: Vec<bool> = other.inputs().into_iter().map(|input| can(input, &[], has)).collect();
+            each.contains(&true)
+        }
     }
 }
 

@@ -55,12 +55,8 @@ pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result
     let failure = |source| RuleError::Execution { rule: rule.name.clone(), source };
     let windowed = clocks.iter().any(|clock| clock.window.is_some());
     let prepared = workspace.prepare(query, windowed).await.map_err(failure)?;
-    let mut alerts = Vec::new();
-    for clock in clocks {
-        let table = workspace.run_prepared(&prepared, *clock).await.map_err(failure)?;
-        alerts.extend(alerts_of(rule, &table, *clock));
-    }
-    Ok(alerts)
+    let tables = workspace.run_prepared_at(&prepared, clocks).await.map_err(failure)?;
+    Ok(tables.iter().zip(clocks).flat_map(|(table, clock)| alerts_of(rule, table, *clock)).collect())
 }
 
 /// The time of all clocks together: columns that depend on rows are those of every run.

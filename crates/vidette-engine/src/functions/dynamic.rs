@@ -12,6 +12,7 @@ use datafusion::common::Result;
 use serde_json::{Map, Value};
 use sonic_rs::{JsonValueTrait, PointerNode};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
@@ -475,7 +476,15 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let constant = arguments[1..].iter().all(|argument| argument.constant);
     let steps = |row: usize| arguments[1..].iter().map(|argument| node(argument.cell(row))).collect::<Option<Vec<PointerNode>>>();
     let fixed = constant.then(|| steps(0));
+    // One bag for all rows, as a catalogue looked up by a column, is walked once.
+    let bag = match arguments {
+        [document, key] if document.constant && !key.constant && rows > 1 => by_name(document.cell(0)),
+        _ => None,
+    };
     let find = |row: usize| -> Option<Cow<'_, str>> {
+        if let (Some(bag), Cell::Text(key)) = (&bag, arguments[1].cell(row)) {
+            return bag.get(key).cloned().flatten();
+        }
         let Cell::Json(document) = arguments[0].cell(row) else { return None };
         let own;
         let nodes = match &fixed {
@@ -502,6 +511,20 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
         }
     }
     Ok(Arc::new(found.finish()?))
+}
+
+/// The values of a bag by their names; of a name that is there twice, the first.
+fn by_name(document: Cell<'_>) -> Option<HashMap<String, Option<Cow<'_, str>>>> {
+    let Cell::Json(document) = document else { return None };
+    if !document.starts_with('{') {
+        return None;
+    }
+    let mut values = HashMap::new();
+    for entry in sonic_rs::to_object_iter(document) {
+        let (name, value) = entry.ok()?;
+        values.entry(name.to_string()).or_insert_with(|| (!value.is_null()).then(|| value.as_raw_cow()));
+    }
+    Some(values)
 }
 
 /// A step from the front; `None` for a negative index.

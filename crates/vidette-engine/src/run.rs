@@ -255,7 +255,7 @@ impl Workspace {
         };
         let done = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
                 threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>, Error>>()
             })
         })?;

@@ -8,6 +8,7 @@ mod json;
 mod parquet;
 mod shapes;
 mod template;
+mod winlogbeat;
 mod zeek;
 
 pub use parquet::Footer;

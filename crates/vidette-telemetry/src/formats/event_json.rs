@@ -86,14 +86,14 @@ impl<'de> Visitor<'de> for SystemVisitor {
 
 /// A value with the attributes beside it; the value itself has the empty name.
 #[derive(Default)]
-struct Part<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(super) struct Part<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Part<'a> {
-    fn take(&mut self, name: &str) -> Cow<'a, str> {
+    pub(super) fn take(&mut self, name: &str) -> Cow<'a, str> {
         self.0.iter_mut().find(|(key, _)| key == name).map(|(_, value)| std::mem::take(value)).unwrap_or_default()
     }
 
-    fn number(&mut self, name: &str) -> i64 {
+    pub(super) fn number(&mut self, name: &str) -> i64 {
         crate::event::number(&self.take(name)).unwrap_or_default()
     }
 }
@@ -108,9 +108,9 @@ impl<'de> DeserializeSeed<'de> for &mut Part<'de> {
 
 /// Reads a value of any shape into named texts: elements inside elements give theirs, attributes of data are left out but for
 /// those of the system part, a list of texts repeats the name.
-struct Data<'a, 'de> {
-    name: Cow<'de, str>,
-    into: &'a mut Vec<(Cow<'de, str>, Cow<'de, str>)>,
+pub(super) struct Data<'a, 'de> {
+    pub(super) name: Cow<'de, str>,
+    pub(super) into: &'a mut Vec<(Cow<'de, str>, Cow<'de, str>)>,
 }
 
 impl<'de> DeserializeSeed<'de> for Data<'_, 'de> {
@@ -182,7 +182,7 @@ impl<'de> Visitor<'de> for Data<'_, 'de> {
     }
 }
 
-struct Text<'a>(Cow<'a, str>);
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

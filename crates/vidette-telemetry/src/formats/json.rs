@@ -1,7 +1,7 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
-use super::Sink;
 use super::shapes::classify;
+use super::{Record, Sink, winlogbeat};
 use crate::error::Problem;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
@@ -47,6 +47,12 @@ fn read_lines(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Si
         }
         // What stands before the object is the head of a syslog line.
         let start = if line.starts_with(b"{") { 0 } else { memchr::memmem::find(&line, b" {\"").unwrap_or(0) };
+        if let Some(event) = winlogbeat::read(&line[start..]) {
+            if !sink.record(Record::Event(event)) {
+                return Ok(());
+            }
+            continue;
+        }
         match serde_json::from_slice::<Value>(&line[start..]) {
             Ok(value) => {
                 if !deliver(path, &place(), number, value, sink) {
@@ -72,7 +78,7 @@ pub(super) fn take_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io:
         if available.is_empty() {
             return Ok(total);
         }
-        let (used, done) = match available.iter().position(|byte| *byte == b'\n') {
+        let (used, done) = match memchr::memchr(b'\n', available) {
             Some(at) => (at + 1, true),
             None => (available.len(), false),
         };

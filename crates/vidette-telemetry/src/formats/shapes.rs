@@ -212,7 +212,7 @@ fn winlogbeat(mut winlog: Map<String, Value>, outer: &Map<String, Value>) -> Eve
         channel: pick(&["channel", "log_name"]).into(),
         version: number(winlog.get("version")),
         task: number(winlog.get("task")),
-        level: level(outer.get("log").and_then(|log| log.get("level"))),
+        level: level(outer.get("log").and_then(|log| log.get("level")).and_then(Value::as_str).unwrap_or_default()),
         user_sid: winlog.get("user").and_then(|user| user.get("identifier")).map(text).unwrap_or_default().into(),
         computer: if computer.is_empty() { outer.get("host").and_then(|host| host.get("name")).map(text).unwrap_or_default() } else { computer }.into(),
         record_id: pick(&["record_id", "record_number"]).parse().unwrap_or_default(),
@@ -230,8 +230,8 @@ fn winlogbeat(mut winlog: Map<String, Value>, outer: &Map<String, Value>) -> Eve
 }
 
 /// The level that a shipper wrote as a word.
-fn level(word: Option<&Value>) -> i64 {
-    match word.and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase().as_str() {
+pub(super) fn level(word: &str) -> i64 {
+    match word.to_ascii_lowercase().as_str() {
         "critical" => 1,
         "error" => 2,
         "warning" => 3,
@@ -250,7 +250,7 @@ fn flat_event(map: Map<String, Value>, line: u64) -> Event<'static> {
         version: number(map.get("Version")),
         task: number(map.get("Task")),
         opcode: number(map.get("OpcodeValue")),
-        level: level(map.get("Severity")),
+        level: level(map.get("Severity").and_then(Value::as_str).unwrap_or_default()),
         keywords: pick(&["Keywords"]).into(),
         channel: pick(&["Channel"]).into(),
         computer: pick(&["Hostname", "Computer", "host"]).into(),

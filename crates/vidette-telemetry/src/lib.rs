@@ -17,6 +17,7 @@ mod context;
 mod convert;
 mod error;
 mod event;
+mod evtx_writer;
 mod formats;
 mod harvest;
 mod mapping;
@@ -28,6 +29,7 @@ mod store;
 
 pub use error::{Error, Problem};
 pub use event::Event;
+pub use evtx_writer::write_evtx;
 pub use formats::{Footer, recognize};
 pub use harvest::{Harvest, Keep, Progress, Reading, Summary, files_under, harvest, harvest_files};
 pub use normalize::{Normalizer, SIGNALS, tables_of};

@@ -154,7 +154,7 @@ impl Chunk {
         let names: Vec<&str> = event.data.iter().map(|(name, _)| name.as_ref()).collect();
         let key = format!("{}\u{0}{}\u{0}{}\u{0}{}", event.provider, event.channel, event.computer, names.join("\u{0}"));
         // The id of a template is the start of its guid.
-        let guid = [checksum_ieee(key.as_bytes()), checksum_ieee(key[key.len() / 2..].as_bytes()), 1, 2].map(u32::to_le_bytes).concat();
+        let guid = [checksum_ieee(key.as_bytes()), checksum_ieee(&key.as_bytes()[key.len() / 2..]), 1, 2].map(u32::to_le_bytes).concat();
         let template_id = u32::from_le_bytes([guid[0], guid[1], guid[2], guid[3]]);
         self.bytes.extend([0x0c, 1]);
         self.u32(template_id);

@@ -36,7 +36,7 @@ struct Slot {
 
 impl Slot {
     fn is_there(&self, values: &[BinXmlValue]) -> bool {
-        self.needs.is_none_or(|at| !matches!(values.get(at), None | Some(BinXmlValue::NullType)))
+        self.needs.is_none_or(|at| !matches!(values.get(at), Some(BinXmlValue::NullType)))
     }
 }
 
@@ -111,6 +111,10 @@ pub(super) fn read<'a>(record: &mut EvtxRecord, templates: &mut Templates, bump:
                 }
             }
         }
+    }
+    if event.provider.is_empty() {
+        // A record whose system part is damaged: what is left of it, its JSON has.
+        return None;
     }
     if !wants(&event) {
         return Some(event);

@@ -279,6 +279,7 @@ struct Element {
     label: Option<String>,
     parts: Vec<Part>,
     has_elements: bool,
+    has_attributes: bool,
 }
 
 /// Before the elements of a definition: where the next one is, its guid and its size.
@@ -341,7 +342,7 @@ impl Reader<'_> {
                         outer.has_elements = true;
                     }
                     let needs = needs.or(open.last().and_then(|outer| outer.needs));
-                    open.push(Element { name, needs, label: None, parts: Vec::new(), has_elements: false });
+                    open.push(Element { name, needs, label: None, parts: Vec::new(), has_elements: false, has_attributes: start == 0x41 });
                 }
                 0x06 | 0x46 => attribute = Some(reader.name()?),
                 0x02 => attribute = None,
@@ -422,6 +423,8 @@ impl Template {
                 None => return Some(()),
             },
             _ if closed.has_elements => return Some(()),
+            // An element that only names its schema holds nothing.
+            _ if part.is_none() && closed.has_attributes && closed.name != "Data" => return Some(()),
             _ if closed.name == "Data" => Place::Data(closed.label.unwrap_or(closed.name).into()),
             _ => Place::Data(closed.name.into()),
         };

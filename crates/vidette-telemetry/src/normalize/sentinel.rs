@@ -8,7 +8,6 @@ use crate::row::{Field, Row};
 use crate::schemas::TABLES;
 use quick_xml::escape::escape;
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 /// What each event of the Security log says, as its page is titled.
@@ -85,9 +84,41 @@ fn windows_event(event: &Event) -> Row {
     let mut row = start("WindowsEvent", event);
     system(&mut row, event);
     row.text("Provider", event.provider.as_ref()).long("EventLevel", Some(event.level));
-    let bag: serde_json::Map<String, serde_json::Value> = event.data.iter().map(|(name, value)| (name.to_string(), value.as_ref().into())).collect();
-    row.set("EventData", Field::Json(serde_json::Value::Object(bag).to_string()));
+    row.set("EventData", Field::Json(bag(event)));
     row
+}
+
+/// The data as a bag; values of one name are an array.
+fn bag(event: &Event) -> String {
+    let mut bag = Vec::with_capacity(event.data.iter().map(|(name, value)| name.len() + value.len() + 8).sum());
+    let write = |text: &str, after: &[u8], bag: &mut Vec<u8>| {
+        serde_json::to_writer(&mut *bag, text).ok();
+        bag.extend(after);
+    };
+    bag.push(b'{');
+    for (at, (name, value)) in event.data.iter().enumerate() {
+        if event.data[..at].iter().any(|(earlier, _)| earlier == name) {
+            continue;
+        }
+        write(name, b":", &mut bag);
+        let mut others = event.data[at + 1..].iter().filter(|(other, _)| other == name).peekable();
+        if others.peek().is_none() {
+            write(value, b",", &mut bag);
+            continue;
+        }
+        bag.push(b'[');
+        write(value, b"", &mut bag);
+        for (_, other) in others {
+            bag.push(b',');
+            write(other, b"", &mut bag);
+        }
+        bag.extend(b"],");
+    }
+    if bag.len() > 1 {
+        bag.pop();
+    }
+    bag.push(b'}');
+    String::from_utf8(bag).unwrap_or_default()
 }
 
 /// Fields under their own names; those without a column are in `EventData`, as XML.
@@ -152,9 +183,11 @@ fn log_event(event: &Event) -> Row {
         _ => (4, "Information"),
     };
     row.long("EventLevel", Some(level)).text("EventLevelName", name).long("EventCategory", Some(event.task));
-    let mut parameters = String::new();
+    let mut parameters = String::with_capacity(event.data.iter().map(|(_, value)| value.len() + 16).sum());
     for (_, value) in &event.data {
-        write!(parameters, "<Param>{}</Param>", escape(value.as_ref())).ok();
+        parameters.push_str("<Param>");
+        parameters.push_str(&escape(value.as_ref()));
+        parameters.push_str("</Param>");
     }
     row.text("ParameterXml", parameters);
     row.text("EventData", format!(r#"<DataItem type="System.XmlData" time="" sourceHealthServiceId="">{}</DataItem>"#, event_data(event)));
@@ -162,12 +195,36 @@ fn log_event(event: &Event) -> Row {
 }
 
 fn event_data(event: &Event) -> String {
-    let mut xml = String::from(r#"<EventData xmlns="http://schemas.microsoft.com/win/2004/08/events/event">"#);
+    let mut xml = String::with_capacity(80 + event.data.iter().map(|(name, value)| name.len() + value.len() + 32).sum::<usize>());
+    xml.push_str(r#"<EventData xmlns="http://schemas.microsoft.com/win/2004/08/events/event">"#);
     for (name, value) in &event.data {
-        let value = escape(value.as_ref());
-        let written = if name == "Data" { write!(xml, "<Data>{value}</Data>") } else { write!(xml, r#"<Data Name="{}">{value}</Data>"#, escape(name.as_ref())) };
-        written.ok();
+        if name == "Data" {
+            xml.push_str("<Data>");
+        } else {
+            xml.push_str("<Data Name=\"");
+            xml.push_str(&escape(name.as_ref()));
+            xml.push_str("\">");
+        }
+        xml.push_str(&escape(value.as_ref()));
+        xml.push_str("</Data>");
     }
     xml.push_str("</EventData>");
     xml
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_one_name_are_an_array() {
+        let data = [("Data", "a\"b"), ("x", "1"), ("Data", "c"), ("Data", "")];
+        let event = Event { data: data.map(|(name, value)| (name.into(), value.into())).to_vec(), ..Event::default() };
+        assert_eq!(bag(&event), r#"{"Data":["a\"b","c",""],"x":"1"}"#);
+        assert_eq!(bag(&Event::default()), "{}");
+        assert_eq!(
+            event_data(&event),
+            r#"<EventData xmlns="http://schemas.microsoft.com/win/2004/08/events/event"><Data>a&quot;b</Data><Data Name="x">1</Data><Data>c</Data><Data></Data></EventData>"#
+        );
+    }
 }

@@ -228,29 +228,30 @@ impl Workspace {
     }
 
     /// Runs a prepared query at many instants, side by side: there each run keeps to one thread, which for the few rows of
-    /// a window costs less than spreading it. The results are in the order of the clocks.
+    /// a window costs less than spreading it. What `read` takes from each result is given in the order of the clocks; the
+    /// results themselves would hold the memory of all that they were cut from.
     ///
     /// # Errors
     /// When an execution fails.
-    pub async fn run_prepared_at(&self, prepared: &Prepared<'_>, clocks: &[Clock]) -> Result<Vec<ResultTable>, Error> {
+    pub async fn run_prepared_at<T: Send>(&self, prepared: &Prepared<'_>, clocks: &[Clock], read: impl Fn(ResultTable, Clock) -> T + Sync) -> Result<Vec<T>, Error> {
         let mut state = self.session.state();
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(clocks.len());
         let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         let Some(runtime) = runtime.filter(|_| clocks.len() > 1) else {
             let mut tables = Vec::with_capacity(clocks.len());
             for clock in clocks {
-                tables.push(self.run_in(prepared, *clock, &state).await?);
+                tables.push(read(self.run_in(prepared, *clock, &state).await?, *clock));
             }
             return Ok(tables);
         };
         state.config_mut().options_mut().execution.target_partitions = 1;
         let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(usize, ResultTable)>, Error> {
+        let work = || -> Result<Vec<(usize, T)>, Error> {
             let mut tables = Vec::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(clock) = clocks.get(at) else { return Ok(tables) };
-                tables.push((at, runtime.block_on(self.run_in(prepared, *clock, &state))?));
+                tables.push((at, read(runtime.block_on(self.run_in(prepared, *clock, &state))?, *clock)));
             }
         };
         let done = tokio::task::block_in_place(|| {
@@ -259,7 +260,7 @@ impl Workspace {
                 threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>, Error>>()
             })
         })?;
-        let mut tables: Vec<(usize, ResultTable)> = done.into_iter().flatten().collect();
+        let mut tables: Vec<(usize, T)> = done.into_iter().flatten().collect();
         tables.sort_by_key(|(at, _)| *at);
         Ok(tables.into_iter().map(|(_, table)| table).collect())
     }

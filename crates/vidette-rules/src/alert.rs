@@ -55,8 +55,8 @@ pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result
     let failure = |source| RuleError::Execution { rule: rule.name.clone(), source };
     let windowed = clocks.iter().any(|clock| clock.window.is_some());
     let prepared = workspace.prepare(query, windowed).await.map_err(failure)?;
-    let tables = workspace.run_prepared_at(&prepared, clocks).await.map_err(failure)?;
-    Ok(tables.iter().zip(clocks).flat_map(|(table, clock)| alerts_of(rule, table, *clock)).collect())
+    let alerts = workspace.run_prepared_at(&prepared, clocks, |table, clock| alerts_of(rule, &table, clock)).await.map_err(failure)?;
+    Ok(alerts.into_iter().flatten().collect())
 }
 
 /// The time of all clocks together: columns that depend on rows are those of every run.

@@ -374,7 +374,7 @@ impl Sink for Reader<'_> {
     fn record(&mut self, record: Record) -> bool {
         self.parcel.events += 1;
         match record {
-            Record::Event(event) if self.seen.is_some_and(|seen| !seen.is_new(&event)) => {}
+            Record::Event(event) if self.seen.is_some_and(|seen| self.normalizer.wants(&event) && !seen.is_new(&event)) => {}
             Record::Event(event) => {
                 self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
                 self.normalizer.landings(&event, &mut self.fresh);

@@ -67,10 +67,10 @@ struct Known {
 }
 
 impl Seen {
-    /// Whether the event is new. One without a record id always is.
+    /// Whether the event is new. One without a record id or a time always is.
     pub(crate) fn is_new(&self, event: &crate::Event) -> bool {
         use std::hash::BuildHasher;
-        if event.record_id == 0 {
+        if event.record_id == 0 || event.created_ticks.is_none() {
             return true;
         }
         let half = |seed: u64| {

@@ -16,7 +16,7 @@ use vidette_kql::needs::{Actions, needs};
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, harvest};
+use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, harvest};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -199,10 +199,10 @@ pub fn empty() -> Workspace {
     workspace
 }
 
-/// Reads all paths and registers their tables, as far as they are wanted.
-pub async fn load(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep<'_>) -> Result<Loaded, Failure> {
+/// Reads all paths and registers their tables, as far as they are wanted. Events in `seen` are left out.
+pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep<'a>, seen: Option<&'a Seen>) -> Result<Loaded, Failure> {
     let bar = crate::progress::Bar::new();
-    let reading = Reading { keep, carve: carves(), ..Reading::default() };
+    let reading = Reading { keep, seen, carve: carves() };
     let mut harvest = harvest(paths, &wanted.normalizer(), reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();

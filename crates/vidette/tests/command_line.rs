@@ -208,3 +208,16 @@ fn a_folder_that_was_ingested_gives_the_same_alerts() {
     let again = vidette(&["ingest", "samples/", "--to", &store]);
     assert!(text(&again.stderr).contains("0 files (6 known before"), "{}", text(&again.stderr));
 }
+
+#[test]
+fn a_copy_of_a_log_gives_no_alert_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sample = std::fs::read(root().join("samples/test1-dropbox-powershell.sysmon.jsonl")).expect("a sample");
+    let alerts = |files: &[&str]| {
+        files.iter().for_each(|name| std::fs::write(folder.path().join(name), &sample).expect("a file"));
+        text(&vidette(&["hunt", &folder.path().to_string_lossy(), "--format", "ndjson"]).stdout).to_owned()
+    };
+    let once = alerts(&["a.jsonl"]);
+    assert!(!once.is_empty());
+    assert_eq!(alerts(&["a.jsonl", "copy.jsonl"]), once);
+}

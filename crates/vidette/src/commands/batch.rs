@@ -12,7 +12,7 @@ use vidette_telemetry::Keep;
 
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
 pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u8, Failure> {
-    let loaded = workspace::load(workspace::empty(), paths, &Wanted::All, Keep::default()).await?;
+    let loaded = workspace::load(workspace::empty(), paths, &Wanted::All, Keep::default(), None).await?;
     for problem in &loaded.harvest.problems {
         eprintln!("warning: {problem}");
     }

@@ -61,7 +61,7 @@ const TICKS_PER_HOUR: i64 = 36_000_000_000;
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     let packs = packs(&options.rules)?;
-    let loaded = workspace::load(workspace::empty(), &options.paths, &Wanted::All, Keep::default()).await?;
+    let loaded = workspace::load(workspace::empty(), &options.paths, &Wanted::All, Keep::default(), None).await?;
     let hosts = hosts(&loaded).await;
     let mut verdicts = Vec::new();
     let mut workspace = workspace::empty();

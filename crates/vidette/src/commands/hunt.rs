@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 use vidette_engine::Clock;
 use vidette_rules::{Alert, Pack, Rule, RuleError, SeverityLevel};
-use vidette_telemetry::{Harvest, Keep};
+use vidette_telemetry::{Harvest, Keep, Seen};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -49,7 +49,9 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         rules.extend(&pack.rules);
     }
     let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
-    let loaded = workspace::load(empty, &options.paths, &wanted, Keep::default()).await?;
+    // Triage folders hold copies of logs: an event is one event, wherever it was found.
+    let seen = Seen::default();
+    let loaded = workspace::load(empty, &options.paths, &wanted, Keep::default(), Some(&seen)).await?;
     let mut alerts = Vec::new();
     let mut counts = Vec::new();
     for rule in rules {
@@ -73,7 +75,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     alerts.sort_by(|a, b| b.time.cmp(&a.time).then(b.severity.cmp(&a.severity)).then(a.title.cmp(&b.title)));
     let format = Format::choose(options.format, options.output.is_some());
     output::write(&render(&alerts, format), options.output.as_ref())?;
-    summarize(&loaded.harvest, &counts, alerts.len(), started);
+    summarize(&loaded.harvest, seen.repeated(), &counts, alerts.len(), started);
     Ok(if broken {
         2
     } else if options.fail_on_alert && !alerts.is_empty() {
@@ -183,7 +185,7 @@ fn render(alerts: &[Alert], format: Format) -> String {
     }
 }
 
-fn summarize(harvest: &Harvest, counts: &[String], alerts: usize, started: Instant) {
+fn summarize(harvest: &Harvest, repeated: u64, counts: &[String], alerts: usize, started: Instant) {
     const NAMED: usize = 20;
     for problem in harvest.problems.iter().take(NAMED) {
         eprintln!("skipped: {problem}");
@@ -193,6 +195,9 @@ fn summarize(harvest: &Harvest, counts: &[String], alerts: usize, started: Insta
     }
     if harvest.other_files > 0 {
         eprintln!("{} files of other kinds left alone", harvest.other_files);
+    }
+    if repeated > 0 {
+        eprintln!("{repeated} events were there more than once");
     }
     eprintln!(
         "{} files, {} events, {} rows, {} skipped in {:.2} s; {alerts} {} ({})",

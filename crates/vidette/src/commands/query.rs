@@ -41,7 +41,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     let mut empty = workspace::empty();
     super::register_watchlists(&mut empty, &options.watchlists)?;
     let wanted = Wanted::by(&empty, [text.as_str()]);
-    let loaded = workspace::load(empty, &paths, &wanted, Keep::default()).await?;
+    let loaded = workspace::load(empty, &paths, &wanted, Keep::default(), None).await?;
     for problem in &loaded.harvest.problems {
         eprintln!("warning: {problem}");
     }

@@ -447,6 +447,8 @@ impl Gathering<'_, '_> {
     /// Enriches the oldest waiting rows and puts them into batches.
     fn settle(&mut self, count: usize) -> Result<(), Error> {
         let mut pending = std::mem::take(&mut self.pending);
+        // Which reader was first must not show in the order of rows.
+        pending.sort_by_key(|row| (row.links.time_ticks, row.links.record_id));
         for mut row in pending.drain(..count.min(pending.len())) {
             if self.context.repeats(&row) {
                 self.result.repeated += 1;

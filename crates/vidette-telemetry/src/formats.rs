@@ -66,8 +66,12 @@ const FORMATS: &[Format] = &[
 
 /// How deep archives may hold archives.
 const NESTING_LIMIT: usize = 3;
-/// An archive member may grow to this many bytes when unpacked; more is taken for a bomb.
+/// A compressed stream may grow to this many bytes.
 const UNPACKED_LIMIT_BYTES: u64 = 64 << 30;
+/// A member of an archive may grow by this factor; logs grow by ten or twenty.
+const UNPACKED_LIMIT_RATIO: u64 = 200;
+/// A small member may grow to this many bytes.
+const UNPACKED_LEAST_LIMIT_BYTES: u64 = 1 << 30;
 
 /// The name of the format that the first bytes show.
 pub fn recognize(head: &[u8]) -> Option<&'static str> {
@@ -179,9 +183,12 @@ fn read_zip(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink
         };
         let name = member.name().map_or_else(|_| format!("member {index}"), |name| name.into_owned());
         let inside = PathBuf::from(format!("{}!{name}", path.display()));
+        let limit_bytes = (member.compressed_size().saturating_mul(UNPACKED_LIMIT_RATIO)).max(UNPACKED_LEAST_LIMIT_BYTES);
         // The reader wants to own its input, so a member is unpacked to a file first.
         let unpacked = tempfile::tempfile().and_then(|mut file| {
-            std::io::copy(&mut member.take(UNPACKED_LIMIT_BYTES), &mut file)?;
+            if std::io::copy(&mut member.take(limit_bytes), &mut file)? == limit_bytes {
+                return Err(std::io::Error::other(format!("unpacked it is over {} MiB, {UNPACKED_LIMIT_RATIO} times its size: taken for a bomb", limit_bytes >> 20)));
+            }
             std::io::Seek::rewind(&mut file)?;
             Ok(file)
         });

@@ -109,3 +109,43 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     drop(harvest);
     assert!(!file.exists());
 }
+
+#[test]
+fn a_long_line_is_read_record_by_record_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.json");
+    let filler = format!(r#"{{"Timestamp":"2026-03-10T08:10:00Z","Type":"DeviceProcessEvents","DeviceName":"h","ProcessCommandLine":"{}"}}"#, "x".repeat(1 << 20));
+    let wrapped = format!(r#"{{"count":20,"records":[{}]}}"#, vec![filler.as_str(); 20].join(","));
+    let giant = format!(r#"{{"Event":{{"EventData":{{"a":"{}"}}}}}}"#, "y".repeat(17 << 20));
+    std::fs::write(&path, [wrapped.as_str(), &giant, SYSMON_3].join("\n")).unwrap();
+    let harvest = read(&path);
+    assert_eq!((harvest.events_read, harvest.summaries["DeviceProcessEvents"].rows, harvest.summaries["DeviceNetworkEvents"].rows), (21, 20, 1));
+    assert_eq!(harvest.problems.len(), 1, "{:?}", harvest.problems);
+    assert!(harvest.problems[0].place.as_deref() == Some("line 2") && harvest.problems[0].message.contains("no record is that long"), "{:?}", harvest.problems);
+}
+
+#[test]
+fn a_document_over_several_lines_is_one_record_or_a_wrapper() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = r#"{ "Timestamp": "2026-03-10T08:10:00Z",
+ "Type": "DeviceProcessEvents", "value": "a field that is called so", "DeviceName": "h" }"#;
+    let path = folder.path().join("document.json");
+    std::fs::write(&path, format!("{row}\n{{\n\"Results\": [{row}, {row}]\n}}\n")).unwrap();
+    assert_eq!(read(&path).summaries["DeviceProcessEvents"].rows, 3);
+}
+
+#[test]
+fn a_bomb_is_told_and_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bomb.zip");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    archive.start_file("good.jsonl", zip::write::SimpleFileOptions::default()).unwrap();
+    archive.write_all(SYSMON_3.as_bytes()).unwrap();
+    archive.start_file("bomb.json", zip::write::SimpleFileOptions::default().large_file(true)).unwrap();
+    let blanks = vec![b' '; 1 << 20];
+    (0..1025).for_each(|_| archive.write_all(&blanks).unwrap());
+    archive.finish().unwrap();
+    let harvest = read(&path);
+    assert_eq!(harvest.events_read, 1);
+    assert!(harvest.problems[0].message.contains("taken for a bomb"), "{:?}", harvest.problems);
+}

@@ -3,13 +3,16 @@
 use super::shapes::classify;
 use super::{Record, Sink, winlogbeat};
 use crate::error::Problem;
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::Path;
 
-/// A longer line is refused rather than held in memory.
-const LINE_LIMIT_BYTES: usize = 128 << 20;
+/// Of a longer line only the records in a wrapper are read, one by one: it is never in memory as a whole.
+const LINE_LIMIT_BYTES: usize = 16 << 20;
+/// The arrays of records that exports wrap into one object.
+const WRAPPERS: [&str; 4] = ["records", "Results", "results", "value"];
 
 pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
@@ -39,7 +42,15 @@ fn read_lines(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Si
         }
         let place = || format!("line {number}");
         if line.len() > LINE_LIMIT_BYTES {
-            sink.problem(Problem::at(path, place(), format!("a line of more than {} MiB", LINE_LIMIT_BYTES >> 20)));
+            let mut rest = RestOfLine { input: &mut *input, done: line.ends_with(b"\n") };
+            let whole = std::io::Cursor::new(std::mem::take(&mut line)).chain(&mut rest);
+            let outcome = Document { path, place: &place(), number, whole: false, sink }.read(&mut serde_json::Deserializer::from_reader(std::io::BufReader::new(whole)));
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => sink.problem(Problem::at(path, place(), format!("a line of more than {} MiB: {error}", LINE_LIMIT_BYTES >> 20))),
+            }
+            std::io::copy(&mut rest, &mut std::io::sink()).map_err(|error| Problem::at(path, place(), error.to_string()))?;
             continue;
         }
         if line.iter().all(u8::is_ascii_whitespace) {
@@ -62,7 +73,7 @@ fn read_lines(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Si
             // The first line of a document written over several lines.
             Err(error) if number == 1 && error.is_eof() => {
                 let rest = std::io::Cursor::new(std::mem::take(&mut line));
-                return read_document(path, std::io::Read::chain(rest, input), sink);
+                return read_document(path, rest.chain(input), sink);
             }
             Err(error) => sink.problem(Problem::at(path, place(), format!("not JSON: {error}"))),
         }
@@ -70,7 +81,7 @@ fn read_lines(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Si
     Ok(())
 }
 
-/// One line into `line`; of a line past the limit only so much is kept.
+/// One line into `line`, or as much of it as is past the limit by a little.
 pub(super) fn take_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io::Result<usize> {
     let mut total = 0;
     loop {
@@ -82,59 +93,173 @@ pub(super) fn take_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io:
             Some(at) => (at + 1, true),
             None => (available.len(), false),
         };
-        if line.len() <= LINE_LIMIT_BYTES {
-            line.extend_from_slice(&available[..used]);
-        }
+        line.extend_from_slice(&available[..used]);
         input.consume(used);
         total += used;
-        if done {
+        if done || line.len() > LINE_LIMIT_BYTES {
             return Ok(total);
         }
     }
 }
 
-fn read_document(path: &Path, input: impl std::io::Read, sink: &mut dyn Sink) -> Result<(), Problem> {
-    for (at, value) in serde_json::Deserializer::from_reader(std::io::BufReader::new(input)).into_iter::<Value>().enumerate() {
-        match value {
-            Ok(value) => {
-                if !deliver(path, &format!("document {}", at + 1), at as u64 + 1, value, sink) {
-                    return Ok(());
-                }
-            }
+/// What is left of a line.
+struct RestOfLine<'a> {
+    input: &'a mut dyn BufRead,
+    done: bool,
+}
+
+impl Read for RestOfLine<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.done || buffer.is_empty() {
+            return Ok(0);
+        }
+        let available = self.input.fill_buf()?;
+        let end = memchr::memchr(b'\n', available).map_or(available.len(), |at| at + 1).min(buffer.len());
+        buffer[..end].copy_from_slice(&available[..end]);
+        self.done = end == 0 || buffer[end - 1] == b'\n';
+        self.input.consume(end);
+        Ok(end)
+    }
+}
+
+fn read_document(path: &Path, input: impl Read, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let mut deserializer = serde_json::Deserializer::from_reader(std::io::BufReader::new(input));
+    for number in 1u64.. {
+        // Only blanks may be left.
+        if deserializer.end().is_ok() {
+            return Ok(());
+        }
+        match (Document { path, place: &format!("document {number}"), number, whole: true, sink }).read(&mut deserializer) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
             Err(error) => return Err(Problem::at(path, format!("line {}", error.line()), format!("not JSON: {error}"))),
         }
     }
     Ok(())
 }
 
-/// The elements of a top-level array, one in memory at a time.
-fn read_array(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    struct Elements<'a> {
-        path: &'a Path,
-        sink: &'a mut dyn Sink,
+/// An object at the top: a record, or records in a wrapper, one of them in memory at a time.
+struct Document<'a> {
+    path: &'a Path,
+    place: &'a str,
+    number: u64,
+    /// Whether the object is kept, should it be a record.
+    whole: bool,
+    sink: &'a mut dyn Sink,
+}
+
+impl<'de> Document<'_> {
+    /// `false` when the sink wants no more.
+    fn read<R: serde_json::de::Read<'de>>(self, deserializer: &mut serde_json::Deserializer<R>) -> serde_json::Result<bool> {
+        self.deserialize(deserializer)
     }
-    impl<'de> Visitor<'de> for Elements<'_> {
-        type Value = ();
-        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-            f.write_str("an array of records")
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-            let mut number = 0;
-            while let Some(value) = elements.next_element::<Value>()? {
-                number += 1;
-                deliver(self.path, &format!("element {number}"), number, value, self.sink);
+}
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut record = serde_json::Map::new();
+        let mut wrapped = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if WRAPPERS.contains(&key.as_str()) {
+                // What is no array is a field that is called so.
+                match map.next_value_seed(Elements { path: self.path, place: &format!("{}, {key}", self.place), sink: &mut *self.sink })? {
+                    None => wrapped = true,
+                    Some(value) => drop(record.insert(key, value)),
+                }
+            } else if self.whole {
+                record.insert(key, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
-            Ok(())
         }
-    }
-    impl<'de> DeserializeSeed<'de> for Elements<'_> {
-        type Value = ();
-        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-            deserializer.deserialize_seq(self)
+        if wrapped {
+            return Ok(true);
         }
+        if !self.whole {
+            return Err(serde::de::Error::custom("no record is that long"));
+        }
+        Ok(deliver(self.path, self.place, self.number, Value::Object(record), self.sink))
     }
+}
+
+fn read_array(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let mut deserializer = serde_json::Deserializer::from_reader(input);
-    Elements { path, sink }.deserialize(&mut deserializer).map_err(|error| Problem::at(path, format!("line {}", error.line()), format!("not JSON: {error}")))
+    let elements = Elements { path, place: "element", sink };
+    elements.deserialize(&mut deserializer).map(drop).map_err(|error| Problem::at(path, format!("line {}", error.line()), format!("not JSON: {error}")))
+}
+
+/// The elements of an array, one in memory at a time; any other value is given back.
+struct Elements<'a> {
+    path: &'a Path,
+    place: &'a str,
+    sink: &'a mut dyn Sink,
+}
+
+impl<'de> DeserializeSeed<'de> for Elements<'_> {
+    type Value = Option<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Value>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Option<Value>, A::Error> {
+        let mut number = 0;
+        while let Some(value) = elements.next_element::<Value>()? {
+            number += 1;
+            deliver(self.path, &format!("{} {number}", self.place), number, value, self.sink);
+        }
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<Value>, A::Error> {
+        Value::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Some)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Option<Value>, E> {
+        Ok(Some(text.into()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<Value>, E> {
+        Ok(Some(Value::Null))
+    }
 }
 
 /// Hands over one JSON value: a record, or a wrapper around records. `false` when the sink wants no more.
@@ -148,7 +273,7 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
         let inner = map.remove("result").unwrap_or_default();
         return deliver(path, place, number, inner, sink);
     }
-    for wrapper in ["records", "Results", "results", "value"] {
+    for wrapper in WRAPPERS {
         if let Some(Value::Array(inner)) = map.get_mut(wrapper) {
             return std::mem::take(inner).into_iter().enumerate().all(|(at, value)| deliver(path, &format!("{place}, {wrapper} {}", at + 1), number + at as u64, value, sink));
         }

@@ -24,6 +24,7 @@ mod lower;
 mod operators;
 mod optimizer;
 mod passes;
+mod probe;
 mod prune;
 mod result;
 mod run;

@@ -1,9 +1,11 @@
 //! Execution: scalar subqueries first, then the query, within one instant of time.
 
 use crate::lower::{Drawn, Lowering};
+use crate::probe;
 use crate::result::{QueryResult, ResultTable};
 use crate::workspace::{Answering, Workspace};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, Int64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -14,13 +16,15 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::TryStreamExt;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use vidette_kql::bound::{Column, ExprKind, Plan, Query, Subquery};
 use vidette_kql::time::UNIX_EPOCH_TICKS;
 use vidette_kql::{Diagnostic, QuestionKind, ScalarType, Severity, compile, errors};
+
+const TICKS_PER_HOUR: i64 = 36_000_000_000;
 
 /// The instant of `now()` for one query, and the data it may see; ticks since 0001-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,13 +238,17 @@ impl Workspace {
     /// # Errors
     /// When an execution fails.
     pub async fn run_prepared_at<T: Send>(&self, prepared: &Prepared<'_>, clocks: &[Clock], read: impl Fn(ResultTable, Clock) -> T + Sync) -> Result<Vec<T>, Error> {
+        let clocks_with_rows = self.with_rows(prepared, clocks).await?;
+        let columns: Vec<(String, ScalarType)> = prepared.query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
+        let empty = || ResultTable { columns: columns.clone(), batches: Vec::new(), render: prepared.query.render.clone() };
         let mut state = self.session.state();
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(clocks.len());
         let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         let Some(runtime) = runtime.filter(|_| clocks.len() > 1) else {
             let mut tables = Vec::with_capacity(clocks.len());
-            for clock in clocks {
-                tables.push(read(self.run_in(prepared, *clock, &state).await?, *clock));
+            for (clock, has_rows) in clocks.iter().zip(&clocks_with_rows) {
+                let table = if *has_rows { self.run_in(prepared, *clock, &state).await? } else { empty() };
+                tables.push(read(table, *clock));
             }
             return Ok(tables);
         };
@@ -251,7 +259,8 @@ impl Workspace {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(clock) = clocks.get(at) else { return Ok(tables) };
-                tables.push((at, read(runtime.block_on(self.run_in(prepared, *clock, &state))?, *clock)));
+                let table = if clocks_with_rows[at] { runtime.block_on(self.run_in(prepared, *clock, &state))? } else { empty() };
+                tables.push((at, read(table, *clock)));
             }
         };
         let done = tokio::task::block_in_place(|| {
@@ -263,6 +272,32 @@ impl Workspace {
         let mut tables: Vec<(usize, T)> = done.into_iter().flatten().collect();
         tables.sort_by_key(|(at, _)| *at);
         Ok(tables.into_iter().map(|(_, table)| table).collect())
+    }
+
+    /// Which of many windows can have rows: those with times that the conditions on single rows let through.
+    async fn with_rows(&self, prepared: &Prepared<'_>, clocks: &[Clock]) -> Result<Vec<bool>, Error> {
+        /// Fewer windows are sooner run than asked about.
+        const MANY: usize = 8;
+        let all = vec![true; clocks.len()];
+        let constant = !prepared.replan && !prepared.subqueries.iter().any(|subquery| matches!(subquery, PreparedSubquery::Plan(_)));
+        if clocks.len() < MANY || !constant || clocks.iter().any(|clock| clock.window.is_none()) {
+            return Ok(all);
+        }
+        let Some(plan) = probe::times(&prepared.plan)? else { return Ok(all) };
+        let state = self.session.state();
+        let physical = state.query_planner().create_physical_plan(&state.optimize(&plan)?, &state).await?;
+        let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
+        let mut hours = BTreeSet::new();
+        while let Some(batch) = rows.try_next().await? {
+            let times = batch.column(0).as_primitive::<Int64Type>();
+            if times.null_count() > 0 {
+                // A row without a time is seen by every window.
+                return Ok(all);
+            }
+            hours.extend(times.values().iter().map(|time| time.div_euclid(TICKS_PER_HOUR)));
+        }
+        let hour = |ticks: i64| ticks.div_euclid(TICKS_PER_HOUR);
+        Ok(clocks.iter().map(|clock| clock.window.is_none_or(|(after, until)| hours.range(hour(after)..=hour(until)).next().is_some())).collect())
     }
 
     async fn run_in(&self, prepared: &Prepared<'_>, clock: Clock, state: &SessionState) -> Result<ResultTable, Error> {

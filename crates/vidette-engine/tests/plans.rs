@@ -165,6 +165,40 @@ async fn agrees(workspace: &Workspace, text: &str) {
     assert_eq!(different.len(), 24, "every instant has an answer of its own");
 }
 
+/// Twenty-four windows together, of which some have no rows, give what each gives alone.
+async fn together(workspace: &Workspace, text: &str) {
+    let (queries, diagnostics) = vidette_kql::compile(text, workspace);
+    assert!(diagnostics.is_empty(), "{text}: {diagnostics:?}");
+    let prepared = workspace.prepare(&queries[0], true).await.expect("the query plans");
+    let clocks: Vec<Clock> = (1..=24).map(|hour| Clock::window(parse_datetime("2024-04-30").expect("a date") + hour * 36_000_000_000, 36_000_000_000)).collect();
+    let found = workspace.run_prepared_at(&prepared, &clocks, |table, _| (table.columns.clone(), table.rows())).await.expect("the plan runs");
+    for (clock, found) in clocks.iter().zip(found) {
+        let direct = workspace.run(&queries[0], *clock).await.expect("the query runs");
+        assert_eq!(found, (direct.columns.clone(), direct.rows()), "{text}: {clock:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_that_are_left_out_have_no_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for workspace in [in_memory(), workspace(folder.path()).await] {
+        for text in [
+            // Rows in two hours only, by a condition on single rows, with the instant in others.
+            "T | where Timestamp % 1d between (5h .. 6h) or DeviceName == 'nobody' | where Timestamp > ago(2h) | summarize n = count(), max(Timestamp) by DeviceName | sort by DeviceName asc",
+            "T | where hourofday(Timestamp) == 7 | project Timestamp, DeviceName, age = now() - Timestamp | sort by Timestamp asc, DeviceName asc | take 3",
+            "T | where hourofday(Timestamp) in (3, 9) | mv-expand x = dynamic([1, 2]) to typeof(long) | where x == 2 | summarize count() by DeviceName, x | sort by DeviceName asc",
+            "union (T | where hourofday(Timestamp) == 1), (T | where hourofday(Timestamp) == 20 | extend y = 1) | summarize count() by DeviceName, y | sort by DeviceName asc",
+            // One row always; rows that only other rows decide; the times are not the window's own.
+            "T | where hourofday(Timestamp) == 4 | summarize n = count()",
+            "T | where hourofday(Timestamp) != 4 | join kind=leftanti (T | where hourofday(Timestamp) == 8) on DeviceName | count",
+            "T | sort by Timestamp asc | extend before = prev(Timestamp) | where hourofday(Timestamp) == 6 | summarize max(before) by DeviceName | sort by DeviceName asc",
+            "T | extend Timestamp = Timestamp - 5h | where hourofday(Timestamp) == 6 | summarize count() by DeviceName | sort by DeviceName asc",
+        ] {
+            together(&workspace, text).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_table_of_several_parts_is_one_table() {
     let folder = tempfile::tempdir().expect("a folder");

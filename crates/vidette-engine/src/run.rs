@@ -115,6 +115,8 @@ pub struct Prepared<'a> {
     plan: LogicalPlan,
     /// Every run is planned with its instant after all.
     replan: bool,
+    /// It may give other rows each time.
+    drawn: bool,
 }
 
 #[derive(Debug)]
@@ -199,7 +201,8 @@ impl Workspace {
         let mut values: Vec<Expr> = Vec::with_capacity(query.subqueries.len());
         let mut subqueries = Vec::with_capacity(query.subqueries.len());
         // What is drawn once is drawn anew by every run.
-        let mut replan = !once(&query.plan).is_empty() || query.subqueries.iter().any(|subquery| subquery.plan.is_volatile());
+        let drawn = !once(&query.plan).is_empty() || query.subqueries.iter().any(|subquery| subquery.plan.is_volatile());
+        let mut replan = drawn;
         for (at, (subquery, wanted)) in query.subqueries.iter().zip(wanted(query)).enumerate() {
             if !wanted {
                 values.push(Expr::Literal(ScalarValue::Null, None));
@@ -220,7 +223,7 @@ impl Workspace {
         }
         let logical = Lowering::new(self, clock, &values, &[]).query(&query.plan, &query.columns)?;
         let replan = replan || needs_instant(&logical);
-        Ok(Prepared { query, subqueries, plan: state.optimize(&logical)?, replan })
+        Ok(Prepared { query, subqueries, plan: state.optimize(&logical)?, replan, drawn })
     }
 
     /// Runs a prepared query at one instant.
@@ -279,7 +282,7 @@ impl Workspace {
         /// Fewer windows are sooner run than asked about.
         const MANY: usize = 8;
         let all = vec![true; clocks.len()];
-        let constant = !prepared.replan && !prepared.subqueries.iter().any(|subquery| matches!(subquery, PreparedSubquery::Plan(_)));
+        let constant = !prepared.drawn && !prepared.query.plan.is_volatile() && !prepared.subqueries.iter().any(|subquery| matches!(subquery, PreparedSubquery::Plan(_)));
         if clocks.len() < MANY || !constant || clocks.iter().any(|clock| clock.window.is_none()) {
             return Ok(all);
         }

@@ -18,13 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// Rows of one batch.
-const BATCH_ROWS: usize = 8192;
+const BATCH_ROWS: usize = 4096;
 /// Rows of one batch of a table that takes whole events: they are long.
-const LANDED_ROWS: usize = 1024;
+const LANDED_ROWS: usize = 512;
 /// Rows that wait for events that tell more about them.
 const PENDING_ROWS: usize = 24_576;
 /// Records a reader hands over at a time.
-const PARCEL_ROWS: usize = 1024;
+const PARCEL_ROWS: usize = 512;
 /// Bytes of finished rows that stay in memory.
 const MEMORY_BUDGET_BYTES: usize = 64 << 20;
 

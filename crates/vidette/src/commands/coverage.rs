@@ -1,6 +1,6 @@
 //! `vidette coverage`: what the data can show, and which rules can fire on it.
 
-use super::hunt::packs;
+use super::hunt::{announce, packs};
 use crate::commands::Failure;
 use crate::output::{self, Format};
 use crate::workspace::{self, Loaded, Wanted};
@@ -65,16 +65,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     let hosts = hosts(&loaded).await;
     let mut verdicts = Vec::new();
     let mut workspace = workspace::empty();
-    let mut broken = false;
-    for pack in &packs {
-        for problem in &pack.problems {
-            eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
-            broken |= problem.fatal;
-        }
-        for (alias, watchlist) in &pack.watchlists {
-            workspace.register_watchlist(alias.clone(), watchlist.clone());
-        }
-    }
+    let mut broken = announce(&packs, &mut workspace);
     for rule in packs.iter().flat_map(|pack| &pack.rules) {
         let (queries, diagnostics) = vidette_kql::compile(&rule.query, &Checker::new(&workspace));
         if let Some(error) = vidette_kql::errors(&diagnostics).next() {

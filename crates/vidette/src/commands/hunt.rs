@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
-use vidette_engine::Clock;
+use vidette_engine::{Clock, Workspace};
 use vidette_rules::{Alert, Pack, Rule, RuleError, SeverityLevel};
 use vidette_telemetry::{Harvest, Keep, Seen};
 
@@ -37,15 +37,8 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     let packs = packs(&options.rules)?;
     let mut empty = workspace::empty();
     let mut rules: Vec<&Rule> = Vec::new();
-    let mut broken = false;
+    let mut broken = announce(&packs, &mut empty);
     for pack in &packs {
-        for problem in &pack.problems {
-            eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
-            broken |= problem.fatal;
-        }
-        for (alias, watchlist) in &pack.watchlists {
-            empty.register_watchlist(alias.clone(), watchlist.clone());
-        }
         rules.extend(&pack.rules);
     }
     let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
@@ -85,6 +78,21 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     } else {
         3
     })
+}
+
+/// Says what is wrong with the packs, and registers their watchlists; whether one is too wrong to run.
+pub(super) fn announce(packs: &[Pack], workspace: &mut Workspace) -> bool {
+    let mut broken = false;
+    for pack in packs {
+        for problem in &pack.problems {
+            eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
+            broken |= problem.fatal;
+        }
+        for (alias, watchlist) in &pack.watchlists {
+            workspace.register_watchlist(alias.clone(), watchlist.clone());
+        }
+    }
+    broken
 }
 
 pub(super) fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {

@@ -58,6 +58,8 @@ pub fn number(text: &str) -> Option<i64> {
 }
 
 pub(crate) const UNIX_EPOCH_TICKS: i64 = 621_355_968_000_000_000;
+/// 1601-01-01, where Windows counts from.
+pub(crate) const FILETIME_EPOCH_TICKS: i64 = 504_911_232_000_000_000;
 
 /// Ticks of `2024-01-02 03:04:05.678`, with `T`, `Z` or an offset as well.
 pub fn parse_time(text: &str) -> Option<i64> {

@@ -3,15 +3,13 @@
 //! Every event of one provider, id and list of names shares a template of its chunk; data are texts. Format: Microsoft,
 //! MS-EVEN6, "BinXml", and libyal's "Windows XML Event Log (EVTX) format".
 
-use crate::event::Event;
+use crate::event::{Event, FILETIME_EPOCH_TICKS};
 use evtx::checksum_ieee;
 use std::collections::HashMap;
 
 const FILE_HEADER_BYTES: usize = 4096;
 const CHUNK_BYTES: usize = 65_536;
 const CHUNK_HEADER_BYTES: usize = 512;
-/// 1601-01-01 in ticks since 0001-01-01.
-const FILETIME_EPOCH_TICKS: i64 = 504_911_232_000_000_000;
 
 const STRING: u8 = 0x01;
 const UINT8: u8 = 0x04;

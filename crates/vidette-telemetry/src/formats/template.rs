@@ -3,7 +3,7 @@
 //! Format: Microsoft, MS-EVEN6, "BinXml". What is unusual here (an element of several parts, an entity, an array of
 //! anything but texts) gives `None`, and the record is read from its JSON instead.
 
-use crate::event::{Event, number, parse_time};
+use crate::event::{Event, FILETIME_EPOCH_TICKS, number, parse_time};
 use bumpalo::Bump;
 use evtx::EvtxRecord;
 use evtx::binxml::value_variant::BinXmlValue;
@@ -97,19 +97,9 @@ pub(super) fn read<'a>(record: &mut EvtxRecord, templates: &mut Templates, bump:
     let chunk: &[u8] = record.chunk.data;
     // The template lives as long as its chunk; what it names is copied beside the values.
     let template = templates.find(chunk, instance.template_def_offset, Around::Nothing)?;
-    let mut within = Vec::new();
     for slot in template.0.iter().filter(|slot| slot.is_there(&instance.values)) {
-        match &slot.place {
-            Place::System(part) => set(&mut event, *part, &slot.part, &instance.values, bump)?,
-            Place::Data(_) => {}
-            Place::Elements(around) => {
-                let Part::Value(at) = slot.part else { return None };
-                match instance.values.get(at) {
-                    None | Some(BinXmlValue::NullType) => {}
-                    Some(BinXmlValue::BinXmlType(bytes)) => within.push((*around, *bytes)),
-                    Some(_) => return None,
-                }
-            }
+        if let Place::System(part) = &slot.place {
+            set(&mut event, *part, &slot.part, &instance.values, bump)?;
         }
     }
     if event.provider.is_empty() {
@@ -120,6 +110,7 @@ pub(super) fn read<'a>(record: &mut EvtxRecord, templates: &mut Templates, bump:
         return Some(event);
     }
     data(&mut event, &template, &instance.values, bump)?;
+    let mut within = elements(&template, &instance.values)?;
     // Elements stand in elements as deep as a chunk has room for; four levels are more than any log has.
     for _ in 0..4 {
         for (around, bytes) in std::mem::take(&mut within) {
@@ -131,18 +122,25 @@ pub(super) fn read<'a>(record: &mut EvtxRecord, templates: &mut Templates, bump:
             let [instance] = <[_; 1]>::try_from(record.template_instances().ok()?).ok()?;
             let template = templates.find(chunk, instance.template_def_offset, around)?;
             data(&mut event, &template, &instance.values, bump)?;
-            for slot in &template.0 {
-                if let (Place::Elements(around), Part::Value(at)) = (&slot.place, &slot.part) {
-                    match instance.values.get(*at) {
-                        None | Some(BinXmlValue::NullType) => {}
-                        Some(BinXmlValue::BinXmlType(bytes)) => within.push((*around, *bytes)),
-                        Some(_) => return None,
-                    }
-                }
-            }
+            within.extend(elements(&template, &instance.values)?);
         }
     }
     within.is_empty().then_some(event)
+}
+
+/// What other templates have to say in the elements of this one.
+fn elements<'v>(template: &Template, values: &[BinXmlValue<'v>]) -> Option<Vec<(Around, &'v [u8])>> {
+    let mut within = Vec::new();
+    for slot in template.0.iter().filter(|slot| slot.is_there(values)) {
+        let Place::Elements(around) = &slot.place else { continue };
+        let Part::Value(at) = slot.part else { return None };
+        match values.get(at) {
+            None | Some(BinXmlValue::NullType) => {}
+            Some(BinXmlValue::BinXmlType(bytes)) => within.push((*around, *bytes)),
+            Some(_) => return None,
+        }
+    }
+    Some(within)
 }
 
 fn set<'a>(event: &mut Event<'a>, part: SystemPart, from: &Part, values: &[BinXmlValue], bump: &'a Bump) -> Option<()> {
@@ -177,9 +175,6 @@ fn set<'a>(event: &mut Event<'a>, part: SystemPart, from: &Part, values: &[BinXm
     }
     Some(())
 }
-
-/// 1601-01-01 in ticks since 0001-01-01.
-const FILETIME_EPOCH_TICKS: i64 = 504_911_232_000_000_000;
 
 fn data<'a>(event: &mut Event<'a>, template: &Template, values: &[BinXmlValue], bump: &'a Bump) -> Option<()> {
     event.data.reserve(template.0.len());

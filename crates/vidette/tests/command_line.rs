@@ -206,6 +206,13 @@ fn a_folder_that_was_ingested_gives_the_same_alerts() {
     let direct = titles("samples/");
     assert!(!direct.is_empty());
     assert_eq!(titles(&store), direct);
+    // What could not be read is no file that was read.
+    let broken = folder.path().join("broken.zip");
+    std::fs::write(&broken, b"PK\x03\x04 not really").expect("a file");
+    for _ in 0..2 {
+        let output = vidette(&["ingest", &broken.to_string_lossy(), "--to", &store]);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    }
     let again = vidette(&["ingest", "samples/", "--to", &store]);
     assert!(text(&again.stderr).contains("0 files (6 known before"), "{}", text(&again.stderr));
 }

@@ -20,9 +20,6 @@ pub struct Options {
     /// The folder to write to; one that is there grows
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
-    /// Only these tables
-    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
-    pub tables: Vec<String>,
     /// How to show what was done; a table on a terminal, else NDJSON
     #[arg(long, value_enum)]
     pub format: Option<Format>,
@@ -62,15 +59,16 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     let (known, fresh): (Vec<PathBuf>, Vec<PathBuf>) =
         files.into_iter().filter(|file| !own.as_ref().is_some_and(|own| file.canonicalize().is_ok_and(|file| file.starts_with(own)))).partition(|file| store.has(file));
     done.known_files = known.len();
-    let tables = options.tables.clone();
-    let normalizer = Normalizer::new(move |table, _| tables.is_empty() || tables.iter().any(|wanted| wanted.eq_ignore_ascii_case(table)));
+    let normalizer = Normalizer::new(|_, _| true);
     let bar = crate::progress::Bar::new();
     for files in steps(fresh) {
         let mut step = store.step().map_err(failed)?;
         let reading = Reading { keep: Keep::Hand(&mut |table, batch| step.take(table, &batch)), seen: Some(&store.seen), carve: carves() };
         let harvest = harvest_files(files.clone(), &options.paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(failed)?;
+        // A file that could not be read as a whole is to be tried again.
+        let read: Vec<PathBuf> = files.into_iter().filter(|file| !harvest.problems.iter().any(|problem| problem.place.is_none() && problem.path == *file)).collect();
         done.add(harvest);
-        done.written_bytes += store.commit(step, &files).map_err(failed)?;
+        done.written_bytes += store.commit(step, &read).map_err(failed)?;
     }
     bar.finish();
     let repeated = store.seen.repeated();

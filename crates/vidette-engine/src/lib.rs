@@ -18,6 +18,7 @@ mod arrow_types;
 mod cells;
 mod decimal;
 mod external;
+mod files;
 mod functions;
 mod json;
 mod lower;
@@ -33,6 +34,7 @@ mod table;
 mod workspace;
 
 pub use arrow_types::arrow_type;
+pub use files::{TIMES, TimedFile, TimedFiles};
 pub use functions::{aggregate_function, function, use_geoip};
 pub use result::{QueryResult, ResultTable};
 pub use run::{Clock, Error, Prepared};

@@ -21,10 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use vidette_kql::bound::{Column, ExprKind, Plan, Query, Subquery};
-use vidette_kql::time::UNIX_EPOCH_TICKS;
+use vidette_kql::time::{TICKS_PER_HOUR, UNIX_EPOCH_TICKS};
 use vidette_kql::{Diagnostic, QuestionKind, ScalarType, Severity, compile, errors};
-
-const TICKS_PER_HOUR: i64 = 36_000_000_000;
 
 /// The instant of `now()` for one query, and the data it may see; ticks since 0001-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

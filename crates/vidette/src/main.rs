@@ -1,7 +1,6 @@
 //! Runs Microsoft Sentinel and Defender XDR detections anywhere: arguments in, output and exit status out.
 
 mod commands;
-mod files;
 mod output;
 mod progress;
 mod workspace;

@@ -1,7 +1,6 @@
 //! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
 
 use crate::commands::Failure;
-use crate::files::{TIMES, TimedFile, TimedFiles};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
@@ -10,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use vidette_engine::{Checker, Clock, Table, Workspace};
+use vidette_engine::{Checker, Clock, TIMES, Table, TimedFile, TimedFiles, Workspace};
 use vidette_kql::ScalarType;
 use vidette_kql::needs::{Actions, needs};
 use vidette_kql::time::parse_datetime;

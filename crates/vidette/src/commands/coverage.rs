@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use vidette_engine::{Checker, Clock};
 use vidette_kql::needs::{Leaf, can_have_rows};
-use vidette_kql::time::{format_datetime, parse_datetime};
+use vidette_kql::time::{TICKS_PER_HOUR, format_datetime, parse_datetime};
 use vidette_telemetry::Keep;
 
 #[derive(clap::Args, Debug)]
@@ -56,8 +56,6 @@ struct Verdict {
     can_fire: &'static str,
     why: Vec<String>,
 }
-
-const TICKS_PER_HOUR: i64 = 36_000_000_000;
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     let packs = packs(&options.rules)?;

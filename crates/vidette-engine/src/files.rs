@@ -23,6 +23,7 @@ pub struct TimedFile {
     pub times: [Option<(i64, i64)>; 2],
 }
 
+/// A table of Parquet files of one schema.
 #[derive(Debug)]
 pub struct TimedFiles {
     schema: SchemaRef,

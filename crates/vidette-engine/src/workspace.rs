@@ -72,6 +72,7 @@ const OPERATORS: &[&str] = &[
 ];
 
 /// A set of tables that queries run over.
+#[derive(Clone)]
 pub struct Workspace {
     tables: BTreeMap<String, Table>,
     watchlists: HashMap<String, Watchlist>,

@@ -105,6 +105,17 @@ pub fn to_ticks(time: Timestamp) -> i64 {
     (time.as_nanosecond().div_euclid(100)) as i64 + UNIX_EPOCH_TICKS
 }
 
+/// Seconds since 1970.
+pub fn unix_seconds(ticks: i64) -> i64 {
+    (ticks - UNIX_EPOCH_TICKS).div_euclid(10_000_000)
+}
+
+/// Ticks as Sysmon writes them: `2024-01-02 03:04:05.678`.
+pub fn format_time(ticks: i64) -> String {
+    let time = Timestamp::from_millisecond((ticks - UNIX_EPOCH_TICKS).div_euclid(10_000)).unwrap_or_default();
+    time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
 /// Text of a JSON scalar; nested values as JSON.
 pub fn text(value: &Value) -> String {
     match value {

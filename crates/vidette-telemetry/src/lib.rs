@@ -28,7 +28,7 @@ mod spill;
 mod store;
 
 pub use error::{Error, Problem};
-pub use event::Event;
+pub use event::{Event, format_time, parse_time, unix_seconds};
 pub use evtx_writer::write_evtx;
 pub use formats::{Footer, recognize};
 pub use harvest::{Harvest, Keep, Progress, Reading, Summary, files_under, harvest, harvest_files};

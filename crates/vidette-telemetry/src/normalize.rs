@@ -110,6 +110,20 @@ impl Normalizer {
         Normalizer { by_id, wanted: Box::new(wanted), landings }
     }
 
+    /// The same, but events make no rows: only what is a row of a table already.
+    pub fn without_events(mut self) -> Normalizer {
+        self.by_id.clear();
+        self.landings = sentinel::Landings::new(&|_| false);
+        self
+    }
+
+    /// The same, but of the tables that events can make rows of, events make only those of `WindowsEvent`.
+    pub fn as_events(mut self) -> Normalizer {
+        self.by_id.clear();
+        self.landings = sentinel::Landings::new(&|table| table == "WindowsEvent");
+        self
+    }
+
     fn makers(&self, provider: &str, event_id: u32) -> impl Iterator<Item = Maker> {
         // Sysmon for Linux numbers and names its events as Sysmon does.
         let provider = if provider.eq_ignore_ascii_case("Linux-Sysmon") { SYSMON } else { provider };

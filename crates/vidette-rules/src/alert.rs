@@ -15,6 +15,8 @@ pub struct Alert {
     pub rule_id: String,
     pub rule_name: String,
     pub title: String,
+    /// What the rule's description format makes of the row; else empty.
+    pub description: String,
     pub severity: SeverityLevel,
     pub tactics: Vec<String>,
     pub techniques: Vec<String>,
@@ -90,6 +92,7 @@ fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {
     let time = ["Timestamp", "TimeGenerated"].iter().find_map(|name| first.get(*name)).map(text).filter(|time| !time.is_empty());
     let severity = details.alert_severity_column_name.and_then(|column| first.get(&column).map(text)).and_then(|name| SeverityLevel::from_name(&name));
     let title = details.alert_display_name_format.map_or_else(|| rule.name.clone(), |format| fill(&format, first));
+    let description = details.alert_description_format.map(|format| fill(&format, first)).unwrap_or_default();
     let custom_details = rule.custom_details.iter().filter_map(|(key, column)| Some((key.as_str()?.to_owned(), first.get(column.as_str()?)?.clone()))).collect();
     let mut entities = Vec::new();
     for row in &rows {
@@ -111,6 +114,7 @@ fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {
         rule_id: rule.id.clone(),
         rule_name: rule.name.clone(),
         title,
+        description,
         severity: severity.unwrap_or(rule.severity),
         tactics: rule.tactics.clone(),
         techniques: rule.relevant_techniques.clone(),

@@ -14,7 +14,12 @@ mod alert;
 mod duration;
 mod pack;
 mod rule;
+mod sigma;
+mod test_file;
+pub mod tuning;
 
 pub use alert::{Alert, Entity, RuleError, run};
-pub use pack::{Pack, embedded, load};
-pub use rule::{EntityMapping, FieldMapping, Kind, Rule, RuleProblem, SeverityLevel, parse_rule};
+pub use pack::{Pack, embedded, load, watchlist};
+pub use rule::{EntityMapping, FieldMapping, HuntingQuery, Kind, Rule, RuleProblem, SeverityLevel, parse_rule};
+pub use sigma::{SigmaRule, sigma_rules};
+pub use test_file::{Case, Expect, Source, TestFile, parse_tests};

@@ -1,6 +1,7 @@
-//! Rule packs: a folder of rules and the watchlists they use. One pack is part of the binary.
+//! Rule packs: a folder of rules and what belongs to them. One pack is part of the binary.
 
-use crate::rule::{Rule, RuleProblem, parse_rule};
+use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
+use include_dir::{Dir, include_dir};
 use std::path::Path;
 use vidette_kql::Watchlist;
 
@@ -9,27 +10,43 @@ use vidette_kql::Watchlist;
 pub struct Pack {
     pub name: String,
     pub rules: Vec<Rule>,
+    pub hunting: Vec<HuntingQuery>,
     /// By alias, as `_GetWatchlist` asks for them.
     pub watchlists: Vec<(String, Watchlist)>,
+    /// Sigma rules, correlations and filters.
+    pub sigma: vidette_sigma::Rules,
+    /// Saved functions, as `let` statements.
+    pub functions: Vec<String>,
+    /// Scenario files: their places and texts.
+    pub scenarios: Vec<(String, String)>,
+    /// Test files: their places and texts.
+    pub tests: Vec<(String, String)>,
     pub problems: Vec<RuleProblem>,
 }
 
-const T1102_002: &[(&str, &str)] = &[
-    ("Baseline.yaml", include_str!("../../../packs/T1102.002/Baseline.yaml")),
-    ("Hardened.yaml", include_str!("../../../packs/T1102.002/Hardened.yaml")),
-    ("WebServices.csv", include_str!("../../../packs/T1102.002/WebServices.csv")),
-];
+static PACKS: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../packs");
 
 /// The packs in the binary.
 pub fn embedded() -> Vec<Pack> {
-    let mut pack = Pack { name: "T1102.002".to_owned(), ..Pack::default() };
-    for (file, text) in T1102_002 {
-        pack.add(file, text);
-    }
-    vec![pack]
+    let folders = PACKS.dirs().map(|folder| {
+        let mut pack = Pack { name: folder.path().display().to_string(), ..Pack::default() };
+        pack.add_folder(folder);
+        pack
+    });
+    folders.collect()
 }
 
-/// Reads a rule file, or a folder of rules and CSV watchlists, at any depth.
+/// Reads a file of a pack, or a folder of them, at any depth. What is told apart:
+///
+/// | file | is |
+/// |---|---|
+/// | `.csv` | a watchlist, its alias the file's name |
+/// | `.kql` | saved functions |
+/// | `.test.yaml` | tests of the rule beside it |
+/// | `.yaml`, `.yml` with `scenarios` or `background` | scenarios for `vidette simulate` |
+/// | `.yaml`, `.yml` with `query` but no `kind` | a hunting query |
+/// | `.yaml`, `.yml` with `detection`, `correlation` or `filter` | Sigma |
+/// | other `.yaml`, `.yml` | a rule |
 ///
 /// # Errors
 /// When the path cannot be read.
@@ -45,28 +62,60 @@ fn visit(path: &Path, pack: &mut Pack) -> std::io::Result<()> {
         entries.sort_by_key(std::fs::DirEntry::path);
         return entries.iter().try_for_each(|entry| visit(&entry.path(), pack));
     }
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    if matches!(extension.as_str(), "yaml" | "yml" | "csv") && !path.to_string_lossy().ends_with(".test.yaml") {
+    if is_part(path) {
         pack.add(&path.display().to_string(), &std::fs::read_to_string(path)?);
     }
     Ok(())
 }
 
+fn is_part(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql")
+}
+
+/// Whether the text has this key at its top.
+fn has_key(text: &str, key: &str) -> bool {
+    text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
+}
+
 impl Pack {
+    fn add_folder(&mut self, folder: &Dir) {
+        for file in folder.files().filter(|file| is_part(file.path())) {
+            self.add(&file.path().display().to_string(), file.contents_utf8().unwrap_or_default());
+        }
+        folder.dirs().for_each(|folder| self.add_folder(folder));
+    }
+
     fn add(&mut self, file: &str, text: &str) {
         if let Some(stem) = file.strip_suffix(".csv") {
             let alias = stem.rsplit(['/', '\\']).next().unwrap_or(stem).to_owned();
-            self.watchlists.push((alias, watchlist(text)));
-            return;
+            let mut list = watchlist(text);
+            let problems = crate::tuning::vet_if_tuning(&alias, &mut list, vidette_engine::Clock::now().now_ticks);
+            self.problems.extend(problems.into_iter().map(|problem| RuleProblem { file: file.to_owned(), ..problem }));
+            self.watchlists.push((alias, list));
+        } else if file.ends_with(".kql") {
+            self.functions.push(text.to_owned());
+        } else if file.ends_with(".test.yaml") {
+            self.tests.push((file.to_owned(), text.to_owned()));
+        } else if has_key(text, "scenarios") || has_key(text, "background") {
+            self.scenarios.push((file.to_owned(), text.to_owned()));
+        } else if ["detection", "correlation", "filter"].iter().any(|key| has_key(text, key)) {
+            self.sigma.add(file, text);
+        } else if has_key(text, "query") && !has_key(text, "kind") {
+            match parse_hunting_query(text) {
+                Ok(query) => self.hunting.push(query),
+                Err(message) => self.problems.push(RuleProblem { file: file.to_owned(), message, fatal: true }),
+            }
+        } else {
+            let (rule, problems) = parse_rule(file, text);
+            self.rules.extend(rule);
+            self.problems.extend(problems);
         }
-        let (rule, problems) = parse_rule(file, text);
-        self.rules.extend(rule);
-        self.problems.extend(problems);
     }
 }
 
 /// A CSV with a header; rows that are too short are filled up.
-fn watchlist(text: &str) -> Watchlist {
+pub fn watchlist(text: &str) -> Watchlist {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let columns: Vec<String> = reader.headers().map(|names| names.iter().map(str::to_owned).collect()).unwrap_or_default();
     let rows = reader

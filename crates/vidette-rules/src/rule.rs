@@ -3,17 +3,19 @@
 use crate::duration;
 use serde::Deserialize;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Kind {
+    #[default]
     Scheduled,
     #[serde(rename = "NRT")]
     Nrt,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
 pub enum SeverityLevel {
     Informational,
     Low,
+    #[default]
     Medium,
     High,
 }
@@ -40,7 +42,7 @@ impl SeverityLevel {
 }
 
 /// A scheduled or near-real-time rule.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     pub id: String,
@@ -88,6 +90,32 @@ pub struct Rule {
     pub metadata: Option<serde_yaml_ng::Value>,
     #[serde(default)]
     pub version: Option<String>,
+    /// Where the rule was read from.
+    #[serde(skip)]
+    pub file: String,
+}
+
+/// A query for a person to run and to read: Microsoft Sentinel's hunting-query YAML.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HuntingQuery {
+    pub id: String,
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub tactics: Vec<String>,
+    #[serde(default)]
+    pub relevant_techniques: Vec<String>,
+    pub query: String,
+}
+
+/// Reads a hunting query.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn parse_hunting_query(text: &str) -> Result<HuntingQuery, String> {
+    serde_yaml_ng::from_str(text).map_err(|error| error.to_string())
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -142,13 +170,14 @@ pub fn parse_rule(file: &str, text: &str) -> (Option<Rule>, Vec<RuleProblem>) {
     for key in unknown {
         report(format!("unknown key `{key}`"), false);
     }
-    let rule = match parsed {
+    let mut rule = match parsed {
         Ok(rule) => rule,
         Err(error) => {
             report(error.to_string(), true);
             return (None, problems);
         }
     };
+    rule.file = file.to_owned();
     let hex = rule.id.replace('-', "");
     if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         report(format!("`id` is a GUID, not `{}`", rule.id), false);
@@ -198,6 +227,15 @@ impl Rule {
     /// How far back a run looks, in ticks; a day unless the rule says otherwise.
     pub fn period_ticks(&self) -> i64 {
         self.query_period.as_deref().and_then(duration::ticks).unwrap_or(864_000_000_000)
+    }
+
+    /// The time between two runs of a replay, in ticks: the rule's frequency, but not less than a part of its period; the
+    /// period when it has none.
+    pub fn step_ticks(&self) -> i64 {
+        /// More windows than these over one event say nothing new.
+        const WINDOWS_PER_PERIOD: i64 = 24;
+        let period = self.period_ticks();
+        self.query_frequency.as_deref().and_then(duration::ticks).map_or(period, |step| step.clamp(period / WINDOWS_PER_PERIOD, period)).max(1)
     }
 
     pub fn one_alert_per_row(&self) -> bool {

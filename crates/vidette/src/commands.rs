@@ -6,11 +6,14 @@ pub mod coverage;
 pub mod hunt;
 pub mod ingest;
 pub mod query;
+pub mod simulate;
 pub mod tables;
+pub mod test;
+pub mod tune;
 
-use std::path::PathBuf;
-use vidette_engine::{Clock, Workspace};
+use vidette_engine::Clock;
 use vidette_kql::time::parse_datetime;
+use vidette_rules::Alert;
 
 /// Why a command ends early: an exit status and what to say on standard error.
 #[derive(Debug)]
@@ -70,14 +73,12 @@ fn instant(option: &str, text: &str) -> Result<i64, Failure> {
     parse_datetime(text).ok_or_else(|| Failure::usage(format!("{option}: `{text}` is not a time such as 2024-05-01T12:00:00Z")))
 }
 
-/// Adds the CSV files under the paths as watchlists, and those of the built-in packs.
-pub fn register_watchlists(workspace: &mut Workspace, paths: &[PathBuf]) -> Result<(), Failure> {
-    let mut packs = vidette_rules::embedded();
-    for path in paths {
-        packs.push(vidette_rules::load(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?);
-    }
-    for (alias, watchlist) in packs.into_iter().flat_map(|pack| pack.watchlists) {
-        workspace.register_watchlist(alias, watchlist);
-    }
-    Ok(())
+/// An alert by its number in the list, from 1, or by a part of its title.
+pub fn choose_alert<'a>(alerts: &'a [Alert], asked: &str) -> Result<&'a Alert, Failure> {
+    let numbered = asked.parse::<usize>().ok().and_then(|number| alerts.get(number.checked_sub(1)?));
+    let named = || alerts.iter().find(|alert| alert.title.to_lowercase().contains(&asked.to_lowercase()));
+    numbered.or_else(named).ok_or_else(|| {
+        let list: Vec<String> = alerts.iter().enumerate().map(|(at, alert)| format!("  {} {}", at + 1, alert.title)).collect();
+        Failure::usage(format!("no alert `{asked}` among {}\n{}", alerts.len(), list.join("\n")))
+    })
 }

@@ -1,12 +1,16 @@
 //! Runs Microsoft Sentinel and Defender XDR detections anywhere: arguments in, output and exit status out.
 
 mod commands;
+mod hunting;
 mod output;
+mod packs;
 mod progress;
+mod sigma;
+mod simulated;
 mod workspace;
 
 use clap::{Parser, Subcommand};
-use commands::{Failure, batch, check, coverage, hunt, ingest, query, tables};
+use commands::{Failure, batch, check, coverage, hunt, ingest, query, simulate, tables, test, tune};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,6 +51,12 @@ enum Command {
     Coverage(coverage::Options),
     /// Show what is wrong with queries and rules
     Check(check::Options),
+    /// Run the tests of rules
+    Test(test::Options),
+    /// Make a tuning entry from an alert, and show what else it would keep quiet
+    Tune(tune::Options),
+    /// Write the telemetry that an attack would leave, in the noise of ordinary days
+    Simulate(simulate::Options),
     /// Answer one JSON query a line, for test harnesses
     Batch {
         /// Files and folders of telemetry; without any the known tables are empty
@@ -90,6 +100,9 @@ async fn main() -> ExitCode {
         Command::Tables(options) => tables::run(&options).await,
         Command::Coverage(options) => coverage::run(&options).await,
         Command::Check(options) => check::run(&options),
+        Command::Tune(options) => tune::run(&options).await,
+        Command::Test(options) => test::run(&options).await,
+        Command::Simulate(options) => simulate::run(&options).await,
         Command::Batch { paths, check, time } => batch::run(&paths, check, &time).await,
     };
     match result {

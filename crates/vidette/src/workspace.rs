@@ -5,7 +5,7 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -43,6 +43,16 @@ fn scalar_type(ty: ColumnType) -> ScalarType {
 
 fn columns(table: &TableSchema) -> Vec<(String, ScalarType)> {
     table.columns.iter().map(|column| (column.name.to_owned(), scalar_type(column.ty))).collect()
+}
+
+/// The columns of a known table, with their types.
+pub fn known_columns(table: &str) -> Vec<(String, ScalarType)> {
+    TABLES.get(table).map(columns).unwrap_or_default()
+}
+
+/// The names of the columns of a known table.
+pub fn column_names(table: &str) -> Option<Vec<String>> {
+    TABLES.get(table).map(|table| table.columns.iter().map(|column| column.name.to_owned()).collect())
 }
 
 /// Microsoft's unifying parsers over Defender's tables.
@@ -153,6 +163,8 @@ pub fn register_schemas(workspace: &mut Workspace) {
 pub enum Wanted {
     All,
     These(BTreeMap<String, Actions>),
+    /// Rows that are in files as rows of these tables; none that events make.
+    Rows(BTreeSet<String>),
 }
 
 impl Wanted {
@@ -175,6 +187,7 @@ impl Wanted {
     fn includes(&self, table: &str) -> bool {
         match self {
             Wanted::These(tables) => tables.contains_key(table) || !TABLES.contains_key(table),
+            Wanted::Rows(tables) => tables.contains(table),
             Wanted::All => true,
         }
     }
@@ -182,6 +195,7 @@ impl Wanted {
     fn normalizer(&self) -> Normalizer {
         match self.clone() {
             Wanted::All => Normalizer::new(|_, _| true),
+            Wanted::Rows(tables) => Normalizer::new(move |table, _| tables.contains(table)).without_events(),
             Wanted::These(tables) => Normalizer::new(move |table, action| match (tables.get(table), action) {
                 (None, _) => false,
                 (Some(Some(actions)), Some(action)) => actions.iter().any(|wanted| wanted.eq_ignore_ascii_case(action)),

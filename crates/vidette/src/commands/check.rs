@@ -1,6 +1,7 @@
 //! `vidette check`: the diagnostics of queries and rules, nothing executed.
 
 use crate::commands::Failure;
+use crate::packs::install;
 use serde_json::json;
 use std::path::PathBuf;
 use vidette_engine::Workspace;
@@ -22,17 +23,21 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<u8, Failure> {
     let mut workspace = Workspace::default();
     crate::workspace::register_schemas(&mut workspace);
-    let mut failed = false;
+    let mut failed = install(&[], &mut workspace);
     for path in &options.files {
         let is_rule = path.is_dir() || path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         if is_rule {
             let pack = vidette_rules::load(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-            for (alias, watchlist) in &pack.watchlists {
-                workspace.register_watchlist(alias.clone(), watchlist.clone());
+            failed |= install(std::slice::from_ref(&pack), &mut workspace);
+            let mut packs = [pack];
+            let (sigma, wrong) = crate::sigma::compile(&mut packs, &crate::workspace::column_names);
+            let [pack] = packs;
+            failed |= wrong;
+            for rule in &sigma {
+                failed |= report(&workspace, &rule.rule.file, &rule.rule.query, options.json);
             }
-            for problem in &pack.problems {
-                failed |= problem.fatal;
-                eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
+            for query in &pack.hunting {
+                failed |= report(&workspace, &query.name, &query.query, options.json);
             }
             for rule in &pack.rules {
                 failed |= report(&workspace, &rule.name, &rule.query, options.json);

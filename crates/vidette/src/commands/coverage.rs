@@ -1,8 +1,8 @@
 //! `vidette coverage`: what the data can show, and which rules can fire on it.
 
-use super::hunt::{announce, packs};
 use crate::commands::Failure;
 use crate::output::{self, Format};
+use crate::packs::{install, packs};
 use crate::workspace::{self, Loaded, Wanted};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     let hosts = hosts(&loaded).await;
     let mut verdicts = Vec::new();
     let mut workspace = workspace::empty();
-    let mut broken = announce(&packs, &mut workspace);
+    let mut broken = install(&packs, &mut workspace);
     for rule in packs.iter().flat_map(|pack| &pack.rules) {
         let (queries, diagnostics) = vidette_kql::compile(&rule.query, &Checker::new(&workspace));
         if let Some(error) = vidette_kql::errors(&diagnostics).next() {
@@ -83,7 +83,8 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
             there.push(found.has_rows);
             why.extend(found.missing);
         }
-        why.dedup();
+        let mut said = BTreeSet::new();
+        why.retain(|reason| said.insert(reason.clone()));
         let mut at = 0;
         let can = can_have_rows(query, &mut |_| {
             at += 1;

@@ -1,15 +1,14 @@
-//! `vidette hunt`: rules over a folder of logs, alerts out.
+//! `vidette hunt`: rules over telemetry, alerts out.
 
 use crate::commands::{Failure, TimeOptions};
+use crate::hunting::{Found, hunt};
 use crate::output::{self, Format};
-use crate::workspace::{self, Wanted};
+use crate::packs::packs;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
-use vidette_engine::{Clock, Workspace};
-use vidette_rules::{Alert, Pack, Rule, RuleError, SeverityLevel};
-use vidette_telemetry::{Harvest, Keep, Seen};
+use vidette_rules::{Alert, SeverityLevel};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -34,105 +33,19 @@ pub struct Options {
 
 pub async fn run(options: Options) -> Result<u8, Failure> {
     let started = Instant::now();
-    let packs = packs(&options.rules)?;
-    let mut empty = workspace::empty();
-    let mut rules: Vec<&Rule> = Vec::new();
-    let mut broken = announce(&packs, &mut empty);
-    for pack in &packs {
-        rules.extend(&pack.rules);
-    }
-    let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
-    // Triage folders hold copies of logs: an event is one event, wherever it was found.
-    let seen = Seen::default();
-    let loaded = workspace::load(empty, &options.paths, &wanted, Keep::default(), Some(&seen)).await?;
-    let mut alerts = Vec::new();
-    let mut counts = Vec::new();
-    for rule in rules {
-        let clocks = clocks(rule, &options.time, &loaded.harvest)?;
-        match vidette_rules::run(rule, &loaded.workspace, &clocks).await {
-            Ok(found) => {
-                counts.push(format!("{}: {}", rule.name, found.len()));
-                alerts.extend(found);
-            }
-            Err(RuleError::Query { rule: name, diagnostics }) => {
-                broken = true;
-                eprint!("{}", vidette_kql::render(&rule.query, &name, &diagnostics));
-            }
-            Err(error) => {
-                broken = true;
-                eprintln!("error: {error}");
-            }
-        }
-    }
-    // Newest first; of one instant, the gravest.
-    alerts.sort_by(|a, b| b.time.cmp(&a.time).then(b.severity.cmp(&a.severity)).then(a.title.cmp(&b.title)));
+    let found = hunt(packs(&options.rules)?, &options.paths, &options.time).await?;
     let format = Format::choose(options.format, options.output.is_some());
-    output::write(&render(&alerts, format), options.output.as_ref())?;
-    summarize(&loaded.harvest, seen.repeated(), &counts, alerts.len(), started);
-    Ok(if broken {
+    output::write(&render(&found.alerts, format), options.output.as_ref())?;
+    summarize(&found, started);
+    Ok(if found.broken {
         2
-    } else if options.fail_on_alert && !alerts.is_empty() {
+    } else if options.fail_on_alert && !found.alerts.is_empty() {
         1
-    } else if loaded.harvest.problems.is_empty() {
+    } else if found.harvest.problems.is_empty() {
         0
     } else {
         3
     })
-}
-
-/// Says what is wrong with the packs, and registers their watchlists; whether one is too wrong to run.
-pub(super) fn announce(packs: &[Pack], workspace: &mut Workspace) -> bool {
-    let mut broken = false;
-    for pack in packs {
-        for problem in &pack.problems {
-            eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
-            broken |= problem.fatal;
-        }
-        for (alias, watchlist) in &pack.watchlists {
-            workspace.register_watchlist(alias.clone(), watchlist.clone());
-        }
-    }
-    broken
-}
-
-pub(super) fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
-    if paths.is_empty() {
-        return Ok(vidette_rules::embedded());
-    }
-    let mut packs = Vec::with_capacity(paths.len());
-    for path in paths {
-        packs.push(vidette_rules::load(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?);
-    }
-    Ok(packs)
-}
-
-/// The instants a rule runs at.
-///
-/// With `--now` once. Else the rule is replayed over the data as its schedule would have run it: windows of its period,
-/// the last one ending with the newest event, those without data left out.
-fn clocks(rule: &Rule, time: &TimeOptions, harvest: &Harvest) -> Result<Vec<Clock>, Failure> {
-    let period = rule.period_ticks();
-    if let Some(now) = time.now()? {
-        return Ok(vec![Clock::window(now, period)]);
-    }
-    let (from, to) = time.range()?;
-    let Some(newest) = harvest.newest_ticks else { return Ok(vec![Clock::now()]) };
-    let oldest = harvest.oldest_ticks.unwrap_or(newest).max(from.unwrap_or(i64::MIN));
-    let mut clocks = Vec::new();
-    let mut end = newest.min(to.unwrap_or(i64::MAX));
-    while end >= oldest {
-        let start = end.saturating_sub(period);
-        if harvest.has_events_between(start, end) {
-            clocks.push(Clock { now_ticks: end, window: Some((start.max(oldest - 1), end)) });
-        }
-        // Skip to the next window that has events at all.
-        end = match harvest.newest_before(start) {
-            Some(hour_end) if hour_end < start => end - period * ((end - hour_end) / period).max(1),
-            Some(_) => start,
-            None => break,
-        };
-    }
-    Ok(clocks)
 }
 
 fn severity_style(severity: &str) -> Option<Style> {
@@ -193,8 +106,9 @@ fn render(alerts: &[Alert], format: Format) -> String {
     }
 }
 
-fn summarize(harvest: &Harvest, repeated: u64, counts: &[String], alerts: usize, started: Instant) {
+fn summarize(found: &Found, started: Instant) {
     const NAMED: usize = 20;
+    let (harvest, alerts) = (&found.harvest, found.alerts.len());
     for problem in harvest.problems.iter().take(NAMED) {
         eprintln!("skipped: {problem}");
     }
@@ -204,8 +118,8 @@ fn summarize(harvest: &Harvest, repeated: u64, counts: &[String], alerts: usize,
     if harvest.other_files > 0 {
         eprintln!("{} files of other kinds left alone", harvest.other_files);
     }
-    if repeated > 0 {
-        eprintln!("{repeated} events were there more than once");
+    if found.repeated > 0 {
+        eprintln!("{} events were there more than once", found.repeated);
     }
     eprintln!(
         "{} files, {} events, {} rows, {} skipped in {:.2} s; {alerts} {} ({})",
@@ -215,6 +129,6 @@ fn summarize(harvest: &Harvest, repeated: u64, counts: &[String], alerts: usize,
         harvest.skipped(),
         started.elapsed().as_secs_f64(),
         if alerts == 1 { "alert" } else { "alerts" },
-        counts.join("; "),
+        found.counts.join("; "),
     );
 }

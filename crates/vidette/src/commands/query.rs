@@ -2,6 +2,7 @@
 
 use crate::commands::{Failure, TimeOptions};
 use crate::output::{self, Format};
+use crate::packs::{install, packs};
 use crate::workspace::{self, Wanted};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     };
     let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
     let mut empty = workspace::empty();
-    super::register_watchlists(&mut empty, &options.watchlists)?;
+    install(&packs(&options.watchlists)?, &mut empty);
     let wanted = Wanted::by(&empty, [text.as_str()]);
     let loaded = workspace::load(empty, &paths, &wanted, Keep::default(), None).await?;
     for problem in &loaded.harvest.problems {

@@ -1,0 +1,155 @@
+//! A hunt: rules over telemetry, alerts out.
+
+use crate::commands::{Failure, TimeOptions};
+use crate::packs::install;
+use crate::sigma::{self, Scanner};
+use crate::workspace::{self, Loaded, Wanted};
+use serde_json::json;
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+use vidette_engine::{Clock, Workspace};
+use vidette_rules::{Alert, Pack, Rule, RuleError, SigmaRule};
+use vidette_telemetry::{Harvest, Keep, Reading, Seen, harvest};
+
+/// What was found, and in what.
+#[derive(Default)]
+pub struct Found {
+    pub alerts: Vec<Alert>,
+    /// What each rule found, in words.
+    pub counts: Vec<String>,
+    /// Events that were there more than once.
+    pub repeated: u64,
+    /// A rule could not run.
+    pub broken: bool,
+    /// What was read; of a hunt with nothing but Sigma rules, without rows.
+    pub harvest: Harvest,
+}
+
+/// Runs the rules of the packs over the telemetry; alerts are sorted, newest first, of one instant the gravest first.
+pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -> Result<Found, Failure> {
+    let mut empty = workspace::empty();
+    let mut found = Found { broken: install(&packs, &mut empty), ..Found::default() };
+    let (sigma, wrong) = sigma::compile(&mut packs, &workspace::column_names);
+    found.broken |= wrong;
+    let rules: Vec<&Rule> = packs.iter().flat_map(|pack| &pack.rules).collect();
+    if !sigma.is_empty() {
+        hunt_sigma(&sigma, empty.clone(), paths, time, &mut found).await?;
+    }
+    if !rules.is_empty() || sigma.is_empty() {
+        let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
+        // Triage folders hold copies of logs: an event is one event, wherever it was found.
+        let seen = Seen::default();
+        let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&seen)).await?;
+        for rule in rules {
+            let alerts = run(rule, &loaded, time, &mut found).await?;
+            found.counts.push(format!("{}: {alerts}", rule.name));
+        }
+        found.repeated = seen.repeated();
+        found.harvest = loaded.harvest;
+    }
+    found.alerts.sort_by(|a, b| b.time.cmp(&a.time).then(b.severity.cmp(&a.severity)).then(a.title.cmp(&b.title)));
+    Ok(found)
+}
+
+/// Replays a rule over the data; gives how many alerts there were.
+async fn run(rule: &Rule, loaded: &Loaded, time: &TimeOptions, found: &mut Found) -> Result<usize, Failure> {
+    let clocks = clocks(rule, time, &loaded.harvest)?;
+    match vidette_rules::run(rule, &loaded.workspace, &clocks).await {
+        Ok(mut alerts) => {
+            // Windows that overlap find an event more than once.
+            let mut given = HashSet::new();
+            alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), json!(alert.rows).to_string())));
+            let count = alerts.len();
+            found.alerts.extend(alerts);
+            return Ok(count);
+        }
+        Err(RuleError::Query { rule: name, diagnostics }) => eprint!("{}", vidette_kql::render(&rule.query, &name, &diagnostics)),
+        Err(error) => eprintln!("error: {error}"),
+    }
+    found.broken = true;
+    Ok(0)
+}
+
+/// Sigma rules over events in one reading; those over other tables, over the rows that files hold of them.
+async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], time: &TimeOptions, found: &mut Found) -> Result<(), Failure> {
+    let others: BTreeSet<String> = rules.iter().filter(|rule| rule.table != "WindowsEvent").map(|rule| rule.table.clone()).collect();
+    let mut scanner = Scanner::new(rules.iter().filter(|rule| rule.table == "WindowsEvent"))?;
+    let wanted = others.clone();
+    let normalizer = vidette_telemetry::Normalizer::new(move |table, _| table == "WindowsEvent" || wanted.contains(table)).as_events();
+    let bar = crate::progress::Bar::new();
+    let seen = Seen::default();
+    let (mut other_rows, mut failure) = (false, None);
+    let range = time.range()?;
+    let mut take = |table: &'static vidette_telemetry::schemas::TableSchema, batch| {
+        if table.name != "WindowsEvent" {
+            other_rows = true;
+        } else if let Err(error) = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(scanner.look(&batch, range))) {
+            failure = Some(error);
+        }
+        Ok(())
+    };
+    let reading = Reading { keep: Keep::Hand(&mut take), seen: Some(&seen), carve: workspace::carves() };
+    let harvest = harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    bar.finish();
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let ran = scanner.finish().await;
+    found.counts.push(format!("{} Sigma rules, {ran} of them evaluated: {}", rules.len(), scanner.alerts.len()));
+    for message in &scanner.failures {
+        eprintln!("error: {message}");
+    }
+    found.broken |= !scanner.failures.is_empty();
+    found.alerts.append(&mut scanner.alerts);
+    if other_rows || !harvest.parquet.is_empty() {
+        let in_parquet = !harvest.parquet.is_empty();
+        let mut tables = others;
+        tables.extend(in_parquet.then(|| "WindowsEvent".to_owned()));
+        let loaded = workspace::load(empty, paths, &Wanted::Rows(tables), Keep::default(), None).await?;
+        let has_rows = |rule: &SigmaRule| rule.table.is_empty() || loaded.with_rows.contains(&rule.table) && (rule.table != "WindowsEvent" || in_parquet);
+        for rule in rules.iter().filter(|rule| has_rows(rule)) {
+            run(&rule.rule, &loaded, time, found).await?;
+        }
+    } else if rules.iter().any(|rule| rule.table.is_empty()) {
+        // Correlations read whole tables.
+        let correlations: Vec<&SigmaRule> = rules.iter().filter(|rule| rule.table.is_empty()).collect();
+        let wanted = Wanted::by(&empty, correlations.iter().map(|rule| rule.rule.query.as_str()));
+        let loaded = workspace::load(empty, paths, &wanted, Keep::default(), None).await?;
+        for rule in correlations {
+            run(&rule.rule, &loaded, time, found).await?;
+        }
+    }
+    found.repeated = seen.repeated();
+    found.harvest = harvest;
+    Ok(())
+}
+
+/// The instants a rule runs at.
+///
+/// With `--now` once. Else the rule is replayed over the data as its schedule would have run it: in steps of its frequency,
+/// looking back over its period, the last one ending with the newest event, those without new data left out.
+fn clocks(rule: &Rule, time: &TimeOptions, harvest: &Harvest) -> Result<Vec<Clock>, Failure> {
+    let period = rule.period_ticks();
+    if let Some(now) = time.now()? {
+        return Ok(vec![Clock::window(now, period)]);
+    }
+    let (from, to) = time.range()?;
+    let Some(newest) = harvest.newest_ticks else { return Ok(vec![Clock::now()]) };
+    let oldest = harvest.oldest_ticks.unwrap_or(newest).max(from.unwrap_or(i64::MIN));
+    let step = rule.step_ticks();
+    let mut clocks = Vec::new();
+    let mut end = newest.min(to.unwrap_or(i64::MAX));
+    while end >= oldest {
+        let start = end.saturating_sub(step);
+        if harvest.has_events_between(start, end) {
+            clocks.push(Clock { now_ticks: end, window: Some((end.saturating_sub(period).max(oldest - 1), end)) });
+        }
+        // Skip to the next step that has events at all.
+        end = match harvest.newest_before(start) {
+            Some(hour_end) if hour_end < start => end - step * ((end - hour_end) / step).max(1),
+            Some(_) => start,
+            None => break,
+        };
+    }
+    Ok(clocks)
+}

@@ -1,0 +1,42 @@
+//! The rule packs of a command: where they come from, and what they add to a workspace.
+
+use crate::commands::Failure;
+use std::path::PathBuf;
+use vidette_engine::Workspace;
+use vidette_rules::Pack;
+
+/// The columns of a table, when it is known.
+pub type Columns<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
+
+/// The packs at the paths; without any, those in the binary.
+pub fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
+    if paths.is_empty() {
+        return Ok(vidette_rules::embedded());
+    }
+    let unreadable = |path: &PathBuf, error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    paths.iter().map(|path| vidette_rules::load(path).map_err(|error| unreadable(path, error))).collect()
+}
+
+/// Says what is wrong with the packs, and registers their watchlists and functions over those of the packs in the binary;
+/// whether one is too wrong to run.
+pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {
+    let mut broken = false;
+    for pack in packs {
+        for problem in &pack.problems {
+            eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
+            broken |= problem.fatal;
+        }
+    }
+    for pack in vidette_rules::embedded().iter().chain(packs) {
+        for (alias, watchlist) in &pack.watchlists {
+            workspace.register_watchlist(alias.clone(), watchlist.clone());
+        }
+        for text in &pack.functions {
+            if let Err(diagnostics) = workspace.register_functions(text) {
+                broken = true;
+                eprint!("{}", vidette_kql::render(text, &format!("functions of {}", pack.name), &diagnostics));
+            }
+        }
+    }
+    broken
+}

@@ -12,6 +12,7 @@
 
 mod alert;
 mod duration;
+mod export;
 mod pack;
 mod rule;
 mod sigma;
@@ -19,6 +20,7 @@ mod test_file;
 pub mod tuning;
 
 pub use alert::{Alert, Entity, RuleError, run};
+pub use export::{PLATFORMS, Platform, export, standalone};
 pub use pack::{Pack, embedded, load, watchlist};
 pub use rule::{EntityMapping, FieldMapping, HuntingQuery, Kind, Rule, RuleProblem, SeverityLevel, parse_rule};
 pub use sigma::{SigmaRule, sigma_rules};

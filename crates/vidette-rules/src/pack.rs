@@ -24,6 +24,9 @@ pub struct Pack {
     pub problems: Vec<RuleProblem>,
 }
 
+/// The folder of what was made from a pack.
+const MADE: &str = "platforms";
+
 static PACKS: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../packs");
 
 /// The packs in the binary.
@@ -31,6 +34,7 @@ pub fn embedded() -> Vec<Pack> {
     let folders = PACKS.dirs().map(|folder| {
         let mut pack = Pack { name: folder.path().display().to_string(), ..Pack::default() };
         pack.add_folder(folder);
+        pack.rules.iter_mut().for_each(|rule| rule.related = is_related(Path::new(&rule.file)));
         pack
     });
     folders.collect()
@@ -46,21 +50,31 @@ pub fn embedded() -> Vec<Pack> {
 /// | `.yaml`, `.yml` with `scenarios` or `background` | scenarios for `vidette simulate` |
 /// | `.yaml`, `.yml` with `query` but no `kind` | a hunting query |
 /// | `.yaml`, `.yml` with `detection`, `correlation` or `filter` | Sigma |
+/// | `.yaml`, `.yml` with `attack_technique` | an Atomic Red Team test, left alone |
 /// | other `.yaml`, `.yml` | a rule |
+///
+/// Folders named `platforms` hold what was made from the pack for other places; they are read only when asked for.
 ///
 /// # Errors
 /// When the path cannot be read.
 pub fn load(path: &Path) -> std::io::Result<Pack> {
     let mut pack = Pack { name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), ..Pack::default() };
     visit(path, &mut pack)?;
+    let inside = |file: &str| Path::new(file).strip_prefix(path).is_ok_and(is_related);
+    pack.rules.iter_mut().for_each(|rule| rule.related = inside(&rule.file));
     Ok(pack)
+}
+
+/// Whether the file stands in a folder for related rules.
+fn is_related(file: &Path) -> bool {
+    file.components().any(|part| part.as_os_str() == "related")
 }
 
 fn visit(path: &Path, pack: &mut Pack) -> std::io::Result<()> {
     if path.is_dir() {
         let mut entries = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
         entries.sort_by_key(std::fs::DirEntry::path);
-        return entries.iter().try_for_each(|entry| visit(&entry.path(), pack));
+        return entries.iter().filter(|entry| entry.file_name() != MADE).try_for_each(|entry| visit(&entry.path(), pack));
     }
     if is_part(path) {
         pack.add(&path.display().to_string(), &std::fs::read_to_string(path)?);
@@ -83,11 +97,13 @@ impl Pack {
         for file in folder.files().filter(|file| is_part(file.path())) {
             self.add(&file.path().display().to_string(), file.contents_utf8().unwrap_or_default());
         }
-        folder.dirs().for_each(|folder| self.add_folder(folder));
+        folder.dirs().filter(|folder| !folder.path().ends_with(MADE)).for_each(|folder| self.add_folder(folder));
     }
 
     fn add(&mut self, file: &str, text: &str) {
-        if let Some(stem) = file.strip_suffix(".csv") {
+        if has_key(text, "attack_technique") {
+            // A test of Atomic Red Team, which is for people.
+        } else if let Some(stem) = file.strip_suffix(".csv") {
             let alias = stem.rsplit(['/', '\\']).next().unwrap_or(stem).to_owned();
             let mut list = watchlist(text);
             let problems = crate::tuning::vet_if_tuning(&alias, &mut list, vidette_engine::Clock::now().now_ticks);
@@ -102,7 +118,7 @@ impl Pack {
         } else if ["detection", "correlation", "filter"].iter().any(|key| has_key(text, key)) {
             self.sigma.add(file, text);
         } else if has_key(text, "query") && !has_key(text, "kind") {
-            match parse_hunting_query(text) {
+            match parse_hunting_query(file, text) {
                 Ok(query) => self.hunting.push(query),
                 Err(message) => self.problems.push(RuleProblem { file: file.to_owned(), message, fatal: true }),
             }

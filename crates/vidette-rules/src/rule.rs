@@ -93,6 +93,9 @@ pub struct Rule {
     /// Where the rule was read from.
     #[serde(skip)]
     pub file: String,
+    /// It stands in the folder `related` of its pack: of other techniques, run when asked for.
+    #[serde(skip)]
+    pub related: bool,
 }
 
 /// A query for a person to run and to read: Microsoft Sentinel's hunting-query YAML.
@@ -108,14 +111,37 @@ pub struct HuntingQuery {
     #[serde(default)]
     pub relevant_techniques: Vec<String>,
     pub query: String,
+    /// Where the query was read from.
+    #[serde(skip)]
+    pub file: String,
 }
 
 /// Reads a hunting query.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub fn parse_hunting_query(text: &str) -> Result<HuntingQuery, String> {
-    serde_yaml_ng::from_str(text).map_err(|error| error.to_string())
+pub fn parse_hunting_query(file: &str, text: &str) -> Result<HuntingQuery, String> {
+    let query: HuntingQuery = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
+    Ok(HuntingQuery { file: file.to_owned(), ..query })
+}
+
+impl HuntingQuery {
+    /// The query as a rule that gives one alert for all its rows, over any time.
+    pub fn as_rule(&self) -> Rule {
+        Rule {
+            id: self.id.clone(),
+            kind: Kind::Nrt,
+            name: self.name.clone(),
+            description: self.description.clone(),
+            severity: SeverityLevel::Informational,
+            tactics: self.tactics.clone(),
+            relevant_techniques: self.relevant_techniques.clone(),
+            query: self.query.clone(),
+            query_period: Some("30d".to_owned()),
+            file: self.file.clone(),
+            ..Rule::default()
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

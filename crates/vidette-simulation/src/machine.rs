@@ -110,7 +110,7 @@ impl Machine {
             let address = address_of(host);
             now += 3 * TICKS_PER_SECOND / 10;
             if self.platform == Platform::Windows && !host.starts_with(|c: char| c.is_ascii_digit()) {
-                events.push(self.resolved(&process, host, &address, now));
+                events.push(self.resolved(&process, host, Some(&address), now));
             }
             if connects {
                 now += TICKS_PER_SECOND / 20;
@@ -118,6 +118,10 @@ impl Machine {
             }
         }
         let windows = self.platform == Platform::Windows;
+        for host in step.miss.iter().filter(|_| windows) {
+            now += 3 * TICKS_PER_SECOND / 10;
+            events.push(self.resolved(&process, host, None, now));
+        }
         if let (Some(script), true) = (&step.script, windows) {
             let id = self.guid(&format!("{script}{now}"));
             let data = vec![("MessageNumber", "1".into()), ("MessageTotal", "1".into()), ("ScriptBlockText", script.clone()), ("ScriptBlockId", id), ("Path", String::new())];
@@ -255,8 +259,10 @@ impl Machine {
         data
     }
 
-    fn resolved(&self, process: &Process, host: &str, address: &str, now: i64) -> Event<'static> {
-        let own = vec![("QueryName", host.to_owned()), ("QueryStatus", "0".into()), ("QueryResults", format!("::ffff:{address};"))];
+    /// The answer to a DNS query; without an address there is no such name.
+    fn resolved(&self, process: &Process, host: &str, address: Option<&str>, now: i64) -> Event<'static> {
+        let (status, results) = address.map_or(("9003", "-".to_owned()), |address| ("0", format!("::ffff:{address};")));
+        let own = vec![("QueryName", host.to_owned()), ("QueryStatus", status.to_owned()), ("QueryResults", results)];
         self.event(SYSMON, 22, self.acting(process, now, own), now)
     }
 

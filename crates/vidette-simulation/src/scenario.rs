@@ -89,6 +89,9 @@ pub struct Step {
     /// Hosts that are resolved only.
     #[serde(default)]
     pub resolve: Hosts,
+    /// Hosts that are asked for and do not exist.
+    #[serde(default)]
+    pub miss: Hosts,
     /// A PowerShell script block that runs.
     #[serde(default)]
     pub script: Option<String>,

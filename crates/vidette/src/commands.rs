@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod check;
+pub mod convert;
 pub mod coverage;
 pub mod hunt;
 pub mod ingest;

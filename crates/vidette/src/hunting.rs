@@ -72,7 +72,7 @@ async fn run(rule: &Rule, loaded: &Loaded, time: &TimeOptions, found: &mut Found
 
 /// Sigma rules over events in one reading; those over other tables, over the rows that files hold of them.
 async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], time: &TimeOptions, found: &mut Found) -> Result<(), Failure> {
-    let others: BTreeSet<String> = rules.iter().filter(|rule| rule.table != "WindowsEvent").map(|rule| rule.table.clone()).collect();
+    let others: BTreeSet<String> = rules.iter().filter(|rule| !rule.table.is_empty() && rule.table != "WindowsEvent").map(|rule| rule.table.clone()).collect();
     let mut scanner = Scanner::new(rules.iter().filter(|rule| rule.table == "WindowsEvent"))?;
     let wanted = others.clone();
     let normalizer = vidette_telemetry::Normalizer::new(move |table, _| table == "WindowsEvent" || wanted.contains(table)).as_events();
@@ -101,18 +101,19 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     }
     found.broken |= !scanner.failures.is_empty();
     found.alerts.append(&mut scanner.alerts);
-    if other_rows || !harvest.parquet.is_empty() {
-        let in_parquet = !harvest.parquet.is_empty();
+    let in_parquet = !harvest.parquet.is_empty();
+    if other_rows || in_parquet {
         let mut tables = others;
         tables.extend(in_parquet.then(|| "WindowsEvent".to_owned()));
-        let loaded = workspace::load(empty, paths, &Wanted::Rows(tables), Keep::default(), None).await?;
-        let has_rows = |rule: &SigmaRule| rule.table.is_empty() || loaded.with_rows.contains(&rule.table) && (rule.table != "WindowsEvent" || in_parquet);
+        let loaded = workspace::load(empty.clone(), paths, &Wanted::Rows(tables), Keep::default(), None).await?;
+        let has_rows = |rule: &SigmaRule| loaded.with_rows.contains(&rule.table) && (rule.table != "WindowsEvent" || in_parquet);
         for rule in rules.iter().filter(|rule| has_rows(rule)) {
             run(&rule.rule, &loaded, time, found).await?;
         }
-    } else if rules.iter().any(|rule| rule.table.is_empty()) {
-        // Correlations read whole tables.
-        let correlations: Vec<&SigmaRule> = rules.iter().filter(|rule| rule.table.is_empty()).collect();
+    }
+    // Correlations read whole tables.
+    let correlations: Vec<&SigmaRule> = rules.iter().filter(|rule| rule.table.is_empty()).collect();
+    if !correlations.is_empty() {
         let wanted = Wanted::by(&empty, correlations.iter().map(|rule| rule.rule.query.as_str()));
         let loaded = workspace::load(empty, paths, &wanted, Keep::default(), None).await?;
         for rule in correlations {

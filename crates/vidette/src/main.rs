@@ -10,7 +10,7 @@ mod simulated;
 mod workspace;
 
 use clap::{Parser, Subcommand};
-use commands::{Failure, batch, check, coverage, hunt, ingest, query, simulate, tables, test, tune};
+use commands::{Failure, batch, check, convert, coverage, hunt, ingest, query, simulate, tables, test, tune};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -53,6 +53,8 @@ enum Command {
     Check(check::Options),
     /// Run the tests of rules
     Test(test::Options),
+    /// Write rules for other platforms, or as KQL that stands alone
+    Convert(convert::Options),
     /// Make a tuning entry from an alert, and show what else it would keep quiet
     Tune(tune::Options),
     /// Write the telemetry that an attack would leave, in the noise of ordinary days
@@ -100,6 +102,7 @@ async fn main() -> ExitCode {
         Command::Tables(options) => tables::run(&options).await,
         Command::Coverage(options) => coverage::run(&options).await,
         Command::Check(options) => check::run(&options),
+        Command::Convert(options) => convert::run(&options),
         Command::Tune(options) => tune::run(&options).await,
         Command::Test(options) => test::run(&options).await,
         Command::Simulate(options) => simulate::run(&options).await,

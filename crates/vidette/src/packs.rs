@@ -17,6 +17,15 @@ pub fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
     paths.iter().map(|path| vidette_rules::load(path).map_err(|error| unreadable(path, error))).collect()
 }
 
+/// The same with the rules that a hunt runs: related ones only when they are asked for.
+pub fn packs_for_hunt(paths: &[PathBuf], related: bool) -> Result<Vec<Pack>, Failure> {
+    let mut packs = packs(paths)?;
+    if !related {
+        packs.iter_mut().for_each(|pack| pack.rules.retain(|rule| !rule.related));
+    }
+    Ok(packs)
+}
+
 /// Says what is wrong with the packs, and registers their watchlists and functions over those of the packs in the binary;
 /// whether one is too wrong to run.
 pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {

@@ -3,7 +3,7 @@
 use crate::commands::{Failure, TimeOptions};
 use crate::hunting::{Found, hunt};
 use crate::output::{self, Format};
-use crate::packs::packs;
+use crate::packs::packs_for_hunt;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ pub struct Options {
     /// Rule files or folders; without them the built-in pack for T1102.002 runs
     #[arg(short, long)]
     pub rules: Vec<PathBuf>,
+    /// Run the related rules of the packs, too: those of neighboring techniques
+    #[arg(long)]
+    pub related: bool,
     /// How to write the alerts; a table on a terminal, else NDJSON
     #[arg(long, value_enum)]
     pub format: Option<Format>,
@@ -33,7 +36,7 @@ pub struct Options {
 
 pub async fn run(options: Options) -> Result<u8, Failure> {
     let started = Instant::now();
-    let found = hunt(packs(&options.rules)?, &options.paths, &options.time).await?;
+    let found = hunt(packs_for_hunt(&options.rules, options.related)?, &options.paths, &options.time).await?;
     let format = Format::choose(options.format, options.output.is_some());
     output::write(&render(&found.alerts, format), options.output.as_ref())?;
     summarize(&found, started);

@@ -7,6 +7,7 @@ use crate::workspace::{self, Wanted};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use vidette_engine::{Error, ResultTable};
+use vidette_rules::{HuntingQuery, Pack};
 use vidette_telemetry::Keep;
 
 #[derive(clap::Args, Debug)]
@@ -14,8 +15,11 @@ pub struct Options {
     /// The query, then files and folders of telemetry; with --file only the paths
     pub arguments: Vec<String>,
     /// Read the query from this file
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "hunting")]
     pub file: Option<PathBuf>,
+    /// Run this hunting query of the packs: its name or the beginning of it, such as H1; `list` shows them
+    #[arg(long, value_name = "NAME")]
+    pub hunting: Option<String>,
     /// How to write the rows; a table on a terminal, else NDJSON
     #[arg(long, value_enum)]
     pub format: Option<Format>,
@@ -34,13 +38,19 @@ pub struct Options {
 
 pub async fn run(options: Options) -> Result<u8, Failure> {
     let mut arguments = options.arguments.iter();
-    let (name, text) = match &options.file {
-        Some(file) => (file.display().to_string(), std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?),
-        None => ("query".to_owned(), arguments.next().cloned().ok_or_else(|| Failure::usage("give a query, or --file"))?),
+    let packs = packs(&options.watchlists)?;
+    let (name, text) = match (&options.file, &options.hunting) {
+        (Some(file), _) => (file.display().to_string(), std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?),
+        (None, Some(asked)) if asked == "list" => return list(&packs, options.output.as_ref()),
+        (None, Some(asked)) => {
+            let query = hunting_query(&packs, asked)?;
+            (query.name.clone(), query.query.clone())
+        }
+        (None, None) => ("query".to_owned(), arguments.next().cloned().ok_or_else(|| Failure::usage("give a query, --file or --hunting"))?),
     };
     let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
     let mut empty = workspace::empty();
-    install(&packs(&options.watchlists)?, &mut empty);
+    install(&packs, &mut empty);
     let wanted = Wanted::by(&empty, [text.as_str()]);
     let loaded = workspace::load(empty, &paths, &wanted, Keep::default(), None).await?;
     for problem in &loaded.harvest.problems {
@@ -64,6 +74,25 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     }
     output::write(&out, options.output.as_ref())?;
     Ok(u8::from(!loaded.harvest.problems.is_empty()) * 3)
+}
+
+/// The hunting query of this name, or whose name begins so.
+fn hunting_query<'p>(packs: &'p [Pack], asked: &str) -> Result<&'p HuntingQuery, Failure> {
+    let asked = asked.to_lowercase();
+    let all = || packs.iter().flat_map(|pack| &pack.hunting);
+    let fits = |query: &&HuntingQuery| query.name.to_lowercase().strip_prefix(&asked).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    all()
+        .find(fits)
+        .or_else(|| all().find(|query| query.name.to_lowercase().contains(&asked)))
+        .ok_or_else(|| Failure::usage(format!("no hunting query `{asked}`; --hunting list shows them")))
+}
+
+fn list(packs: &[Pack], output: Option<&PathBuf>) -> Result<u8, Failure> {
+    let columns = ["Name", "Techniques", "What it finds"].map(str::to_owned);
+    let finds = |query: &HuntingQuery| query.description.replace('\n', " ").trim_start_matches("What it finds: ").split(" Reading it:").next().unwrap_or_default().to_owned();
+    let rows: Vec<Vec<String>> = packs.iter().flat_map(|pack| &pack.hunting).map(|query| vec![query.name.clone(), query.relevant_techniques.join(", "), finds(query)]).collect();
+    output::write(&output::table(&columns, &rows, output::width(), |_, _| None), output)?;
+    Ok(0)
 }
 
 fn render(table: &ResultTable, format: Format) -> String {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use vidette_engine::{Clock, Workspace};
 use vidette_kql::Watchlist;
 use vidette_kql::time::parse_datetime;
-use vidette_rules::{Alert, Case, Pack, Rule, Source, TestFile, parse_tests, tuning, watchlist};
+use vidette_rules::{Alert, Case, HuntingQuery, Pack, Rule, Source, TestFile, parse_tests, tuning, watchlist};
 use vidette_simulation::{Library, Profile};
 use vidette_telemetry::Keep;
 
@@ -82,7 +82,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
             };
             let mut recorded = Snapshots::read(file);
             for case in tests.tests.iter().filter(|case| case.name.contains(&options.filter)) {
-                let runner = Runner { base: &base, file, tests: &tests, case, rule, pack, library: &library };
+                let runner = Runner { base: &base, file, tests: &tests, case, rule: &rule, pack, library: &library };
                 outcomes.extend(runner.run(options.update, &mut recorded).await?);
             }
             recorded.write(file)?;
@@ -112,13 +112,15 @@ fn with_rules(paths: &[PathBuf]) -> Vec<PathBuf> {
     folders
 }
 
-/// The rule that the file names, else the one beside it with its name.
-fn rule_of<'p>(tests: &TestFile, file: &str, pack: &'p Pack) -> Option<&'p Rule> {
+/// The rule or hunting query that the file names, else the one beside it with its name.
+fn rule_of(tests: &TestFile, file: &str, pack: &Pack) -> Option<Rule> {
     let stem = file.strip_suffix(".test.yaml").unwrap_or(file);
-    pack.rules.iter().find(|rule| match &tests.rule {
+    let all = pack.rules.iter().cloned().chain(pack.hunting.iter().map(HuntingQuery::as_rule));
+    let mut fitting = all.filter(|rule| match &tests.rule {
         Some(wanted) => rule.id == *wanted || rule.name == *wanted || Path::new(&rule.file).file_name() == Path::new(wanted).file_name(),
-        None => Path::new(&rule.file).with_extension("") == Path::new(stem),
-    })
+        None => rule.file.strip_suffix(".yaml").or(rule.file.strip_suffix(".yml")) == Some(stem),
+    });
+    fitting.next()
 }
 
 struct Runner<'a> {

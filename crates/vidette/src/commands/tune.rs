@@ -3,7 +3,7 @@
 use crate::commands::{Failure, TimeOptions, choose_alert};
 use crate::hunting::hunt;
 use crate::output;
-use crate::packs::packs;
+use crate::packs::packs_for_hunt;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use vidette_kql::Watchlist;
@@ -21,6 +21,9 @@ pub struct Options {
     /// Rule files or folders; without them the built-in pack
     #[arg(short, long)]
     pub rules: Vec<PathBuf>,
+    /// The list is that of `vidette hunt --related`
+    #[arg(long)]
+    pub related: bool,
     /// Who answers for the entry
     #[arg(long, default_value = "")]
     pub owner: String,
@@ -40,7 +43,7 @@ pub struct Options {
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     const DAYS: i64 = 90;
     const TICKS_PER_DAY: i64 = 864_000_000_000;
-    let packs = packs(&options.rules)?;
+    let packs = packs_for_hunt(&options.rules, options.related)?;
     let before = hunt(packs.clone(), &options.paths, &options.time).await?.alerts;
     let scored: Vec<Alert> = before.iter().filter(|alert| alert.rows[0].contains_key("Score")).cloned().collect();
     // A number is one of the whole list; a title, of an alert that can be tuned.

@@ -13,6 +13,7 @@
 mod alert;
 mod duration;
 mod export;
+mod guide;
 mod pack;
 mod rule;
 mod sigma;
@@ -21,6 +22,7 @@ pub mod tuning;
 
 pub use alert::{Alert, Entity, RuleError, run};
 pub use export::{PLATFORMS, Platform, export, standalone};
+pub use guide::{Guide, Step, parse_guide};
 pub use pack::{Pack, embedded, load, watchlist};
 pub use rule::{EntityMapping, FieldMapping, HuntingQuery, Kind, Rule, RuleProblem, SeverityLevel, parse_rule};
 pub use sigma::{SigmaRule, sigma_rules};

@@ -1,5 +1,6 @@
 //! Rule packs: a folder of rules and what belongs to them. One pack is part of the binary.
 
+use crate::guide::{Guide, parse_guide};
 use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
 use include_dir::{Dir, include_dir};
 use std::path::Path;
@@ -19,11 +20,14 @@ pub struct Pack {
     pub functions: Vec<String>,
     /// Scenario files: their places and texts.
     pub scenarios: Vec<(String, String)>,
+    /// How alerts of the pack are investigated.
+    pub guide: Option<Guide>,
     /// Test files: their places and texts.
     pub tests: Vec<(String, String)>,
     pub problems: Vec<RuleProblem>,
 }
 
+const GUIDE: &str = "Investigation.md";
 /// The folder of what was made from a pack.
 const MADE: &str = "platforms";
 
@@ -46,6 +50,7 @@ pub fn embedded() -> Vec<Pack> {
 /// |---|---|
 /// | `.csv` | a watchlist, its alias the file's name |
 /// | `.kql` | saved functions |
+/// | `Investigation.md` | the guide of the pack |
 /// | `.test.yaml` | tests of the rule beside it |
 /// | `.yaml`, `.yml` with `scenarios` or `background` | scenarios for `vidette simulate` |
 /// | `.yaml`, `.yml` with `query` but no `kind` | a hunting query |
@@ -84,7 +89,7 @@ fn visit(path: &Path, pack: &mut Pack) -> std::io::Result<()> {
 
 fn is_part(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql")
+    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql") || path.ends_with(GUIDE)
 }
 
 /// Whether the text has this key at its top.
@@ -109,6 +114,8 @@ impl Pack {
             let problems = crate::tuning::vet_if_tuning(&alias, &mut list, vidette_engine::Clock::now().now_ticks);
             self.problems.extend(problems.into_iter().map(|problem| RuleProblem { file: file.to_owned(), ..problem }));
             self.watchlists.push((alias, list));
+        } else if Path::new(file).ends_with(GUIDE) {
+            self.guide = Some(parse_guide(text));
         } else if file.ends_with(".kql") {
             self.functions.push(text.to_owned());
         } else if file.ends_with(".test.yaml") {

@@ -6,6 +6,7 @@ pub mod convert;
 pub mod coverage;
 pub mod hunt;
 pub mod ingest;
+pub mod investigate;
 pub mod query;
 pub mod simulate;
 pub mod tables;

@@ -1,5 +1,6 @@
 //! Runs Microsoft Sentinel and Defender XDR detections anywhere: arguments in, output and exit status out.
 
+mod case;
 mod commands;
 mod hunting;
 mod output;
@@ -10,7 +11,7 @@ mod simulated;
 mod workspace;
 
 use clap::{Parser, Subcommand};
-use commands::{Failure, batch, check, convert, coverage, hunt, ingest, query, simulate, tables, test, tune};
+use commands::{Failure, batch, check, convert, coverage, hunt, ingest, investigate, query, simulate, tables, test, tune};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ enum Command {
     Hunt(hunt::Options),
     /// Run a KQL query over files
     Query(query::Options),
+    /// Run the investigation guide around an alert, and write one case report
+    Investigate(investigate::Options),
     /// Write files of telemetry to a folder of Parquet, by table and day
     Ingest(ingest::Options),
     /// Show which tables and signals the files hold
@@ -98,6 +101,7 @@ async fn main() -> ExitCode {
     let result: Result<u8, Failure> = match cli.command {
         Command::Hunt(options) => hunt::run(options).await,
         Command::Query(options) => query::run(options).await,
+        Command::Investigate(options) => investigate::run(&options).await,
         Command::Ingest(options) => ingest::run(&options),
         Command::Tables(options) => tables::run(&options).await,
         Command::Coverage(options) => coverage::run(&options).await,

@@ -263,3 +263,28 @@ fn script_blocks_jobs_and_sensors_are_evidence_too() {
     assert!(hardened(&job("Chrome Component Updater", "https://storage.googleapis.com/update/x.crx3")).is_empty());
     assert!(hardened(&sensor.replace("d.docs.live.net", "github.com")).is_empty());
 }
+
+#[test]
+fn an_alert_is_investigated_with_its_tree_and_its_timeline() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("case.html");
+    let output = vidette(&["investigate", "samples", "--alert", "cmd.exe on srv-app-01", "--json", "--html", &page.display().to_string()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let case: serde_json::Value = serde_json::from_str(&text(&output.stdout)).expect("JSON");
+    let tree: Vec<(&str, bool)> = case["tree"].as_array().expect("a tree").iter().map(|node| (node["fileName"].as_str().expect("a name"), node["isSubject"] == true)).collect();
+    assert_eq!(tree, [("taskeng.exe", false), ("cmd.exe", true), ("net.exe", false), ("powershell.exe", false)]);
+    let own: Vec<&str> =
+        case["timeline"].as_array().expect("a timeline").iter().filter(|moment| moment["ofSubject"] == true).map(|moment| moment["detail"].as_str().expect("text")).collect();
+    assert!(own.iter().any(|detail| detail.contains("net use Z:")), "{own:?}");
+    let failed: Vec<&serde_json::Value> = case["sections"].as_array().expect("sections").iter().filter(|section| section.get("error").is_some()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.contains("<svg") && page.contains("d.docs.live.net") && !page.contains("<script"));
+    // A rule that tells no process id: the event at its time does.
+    let output = vidette(&["investigate", "samples", "--alert", "connected to pastebin.com", "--json"]);
+    let case: serde_json::Value = serde_json::from_str(&text(&output.stdout)).expect("JSON");
+    assert_eq!(case["subject"]["processId"], 7788);
+    let output = vidette(&["investigate", "samples", "--alert", "99"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("no alert `99` among 8"), "{}", text(&output.stderr));
+}

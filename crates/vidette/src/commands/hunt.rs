@@ -51,7 +51,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     })
 }
 
-fn severity_style(severity: &str) -> Option<Style> {
+pub fn severity_style(severity: &str) -> Option<Style> {
     let color = match SeverityLevel::from_name(severity)? {
         SeverityLevel::High => AnsiColor::Red,
         SeverityLevel::Medium => AnsiColor::Yellow,

@@ -9,6 +9,8 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use vidette_engine::{Clock, Workspace};
 use vidette_kql::Watchlist;
@@ -65,7 +67,12 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     let mut broken = install(&packs, &mut base);
     let mut outcomes = Vec::new();
     for pack in &packs {
-        let library = super::simulate::scenarios(pack)?;
+        let mut library = super::simulate::scenarios(pack)?;
+        // A part of a pack uses what the whole one has.
+        for embedded in vidette_rules::embedded() {
+            let others = super::simulate::scenarios(&embedded)?.scenarios;
+            library.scenarios.extend(others.into_iter().filter(|other| library.scenarios.iter().all(|own| own.name != other.name)).collect::<Vec<_>>());
+        }
         for (file, text) in &pack.tests {
             let tests = match parse_tests(text) {
                 Ok(tests) => tests,
@@ -80,12 +87,12 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
                 broken = true;
                 continue;
             };
-            let mut recorded = Snapshots::read(file);
-            for case in tests.tests.iter().filter(|case| case.name.contains(&options.filter)) {
-                let runner = Runner { base: &base, file, tests: &tests, case, rule: &rule, pack, library: &library };
-                outcomes.extend(runner.run(options.update, &mut recorded).await?);
-            }
-            recorded.write(file)?;
+            let recorded = Mutex::new(Snapshots::read(file));
+            let cases = tests.tests.iter().filter(|case| case.name.contains(&options.filter));
+            let runners: Vec<Runner> =
+                cases.map(|case| Runner { base: &base, file, tests: &tests, case, rule: &rule, pack, library: &library, recorded: &recorded, update: options.update }).collect();
+            outcomes.extend(side_by_side(&runners)?);
+            recorded.lock().unwrap_or_else(PoisonError::into_inner).write(file)?;
         }
     }
     if let Some(path) = &options.table {
@@ -123,6 +130,29 @@ fn rule_of(tests: &TestFile, file: &str, pack: &Pack) -> Option<Rule> {
     fitting.next()
 }
 
+/// Runs the cases on all cores; gives the outcomes in the order of the cases.
+fn side_by_side(runners: &[Runner]) -> Result<Vec<Outcome>, Failure> {
+    let runtime = tokio::runtime::Handle::current();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(runners.len());
+    let next = AtomicUsize::new(0);
+    let run = || -> Vec<(usize, Result<Vec<Outcome>, Failure>)> {
+        let mine = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < runners.len()));
+        mine.map(|at| (at, runtime.block_on(runners[at].run()))).collect()
+    };
+    let mut done = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
+        })
+    });
+    done.sort_by_key(|(at, _)| *at);
+    let mut outcomes = Vec::new();
+    for (_, outcome) in done {
+        outcomes.extend(outcome?);
+    }
+    Ok(outcomes)
+}
+
 struct Runner<'a> {
     base: &'a Workspace,
     file: &'a str,
@@ -131,11 +161,13 @@ struct Runner<'a> {
     rule: &'a Rule,
     pack: &'a Pack,
     library: &'a Library,
+    recorded: &'a Mutex<Snapshots>,
+    update: bool,
 }
 
 impl Runner<'_> {
     /// Once, or once for each profile.
-    async fn run(&self, update: bool, recorded: &mut Snapshots) -> Result<Vec<Outcome>, Failure> {
+    async fn run(&self) -> Result<Vec<Outcome>, Failure> {
         let mut profiles = Vec::new();
         for name in &self.case.profiles {
             profiles.push(Some(Profile::from_name(name).ok_or_else(|| Failure::query(format!("{}: test `{}`: no profile `{name}`", self.file, self.case.name)))?));
@@ -156,7 +188,7 @@ impl Runner<'_> {
             };
             if expect.snapshot {
                 let key = profile.map_or(self.case.name.clone(), |profile| format!("{} ({})", self.case.name, profile.name()));
-                failures.extend(recorded.compare(key, alerts, update));
+                failures.extend(self.recorded.lock().unwrap_or_else(PoisonError::into_inner).compare(key, alerts, self.update));
             }
             outcomes.push(Outcome {
                 file: self.file.to_owned(),
@@ -397,7 +429,7 @@ fn junit(outcomes: &[Outcome]) -> String {
 
 /// Rules and cases, and what each rule said: a row for each case, a column for each profile.
 fn table(outcomes: &[Outcome]) -> String {
-    let mut out = String::new();
+    let mut out = "# What each rule said of each case\n\nWritten by `vidette test --table`. A cell is the severity of the gravest alert, or `quiet`, for telemetry in which a machine logs\neverything, connects through a proxy, logs no DNS, or logs nothing but processes; it is empty where the test has no such telemetry.\n\n".to_owned();
     let mut rules: Vec<&str> = outcomes.iter().map(|one| one.rule.as_str()).collect();
     rules.dedup();
     for rule in rules {

@@ -96,9 +96,17 @@ fn render(alerts: &[Alert], format: Format) -> String {
     match format {
         Format::Table if alerts.is_empty() => String::new(),
         Format::Table => {
-            let rows: Vec<Vec<String>> = alerts.iter().map(cells).collect();
+            // The number is what `investigate` and `tune` take. Where not all fits, the title says most of the rest.
+            const WIDE: usize = 150;
+            let shown: &[usize] = if output::width() < WIDE { &[0, 1, 2, 4] } else { &[0, 1, 2, 3, 4, 5] };
+            let columns: Vec<String> = std::iter::once("#").chain(shown.iter().map(|at| COLUMNS[*at])).map(str::to_owned).collect();
+            let numbered = |(at, alert): (usize, &Alert)| {
+                let cells = cells(alert);
+                std::iter::once((at + 1).to_string()).chain(shown.iter().map(|at| cells[*at].clone())).collect()
+            };
+            let rows: Vec<Vec<String>> = alerts.iter().enumerate().map(numbered).collect();
             let colored = output::color();
-            output::table(&columns, &rows, output::width(), |at, cell| if at == 0 && colored { severity_style(cell) } else { None })
+            output::table(&columns, &rows, output::width(), |at, cell| if at == 1 && colored { severity_style(cell) } else { None })
         }
         Format::Csv => {
             let rows: Vec<Vec<String>> = alerts.iter().map(cells).collect();

@@ -16,7 +16,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::physical_expr::create_physical_expr;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,6 +34,25 @@ pub(crate) fn constant(expr: &Expr) -> Result<ScalarValue> {
 pub(crate) struct Rows {
     pub(crate) plan: LogicalPlanBuilder,
     pub(crate) order: Vec<Sort>,
+}
+
+/// Steps of a plan whose columns are named as the plan below names them.
+///
+/// A name stands for one column inside plans, so there is nothing to look up: `LogicalPlanBuilder::project` and `filter` would
+/// walk the whole plan below for every column to find the tables that a `using` joined.
+pub(crate) trait Shown: Sized {
+    fn show(self, columns: Vec<Expr>) -> Result<Self>;
+    fn keep_if(self, predicate: Expr) -> Result<Self>;
+}
+
+impl Shown for LogicalPlanBuilder {
+    fn show(self, columns: Vec<Expr>) -> Result<LogicalPlanBuilder> {
+        self.project_with_validation(columns.into_iter().map(|column| (column, false)).collect())
+    }
+
+    fn keep_if(self, predicate: Expr) -> Result<LogicalPlanBuilder> {
+        Ok(LogicalPlanBuilder::from(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(self.build()?))?)))
+    }
 }
 
 /// A table of which every use sees the same rows, though its plan would give others each time.
@@ -88,7 +107,7 @@ impl<'a> Lowering<'a> {
             return ordered.plan.limit(0, Some(0))?.build();
         }
         let shown = columns.iter().map(reference).collect::<Vec<_>>();
-        ordered.plan.project(shown)?.build()
+        ordered.plan.show(shown)?.build()
     }
 
     /// The plan of a table whose rows are to be kept: its columns, and those it is ordered by.
@@ -98,7 +117,7 @@ impl<'a> Lowering<'a> {
         let rows = self.rows(plan)?;
         let mut shown = columns.iter().map(reference).collect::<Vec<_>>();
         let order = self.carried(rows.order, &mut shown);
-        Ok((rows.plan.project(shown)?.build()?, order))
+        Ok((rows.plan.show(shown)?.build()?, order))
     }
 
     /// The table's rows, if they are drawn.

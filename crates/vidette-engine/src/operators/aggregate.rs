@@ -1,7 +1,7 @@
 //! `summarize`, `distinct` and `count`.
 
 use crate::aggregates;
-use crate::lower::{Lowering, Rows, physical};
+use crate::lower::{Lowering, Rows, Shown, physical};
 use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use vidette_kql::bound::{Aggregate, Column, Expr as Bound, Plan};
@@ -30,12 +30,12 @@ impl Lowering<'_> {
             shown.push(finish(crate::lower::named(name)).alias(physical(column.id)));
         }
         let plan = if raw.is_empty() && !by.is_empty() {
-            rows.plan.project(keys)?.distinct()?
+            rows.plan.show(keys)?.distinct()?
         } else if raw.is_empty() {
             // One row, of which nothing is read.
             LogicalPlanBuilder::empty(true).project(vec![lit(true).alias(self.hidden_name("none"))])?
         } else {
-            rows.plan.aggregate(keys, raw)?.project(shown)?
+            rows.plan.aggregate(keys, raw)?.show(shown)?
         };
         Ok(Rows { plan, order: Vec::new() })
     }

@@ -1,7 +1,7 @@
 //! `join` and `lookup`.
 
 use crate::arrow_types::scalar;
-use crate::lower::{Lowering, Rows, physical, reference};
+use crate::lower::{Lowering, Rows, Shown, physical, reference};
 use datafusion::common::{JoinType, Result};
 use datafusion::functions_aggregate::expr_fn::first_value;
 use datafusion::logical_expr::Expr;
@@ -15,15 +15,15 @@ impl Lowering<'_> {
         let right_columns = &self.kept(right_columns);
         let left_rows = self.rows(left)?;
         let right_rows = self.rows(right)?;
-        let mut left_plan = left_rows.plan.project(columns(left_columns))?;
-        let right_plan = right_rows.plan.project(columns(right_columns))?;
+        let mut left_plan = left_rows.plan.show(columns(left_columns))?;
+        let right_plan = right_rows.plan.show(columns(right_columns))?;
         if kind == JoinKind::InnerUnique {
             // One row of the left per key, as the default kind keeps.
             let by = keys.iter().map(|(key, _)| self.expr(key)).collect::<Result<Vec<_>>>()?;
             let firsts: Vec<Expr> = left_columns.iter().map(|column| first_value(reference(column), Vec::new()).alias(physical(column.id))).collect();
             let names: Vec<(Expr, String)> = by.into_iter().map(|key| (key, self.hidden_name("key"))).collect();
             let by = names.into_iter().map(|(key, name)| key.alias(name)).collect::<Vec<_>>();
-            left_plan = left_plan.aggregate(by, firsts)?.project(columns(left_columns))?;
+            left_plan = left_plan.aggregate(by, firsts)?.show(columns(left_columns))?;
         }
         let mut conditions = Vec::with_capacity(keys.len());
         for (left, right) in keys {
@@ -57,7 +57,7 @@ impl Lowering<'_> {
                 });
             }
         }
-        Ok(Rows { plan: plan.project(shown)?, order: Vec::new() })
+        Ok(Rows { plan: plan.show(shown)?, order: Vec::new() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::functions::udf;
 use crate::json;
-use crate::lower::{Lowering, Rows, named, physical};
+use crate::lower::{Lowering, Rows, Shown, named, physical};
 use crate::slices::Slices;
 use arrow::array::{Array, AsArray, Int64Builder, ListArray, ListBuilder, NullBufferBuilder};
 use arrow::buffer::OffsetBuffer;
@@ -34,7 +34,7 @@ impl Lowering<'_> {
             lists.push(name.clone());
         }
         let columns = lists.iter().map(|name| DfColumn::new_unqualified(name.clone())).collect();
-        let plan = rows.plan.project(shown)?.unnest_columns_with_options(columns, UnnestOptions::default())?;
+        let plan = rows.plan.show(shown)?.unnest_columns_with_options(columns, UnnestOptions::default())?;
         let mut result: Vec<Expr> = keep.iter().filter(|column| self.is_used(column)).map(|column| named(physical(column.id))).collect();
         for (expansion, list) in expansions.iter().zip(&lists) {
             let element = match expansion.element.ty {
@@ -54,7 +54,7 @@ impl Lowering<'_> {
             }
         }
         self.at_least_one(&mut result);
-        Ok(Rows { plan: plan.project(result)?, order: rows.order })
+        Ok(Rows { plan: plan.show(result)?, order: rows.order })
     }
 }
 

@@ -2,7 +2,7 @@
 //! `passes` makes the result.
 
 use crate::cells::{Builder, Cell, Column as Cells, Out};
-use crate::lower::{Lowering, Rows, physical, reference};
+use crate::lower::{Lowering, Rows, Shown, physical, reference};
 use crate::operators::scan::{Compiled, Program};
 use crate::passes::{self, Pass};
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
@@ -60,7 +60,7 @@ impl Lowering<'_> {
                 shown.push(key.expr.alias(self.hidden_name("order")));
                 order.push((!key.asc, key.nulls_first));
             }
-            plans.push(rows.plan.project(shown)?.build()?);
+            plans.push(rows.plan.show(shown)?.build()?);
             let names = input.columns.iter().map(|column| column.name.clone()).collect();
             let types = input.columns.iter().map(|column| column.ty).collect();
             shapes.push(Shape { names, types, arguments: input.arguments, order });

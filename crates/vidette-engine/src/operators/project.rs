@@ -1,6 +1,6 @@
 //! `where`, and the projections behind `extend`, `project` and their kind.
 
-use crate::lower::{Lowering, Rows, named, physical};
+use crate::lower::{Lowering, Rows, Shown, named, physical};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -13,7 +13,7 @@ impl Lowering<'_> {
         let rows = self.rows(input)?;
         let hidden = [(Column { id: bound::ColumnId(u32::MAX), name: String::new(), ty: ScalarType::Bool }, predicate.clone())];
         let (rows, values) = self.windows(rows, &hidden)?;
-        Ok(Rows { plan: rows.plan.filter(self.condition(&values[0])?)?, order: rows.order })
+        Ok(Rows { plan: rows.plan.keep_if(self.condition(&values[0])?)?, order: rows.order })
     }
 
     /// A predicate where null and false are the same: comparisons need no null logic, so the reader can prune with them.
@@ -72,7 +72,7 @@ impl Lowering<'_> {
             }
         }
         self.at_least_one(&mut shown);
-        Ok(Rows { plan: rows.plan.project(shown)?, order: rows.order })
+        Ok(Rows { plan: rows.plan.show(shown)?, order: rows.order })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::pass::{Definition, Shape, node};
 use crate::arrow_types::{arrow_type, null};
-use crate::lower::{Lowering, Rows, constant, named, physical, reference};
+use crate::lower::{Lowering, Rows, Shown, constant, named, physical, reference};
 use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -39,7 +39,7 @@ impl Lowering<'_> {
             key.expr = named(name);
             order.push(key);
         }
-        let plan = rows.plan.project(shown)?.build()?;
+        let plan = rows.plan.show(shown)?.build()?;
         let shape = Shape {
             names: kept.iter().map(|column| column.name.clone()).collect(),
             types: kept.iter().map(|column| column.ty).collect(),

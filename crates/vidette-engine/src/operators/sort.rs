@@ -1,6 +1,6 @@
 //! `sort`, `take`, `top`.
 
-use crate::lower::{Lowering, Rows, named, ordered, physical};
+use crate::lower::{Lowering, Rows, Shown, named, ordered, physical};
 use datafusion::common::Result;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::lit;
@@ -18,7 +18,7 @@ impl Lowering<'_> {
             order.push(Sort { expr: named(name), asc: !key.descending, nulls_first: key.nulls_first });
         }
         order.extend(rows.order);
-        Ok(Rows { plan: rows.plan.project(shown)?, order })
+        Ok(Rows { plan: rows.plan.show(shown)?, order })
     }
 
     pub(crate) fn take(&mut self, input: &Plan, count: u64) -> Result<Rows> {

@@ -1,7 +1,7 @@
 //! `union`.
 
 use crate::arrow_types::arrow_type;
-use crate::lower::{Lowering, Rows, physical};
+use crate::lower::{Lowering, Rows, Shown, physical};
 use datafusion::common::Result;
 use datafusion::logical_expr::{LogicalPlanBuilder, cast, lit};
 use vidette_kql::bound::{Column, Expr as Bound, Plan};
@@ -23,7 +23,7 @@ impl Lowering<'_> {
             if shown.is_empty() {
                 shown.push(lit(true).alias("none"));
             }
-            let plan = rows.plan.project(shown)?;
+            let plan = rows.plan.show(shown)?;
             united = Some(match united {
                 Some(all) => all.union(plan.build()?)?,
                 None => plan,

@@ -4,7 +4,7 @@
 use super::session::session;
 use crate::arrow_types::scalar;
 use crate::functions::WINDOW_FUNCTIONS;
-use crate::lower::{Lowering, Rows, named, physical};
+use crate::lower::{Lowering, Rows, Shown, named, physical};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn as aggregates;
 use datafusion::functions_window::expr_fn as windows;
@@ -178,7 +178,7 @@ fn arguments_of(call: &bound::Expr) -> &[bound::Expr] {
 fn extend(rows: Rows, value: Expr) -> Result<Rows> {
     let mut shown: Vec<Expr> = rows.plan.schema().columns().into_iter().map(Expr::Column).collect();
     shown.push(value);
-    Ok(Rows { plan: rows.plan.project(shown)?, order: rows.order })
+    Ok(Rows { plan: rows.plan.show(shown)?, order: rows.order })
 }
 
 /// The window function over the partition, in the order of the rows; both may be absent.

@@ -81,6 +81,11 @@ fn alerts_of(rule: &Rule, table: &ResultTable, clock: Clock) -> Vec<Alert> {
     vec![alert(rule, rows, clock)]
 }
 
+/// The alert of one row that the rule's query would have given.
+pub fn alert_of_row(rule: &Rule, row: Map<String, Value>, clock: Clock) -> Alert {
+    alert(rule, vec![row], clock)
+}
+
 fn objects(table: &ResultTable) -> Vec<Map<String, Value>> {
     let names: Vec<&String> = table.columns.iter().map(|(name, _)| name).collect();
     table.rows().into_iter().map(|row| names.iter().map(|name| (*name).clone()).zip(row).collect()).collect()

@@ -20,7 +20,7 @@ mod sigma;
 mod test_file;
 pub mod tuning;
 
-pub use alert::{Alert, Entity, RuleError, run};
+pub use alert::{Alert, Entity, RuleError, alert_of_row, run};
 pub use export::{PLATFORMS, Platform, export, standalone};
 pub use guide::{Guide, Step, parse_guide};
 pub use pack::{Pack, embedded, load, watchlist};

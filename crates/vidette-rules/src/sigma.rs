@@ -9,7 +9,10 @@ pub struct SigmaRule {
     pub rule: Rule,
     /// The table it reads; empty when it reads several.
     pub table: String,
+    /// What can be told of a row without the query.
     pub gate: Gate,
+    /// See [`Query::own`].
+    pub own: Option<Vec<(String, Vec<String>)>>,
 }
 
 /// Compiles the rules; `columns` tells the columns of known tables.
@@ -17,7 +20,9 @@ pub fn sigma_rules(rules: &mut Rules, columns: &dyn Fn(&str) -> Option<Vec<Strin
     let compiled = rules.compile(columns);
     let problems = std::mem::take(&mut rules.problems);
     let problems = problems.into_iter().map(|problem| RuleProblem { file: problem.file, message: problem.message, fatal: true }).collect();
-    let all = compiled.iter().flat_map(|one| one.queries.iter().map(|query| SigmaRule { rule: rule(one, query), table: query.table.clone(), gate: query.gate.clone() }));
+    let all = compiled
+        .iter()
+        .flat_map(|one| one.queries.iter().map(|query| SigmaRule { rule: rule(one, query), table: query.table.clone(), gate: query.gate.clone(), own: query.own.clone() }));
     (all.collect(), problems)
 }
 

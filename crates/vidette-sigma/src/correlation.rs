@@ -58,7 +58,7 @@ pub(crate) fn compile(file: &str, rule: &CorrelationRule, rules: &Rules, columns
         description: rule.description.clone().unwrap_or_default(),
         level: rule.level.map_or("medium", |level| Level::as_str(&level)),
         tags: rule.tags.clone(),
-        queries: vec![Query { table: String::new(), text, gate: Gate::Open }],
+        queries: vec![Query { table: String::new(), text, gate: Gate::Open, own: None }],
         unknown_fields,
     })
 }

@@ -1,6 +1,6 @@
 //! Conditions and detections to a predicate in KQL, and to the gate before it.
 
-use crate::gate::{Gate, Match};
+use crate::gate::{Gate, Match, Test as Is};
 use crate::source::{Field, Place};
 use crate::text::{is_identifier, literal, pattern, windash};
 use base64::Engine;
@@ -32,6 +32,8 @@ pub(crate) struct Writer<'a> {
     columns: Option<&'a [String]>,
     /// Columns that the query adds: their names and what they are.
     pub extended: BTreeMap<String, String>,
+    /// The data of an event that each of them has.
+    pub data: BTreeMap<String, Vec<String>>,
     /// Fields that the table has no column for.
     pub unknown: Vec<String>,
 }
@@ -44,7 +46,7 @@ enum Test {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(place: &'a Place, columns: Option<&'a [String]>) -> Writer<'a> {
-        Writer { place, columns, extended: BTreeMap::new(), unknown: Vec::new() }
+        Writer { place, columns, extended: BTreeMap::new(), data: BTreeMap::new(), unknown: Vec::new() }
     }
 
     pub(crate) fn conditions(&mut self, detections: &Detections) -> Result<Predicate, Refused> {
@@ -56,7 +58,7 @@ impl<'a> Writer<'a> {
         match condition {
             ConditionExpr::And(parts) => Ok(joined(parts.iter().map(|part| self.condition(part, detections)).collect::<Result<_, _>>()?, true)),
             ConditionExpr::Or(parts) => Ok(joined(parts.iter().map(|part| self.condition(part, detections)).collect::<Result<_, _>>()?, false)),
-            ConditionExpr::Not(part) => Ok(Predicate { text: format!("not({})", self.condition(part, detections)?.text), gate: Gate::Open }),
+            ConditionExpr::Not(part) => Ok(negated(self.condition(part, detections)?)),
             ConditionExpr::Identifier(name) => {
                 let detection = detections.named.get(name).ok_or_else(|| Refused::Name(name.clone()))?;
                 self.detection(detection)
@@ -81,7 +83,7 @@ impl<'a> Writer<'a> {
             Quantifier::Any | Quantifier::Count(1) => joined(parts, false),
             Quantifier::Count(count) => {
                 let sum: Vec<String> = parts.iter().map(|part| format!("toint({})", part.text)).collect();
-                Predicate { text: format!("({}) >= {count}", sum.join(" + ")), gate: Gate::any(parts.into_iter().map(|part| part.gate).collect()) }
+                Predicate { text: format!("({}) >= {count}", sum.join(" + ")), gate: Gate::all(vec![Gate::any(parts.into_iter().map(|part| part.gate).collect()), Gate::Open]) }
             }
         })
     }
@@ -113,6 +115,7 @@ impl<'a> Writer<'a> {
         let taken = self.columns.unwrap_or_default().contains(&plain) || !is_identifier(&plain) || WINDOWS_COLUMNS.contains(&plain.as_str());
         let column = if taken { format!("Field_{plain}") } else { plain };
         self.extended.insert(column.clone(), field.expression.clone());
+        self.data.insert(column.clone(), field.data.clone());
         Ok((column, field))
     }
 
@@ -141,7 +144,7 @@ impl<'a> Writer<'a> {
             predicate.text = format!("{column} {} ({})", if cased { "in" } else { "in~" }, equal.join(", "));
         }
         if has(Modifier::Neq) {
-            predicate = Predicate { text: format!("not({})", predicate.text), gate: Gate::Open };
+            predicate = negated(predicate);
         }
         Ok(predicate)
     }
@@ -151,7 +154,8 @@ impl<'a> Writer<'a> {
         let open = |text: String| Ok(Predicate { text, gate: Gate::Open });
         if has(Modifier::Exists) {
             let wanted = !matches!(value, SigmaValue::Bool(false)) && value.to_string() != "false";
-            return open(format!("{}({column})", if wanted { "isnotempty" } else { "isempty" }));
+            let empty = Gate::test(&field.data, Is::IsEmpty, Gate::All(Vec::new()));
+            return Ok(Predicate { text: format!("{}({column})", if wanted { "isnotempty" } else { "isempty" }), gate: if wanted { empty.negated() } else { empty } });
         }
         if has(Modifier::FieldRef) {
             let (other, _) = self.column(&value.to_string())?;
@@ -176,18 +180,19 @@ impl<'a> Writer<'a> {
         if has(Modifier::Re) {
             let flags: String = [(Modifier::IgnoreCase, 'i'), (Modifier::Multiline, 'm'), (Modifier::DotAll, 's')].iter().filter(|(flag, _)| has(*flag)).map(|(_, c)| *c).collect();
             let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
-            return open(format!("{column} matches regex {}", literal(&format!("{flags}{value}"))));
+            let expression = format!("{flags}{value}");
+            return Ok(Predicate { gate: regex(&field.data, &expression, Gate::All(Vec::new())), text: format!("{column} matches regex {}", literal(&expression)) });
         }
         if [Modifier::Minute, Modifier::Hour, Modifier::Day, Modifier::Week, Modifier::Month, Modifier::Year].into_iter().any(has) {
             return open(time_part(item, value));
         }
         let string = match value {
-            SigmaValue::Null => return open(format!("isempty({column})")),
+            SigmaValue::Null => return Ok(Predicate { text: format!("isempty({column})"), gate: Gate::test(&field.data, Is::IsEmpty, Gate::All(Vec::new())) }),
             SigmaValue::String(string) => string.clone(),
             other => SigmaString::from_raw(&other.to_string()),
         };
         if string.parts.is_empty() && !has(Modifier::Contains) {
-            return open(format!("isempty({column})"));
+            return Ok(Predicate { text: format!("isempty({column})"), gate: Gate::test(&field.data, Is::IsEmpty, Gate::All(Vec::new())) });
         }
         let tests: Vec<Test> = variants(&string, item).into_iter().map(|string| test(string, item)).collect();
         let cased = has(Modifier::Cased);
@@ -205,20 +210,35 @@ impl<'a> Writer<'a> {
                         (Match::Equals, false) => "=~",
                         (Match::Equals, true) => "==",
                     };
-                    Predicate { text: format!("{column} {operator} {}", literal(&text)), gate: Gate::literal(&field.data, &text, how) }
+                    let mut gate = Gate::literal(&field.data, &text, how);
+                    if cased {
+                        gate = Gate::test(&field.data, Is::Cased(text.clone(), how), gate);
+                    }
+                    Predicate { text: format!("{column} {operator} {}", literal(&text)), gate }
                 }
                 Test::Pattern(string) => {
                     let expression = pattern(&string);
                     let expression = if cased { expression.replacen("(?is)", "(?s)", 1) } else { expression };
                     let longest = string.parts.iter().filter_map(|part| if let StringPart::Plain(text) = part { Some(text) } else { None }).max_by_key(|text| text.len());
-                    Predicate {
-                        text: format!("{column} matches regex {}", literal(&expression)),
-                        gate: longest.map_or(Gate::Open, |text| Gate::literal(&field.data, text, Match::Contains)),
-                    }
+                    // What the longest text cannot tell, the expression does.
+                    let needs = longest.map(|text| Gate::literal(&field.data, text, Match::Contains)).filter(|gate| !matches!(gate, Gate::Open));
+                    Predicate { gate: regex(&field.data, &expression, needs.unwrap_or(Gate::All(Vec::new()))), text: format!("{column} matches regex {}", literal(&expression)) }
                 }
             })
             .collect();
         Ok(joined(parts, false))
+    }
+}
+
+fn negated(predicate: Predicate) -> Predicate {
+    Predicate { text: format!("not({})", predicate.text), gate: predicate.gate.negated() }
+}
+
+/// The test of a regular expression; one that cannot be read here is left to the query.
+fn regex(fields: &[String], expression: &str, needs: Gate) -> Gate {
+    match regex::Regex::new(expression) {
+        Ok(regex) => Gate::test(fields, Is::Regex(Box::new(regex)), needs),
+        Err(_) => Gate::all(vec![needs, Gate::Open]),
     }
 }
 

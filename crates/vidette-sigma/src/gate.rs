@@ -1,4 +1,8 @@
-//! What must occur in an event for a rule to match it. A gate lets every match through, and few other events.
+//! What of a rule can be told from the values of an event alone, without its query.
+//!
+//! A gate says of an event that the rule matches, that it does not, or that only the query can tell.
+
+use regex::Regex;
 
 /// How a literal lies in the value of a field. Case does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,58 +13,142 @@ pub enum Match {
     Equals,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+/// A test of one value; an absent field is the empty text.
+#[derive(Clone, Debug)]
+pub enum Test {
+    IsEmpty,
+    Regex(Box<Regex>),
+    /// The text with this case.
+    Cased(String, Match),
+    /// There is more in it than ASCII.
+    IsNotAscii,
+}
+
+#[derive(Clone, Debug)]
 pub enum Gate {
-    /// It cannot be told.
+    /// Only the query can tell.
     Open,
     /// No event matches.
     Shut,
+    /// Every event when it is empty.
     All(Vec<Gate>),
     Any(Vec<Gate>),
-    /// One of the fields holds the text, which is lower-case; `*` is the whole of the data, as JSON.
+    Not(Box<Gate>),
+    /// The field holds the text, which is lower-case; the first field that is not empty is the one that counts. `*` is the whole
+    /// of the data, as JSON: that a text is in there only the query can tell, that it is not, the gate.
     Literal {
         fields: Vec<String>,
         text: String,
         how: Match,
     },
+    /// A test of the first field that is not empty.
+    Test {
+        fields: Vec<String>,
+        test: Test,
+    },
+}
+
+/// What is known of a predicate: Kleene's logic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Truth {
+    No,
+    Unknown,
+    Yes,
+}
+
+impl Truth {
+    pub fn of(truth: bool) -> Truth {
+        if truth { Truth::Yes } else { Truth::No }
+    }
+
+    pub fn not(self) -> Truth {
+        match self {
+            Truth::No => Truth::Yes,
+            Truth::Unknown => Truth::Unknown,
+            Truth::Yes => Truth::No,
+        }
+    }
+
+    pub fn all(mut truths: impl Iterator<Item = Truth>) -> Truth {
+        let mut least = Truth::Yes;
+        while least > Truth::No {
+            let Some(truth) = truths.next() else { break };
+            least = least.min(truth);
+        }
+        least
+    }
+
+    pub fn any(mut truths: impl Iterator<Item = Truth>) -> Truth {
+        let mut most = Truth::No;
+        while most < Truth::Yes {
+            let Some(truth) = truths.next() else { break };
+            most = most.max(truth);
+        }
+        most
+    }
+}
+
+impl Test {
+    pub fn holds(&self, value: &str) -> bool {
+        match self {
+            Test::IsEmpty => value.is_empty(),
+            Test::Regex(regex) => regex.is_match(value),
+            Test::IsNotAscii => !value.is_ascii(),
+            Test::Cased(text, Match::Contains) => value.contains(text),
+            Test::Cased(text, Match::StartsWith) => value.starts_with(text),
+            Test::Cased(text, Match::EndsWith) => value.ends_with(text),
+            Test::Cased(text, Match::Equals) => value == text,
+        }
+    }
 }
 
 impl Gate {
     pub(crate) fn literal(fields: &[String], text: &str, how: Match) -> Gate {
-        // Case beyond ASCII is not the same everywhere; what has none is.
+        // Letters whose other case is ASCII.
+        const NEARLY_ASCII: [char; 3] = ['\u{212a}', '\u{17f}', '\u{130}'];
         let has_case = |c: char| !c.is_ascii() && (!c.to_lowercase().eq([c]) || !c.to_uppercase().eq([c]));
-        if fields.is_empty() || text.is_empty() || text.chars().any(has_case) {
+        if fields.is_empty() || text.is_empty() {
             return Gate::Open;
         }
-        // In JSON these are written otherwise.
-        if fields[0] == "*" && (how != Match::Contains || text.contains(['\\', '"']) || text.chars().any(char::is_control)) {
-            return Gate::Open;
+        if fields[0] == "*" {
+            // In JSON some characters are written otherwise: what stands between them must occur.
+            let longest = text.split(|c: char| matches!(c, '\\' | '"') || c.is_control() || has_case(c)).max_by_key(|part| part.len()).unwrap_or_default();
+            if longest.is_empty() || how != Match::Contains {
+                return Gate::Open;
+            }
+            return Gate::Literal { fields: fields.to_vec(), text: longest.to_ascii_lowercase(), how };
+        }
+        // Case beyond ASCII is not the same everywhere; what has none is.
+        if text.chars().any(has_case) {
+            return if text.contains(NEARLY_ASCII) { Gate::Open } else { Gate::All(vec![Gate::Test { fields: fields.to_vec(), test: Test::IsNotAscii }, Gate::Open]) };
         }
         Gate::Literal { fields: fields.to_vec(), text: text.to_ascii_lowercase(), how }
+    }
+
+    /// A test beside what must occur for it to hold.
+    pub(crate) fn test(fields: &[String], test: Test, needs: Gate) -> Gate {
+        if fields.is_empty() || fields[0] == "*" {
+            return Gate::all(vec![needs, Gate::Open]);
+        }
+        Gate::all(vec![needs, Gate::Test { fields: fields.to_vec(), test }])
     }
 
     pub(crate) fn all(gates: Vec<Gate>) -> Gate {
         let mut kept = Vec::new();
         for gate in gates {
             match gate {
-                Gate::Open => {}
                 Gate::Shut => return Gate::Shut,
                 Gate::All(more) => kept.extend(more),
                 other => kept.push(other),
             }
         }
-        match kept.len() {
-            0 => Gate::Open,
-            1 => kept.remove(0),
-            _ => Gate::All(kept),
-        }
+        if kept.len() == 1 { kept.remove(0) } else { Gate::All(kept) }
     }
 
     pub(crate) fn any(gates: Vec<Gate>) -> Gate {
         let mut kept = Vec::new();
         for gate in gates {
             match gate {
-                Gate::Open => return Gate::Open,
                 Gate::Shut => {}
                 Gate::Any(more) => kept.extend(more),
                 other => kept.push(other),
@@ -73,14 +161,22 @@ impl Gate {
         }
     }
 
-    /// Whether the gate is open when `occurs` tells of each literal whether it is there.
-    pub fn is_open(&self, occurs: &mut dyn FnMut(&[String], &str, Match) -> bool) -> bool {
-        match self {
-            Gate::Open => true,
-            Gate::Shut => false,
-            Gate::All(gates) => gates.iter().all(|gate| gate.is_open(occurs)),
-            Gate::Any(gates) => gates.iter().any(|gate| gate.is_open(occurs)),
-            Gate::Literal { fields, text, how } => occurs(fields, text, *how),
-        }
+    pub(crate) fn negated(self) -> Gate {
+        Gate::Not(Box::new(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_decides_nothing() {
+        use Truth::{No, Unknown, Yes};
+        assert_eq!(Truth::all([Yes, Unknown].into_iter()), Unknown);
+        assert_eq!(Truth::all([Unknown, No].into_iter()), No);
+        assert_eq!(Truth::any([Unknown, Yes].into_iter()), Yes);
+        assert_eq!(Truth::any([No, Unknown].into_iter()), Unknown);
+        assert_eq!((Truth::all([].into_iter()), Truth::any([].into_iter()), Unknown.not()), (Yes, No, Unknown));
     }
 }

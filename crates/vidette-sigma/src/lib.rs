@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In reading order: [`Rules`] (files to rules), `source` (log sources), `detection` (conditions to predicates), [`Gate`] (what
-//! must occur for a rule to match), `correlation`.
+//! can be told without the query), `correlation`.
 
 mod correlation;
 mod detection;
@@ -18,5 +18,5 @@ mod rules;
 mod source;
 mod text;
 
-pub use gate::{Gate, Match};
+pub use gate::{Gate, Match, Test, Truth};
 pub use rules::{Compiled, Problem, Query, Rules};

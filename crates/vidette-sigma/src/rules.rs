@@ -44,8 +44,11 @@ pub struct Query {
     pub table: String,
     /// KQL; a row is a match.
     pub text: String,
-    /// Opens for every row of the table that the query gives.
+    /// What can be told of a row without the query.
     pub gate: Gate,
+    /// The columns that the query adds to an event, and the fields of its data of which each has the first that is not empty;
+    /// `None` when they are more than that.
+    pub own: Option<Vec<(String, Vec<String>)>>,
 }
 
 /// The columns of a table, when it is known.
@@ -139,6 +142,7 @@ impl Rules {
         for filter in self.filters.iter().filter(|filter| applies(filter, rule)) {
             let condition = writer.conditions(&filter.detection)?;
             predicate.text = format!("{} and {}", predicate.text, condition.text);
+            predicate.gate = Gate::all(vec![predicate.gate, condition.gate]);
         }
         let asked: Vec<String> = asked.iter().map(|name| writer.asked(name)).collect::<Result<_, _>>()?;
         let mut text = place.table.clone();
@@ -152,13 +156,15 @@ impl Rules {
         }
         text.push_str(&format!("\n| where {}", outer(&predicate.text)));
         if asked.is_empty() && place.table == source::WINDOWS {
-            let own: String = own.iter().map(|name| format!(", {name}")).collect();
-            text.push_str(&format!("\n| project Timestamp = TimeGenerated, Computer, Channel, EventID, EventRecordId{own}, EventData"));
+            let added: String = own.iter().map(|name| format!(", {name}")).collect();
+            text.push_str(&format!("\n| project Timestamp = TimeGenerated, Computer, Channel, EventID, EventRecordId{added}, EventData"));
         } else if asked.is_empty() && !own.is_empty() {
             text.push_str(&format!("\n| project-away {}", own.join(", ")));
         }
         let gate = Gate::all(vec![place.gate(), predicate.gate]);
-        Ok(Base { query: Query { table: place.table.clone(), text, gate }, unknown: writer.unknown, asked })
+        let of = |name: &&str| writer.data.get(*name).filter(|fields| !fields.is_empty()).map(|fields| ((*name).to_owned(), fields.clone()));
+        let own = own.iter().map(of).collect();
+        Ok(Base { query: Query { table: place.table.clone(), text, gate, own }, unknown: writer.unknown, asked })
     }
 }
 

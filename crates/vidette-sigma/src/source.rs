@@ -96,7 +96,7 @@ impl Place {
             Gate::any(values.iter().map(|value| Gate::literal(&[column.to_owned()], value, Match::Equals)).collect())
         };
         let branch = |text: &str| Gate::all(text.split(" and ").map(atom).collect());
-        if self.condition == "true" { Gate::Open } else { Gate::any(self.condition.split(" or ").map(branch).collect()) }
+        if self.condition == "true" { Gate::All(Vec::new()) } else { Gate::any(self.condition.split(" or ").map(branch).collect()) }
     }
 
     /// What the field is here; `columns` are those of the table, when they are known. `None` when the table cannot tell of it.

@@ -1,7 +1,8 @@
 //! Many Sigma rules over one reading: each event is looked at once, whatever the number of rules.
 //!
-//! The literals of all rules make one automaton per field. What it finds in an event opens the gates of few rules; the event
-//! waits for those, and a rule's KQL runs over the events that wait for it. A rule that nothing waits for is never planned.
+//! The literals of all rules make one automaton per field. What it finds in an event chooses few rules, and their gates say of
+//! most of them whether they match. An event of which only the query can tell waits for the rule, whose KQL then runs over the
+//! events that wait for it; a rule that nothing waits for is never planned.
 
 use crate::commands::Failure;
 use crate::packs::Columns;
@@ -10,11 +11,13 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Arra
 use datafusion::arrow::compute::{cast, concat_batches, take};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::catalog::MemTable;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use vidette_engine::{Clock, Table, Workspace};
-use vidette_rules::{Alert, Pack, SigmaRule, sigma_rules};
-use vidette_sigma::{Gate, Match};
+use vidette_kql::time::format_datetime;
+use vidette_rules::{Alert, Pack, SigmaRule, alert_of_row, sigma_rules};
+use vidette_sigma::{Gate, Match, Test, Truth};
 
 /// Events that wait for a rule until it runs.
 const MOST_WAITING: usize = 16_384;
@@ -36,24 +39,75 @@ pub fn compile(packs: &mut [Pack], columns: Columns) -> (Vec<SigmaRule>, bool) {
     (all, broken)
 }
 
-/// A gate whose literals are numbers.
+/// A gate whose literals and fields are numbers.
 enum Resolved {
     Open,
     Shut,
     All(Vec<Resolved>),
     Any(Vec<Resolved>),
-    /// One of these occurs.
-    Literals(Vec<u32>),
+    Not(Box<Resolved>),
+    /// The literal in the first field, and in the others.
+    Literal(u32, Vec<u32>),
+    /// A literal somewhere in the data.
+    Anywhere(u32),
+    Test(Vec<u32>, Test),
+}
+
+/// What is known of an event.
+struct Event<'e> {
+    number: u64,
+    /// By literal: the event in which it was seen last.
+    seen: &'e [u64],
+    values: &'e Values,
+}
+
+/// The values of an event by the numbers of their fields.
+#[derive(Default)]
+struct Values {
+    /// The event and the value of each field.
+    by_field: Vec<(u64, String)>,
+    /// A field has something else than a text.
+    odd: bool,
+}
+
+impl Values {
+    fn get(&self, event: u64, field: u32) -> &str {
+        match self.by_field.get(field as usize) {
+            Some((of, value)) if *of == event => value,
+            _ => "",
+        }
+    }
 }
 
 impl Resolved {
-    fn is_open(&self, occurs: &impl Fn(u32) -> bool) -> bool {
+    fn truth(&self, event: &Event) -> Truth {
+        let seen = |literal: &u32| event.seen[*literal as usize] == event.number;
+        // Of values that are no texts the query tells.
+        let absent = if event.values.odd { Truth::Unknown } else { Truth::No };
         match self {
-            Resolved::Open => true,
-            Resolved::Shut => false,
-            Resolved::All(parts) => parts.iter().all(|part| part.is_open(occurs)),
-            Resolved::Any(parts) => parts.iter().any(|part| part.is_open(occurs)),
-            Resolved::Literals(literals) => literals.iter().any(|literal| occurs(*literal)),
+            Resolved::Open => Truth::Unknown,
+            Resolved::Shut => Truth::No,
+            Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth(event))),
+            Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth(event))),
+            Resolved::Not(part) => part.truth(event).not(),
+            Resolved::Literal(first, others) => match (seen(first), others.iter().any(seen)) {
+                (true, _) => Truth::Yes,
+                // The first field may have another value.
+                (false, true) => Truth::Unknown,
+                (false, false) => absent,
+            },
+            Resolved::Anywhere(literal) => {
+                if seen(literal) {
+                    Truth::Unknown
+                } else {
+                    absent
+                }
+            }
+            Resolved::Test(..) if event.values.odd => Truth::Unknown,
+            Resolved::Test(fields, test) => {
+                let value = fields.iter().map(|field| event.values.get(event.number, *field)).find(|value| !value.is_empty());
+                Truth::of(test.holds(value.unwrap_or("")))
+            }
         }
     }
 }
@@ -66,6 +120,8 @@ struct Field {
     /// By text: how it may lie, and the number of the literal.
     uses: Vec<Vec<(Match, u32)>>,
     automaton: Option<AhoCorasick>,
+    /// Its number, when a test asks for its value.
+    number: Option<u32>,
 }
 
 struct Waiting<'r> {
@@ -89,6 +145,11 @@ pub struct Scanner<'r> {
     seen: Vec<u64>,
     asked: Vec<u64>,
     event: u64,
+    /// How often each literal is there, as a guess.
+    weights: Vec<f64>,
+    /// Rules that at least one event was a match of, or waited for.
+    evaluated: Vec<bool>,
+    values: Values,
     workspace: Workspace,
     pub alerts: Vec<Alert>,
     pub failures: Vec<String>,
@@ -108,6 +169,9 @@ impl<'r> Scanner<'r> {
             seen: Vec::new(),
             asked: Vec::new(),
             event: 0,
+            weights: Vec::new(),
+            evaluated: Vec::new(),
+            values: Values::default(),
             workspace,
             alerts: Vec::new(),
             failures: Vec::new(),
@@ -116,8 +180,7 @@ impl<'r> Scanner<'r> {
         for rule in rules {
             let gate = scanner.resolve(&rule.gate, &mut literals);
             let number = scanner.rules.len() as u32;
-            let weights: Vec<f64> = scanner.weights(&literals);
-            match triggers(&gate, &weights) {
+            match triggers(&gate, &scanner.weights) {
                 Some((_, triggers)) => triggers.into_iter().for_each(|literal| scanner.triggers[literal as usize].push(number)),
                 None => scanner.always.push(number),
             }
@@ -129,6 +192,7 @@ impl<'r> Scanner<'r> {
         }
         scanner.seen = vec![0; scanner.triggers.len()];
         scanner.asked = vec![0; scanner.rules.len()];
+        scanner.evaluated = vec![false; scanner.rules.len()];
         Ok(scanner)
     }
 
@@ -138,8 +202,23 @@ impl<'r> Scanner<'r> {
             Gate::Shut => Resolved::Shut,
             Gate::All(parts) => Resolved::All(parts.iter().map(|part| self.resolve(part, literals)).collect()),
             Gate::Any(parts) => Resolved::Any(parts.iter().map(|part| self.resolve(part, literals)).collect()),
-            Gate::Literal { fields, text, how } => Resolved::Literals(fields.iter().map(|field| self.literal(field, text, *how, literals)).collect()),
+            Gate::Not(part) => Resolved::Not(Box::new(self.resolve(part, literals))),
+            Gate::Literal { fields, text, how } => {
+                let mut numbers = fields.iter().map(|field| self.literal(field, text, *how, literals)).collect::<Vec<_>>();
+                let first = numbers.remove(0);
+                if fields[0] == "*" { Resolved::Anywhere(first) } else { Resolved::Literal(first, numbers) }
+            }
+            Gate::Test { fields, test } => Resolved::Test(fields.iter().map(|field| self.field_number(field)).collect(), test.clone()),
         }
+    }
+
+    fn field_number(&mut self, name: &str) -> u32 {
+        let next = self.values.by_field.len() as u32;
+        let number = *self.fields.entry(name.to_owned()).or_default().number.get_or_insert(next);
+        if number == next {
+            self.values.by_field.push((0, String::new()));
+        }
+        number
     }
 
     fn literal(&mut self, name: &str, text: &str, how: Match, literals: &mut HashMap<(String, String, Match), u32>) -> u32 {
@@ -157,21 +236,14 @@ impl<'r> Scanner<'r> {
         field.uses[at].push((how, number));
         literals.insert(key, number);
         self.triggers.push(Vec::new());
+        // Those of the log source are always there, short ones more often than long ones.
+        self.weights.push(match name {
+            "Channel" | "Provider" => 1000.0,
+            "EventID" => 300.0,
+            _ if text.ends_with(".exe") => 20.0,
+            _ => 100.0 / text.len() as f64,
+        });
         number
-    }
-
-    /// How often a literal is there, as a guess: those of the log source always, short ones more than long ones.
-    fn weights(&self, literals: &HashMap<(String, String, Match), u32>) -> Vec<f64> {
-        let mut weights = vec![0.0; literals.len()];
-        for ((field, text, _), number) in literals {
-            weights[*number as usize] = match field.as_str() {
-                "Channel" | "Provider" => 1000.0,
-                "EventID" => 300.0,
-                _ if text.ends_with(".exe") => 20.0,
-                _ => 100.0 / text.len() as f64,
-            };
-        }
-        weights
     }
 
     /// Looks at the rows of a batch of `WindowsEvent`, as far as they are from this time.
@@ -190,6 +262,7 @@ impl<'r> Scanner<'r> {
                 continue;
             }
             self.event += 1;
+            self.values.odd = false;
             let mut found = Vec::new();
             for (name, values) in COLUMNS.iter().zip(&own) {
                 self.find(name, values.as_string::<i32>().value(row), &mut found);
@@ -197,18 +270,26 @@ impl<'r> Scanner<'r> {
             if data.is_valid(row) {
                 self.find("*", data.value(row), &mut found);
                 for (name, value) in sonic_rs::to_object_iter(data.value(row)).flatten() {
-                    if let Some(value) = sonic_rs::JsonValueTrait::as_str(&value) {
-                        self.find(&name, value, &mut found);
+                    match sonic_rs::JsonValueTrait::as_str(&value) {
+                        Some(value) => self.find(&name, value, &mut found),
+                        None => self.values.odd |= !sonic_rs::JsonValueTrait::is_null(&value) && self.fields.contains_key(name.as_ref()),
                     }
                 }
             }
             found.extend(&self.always);
-            let (seen, event) = (&self.seen, self.event);
+            let mut matched = Vec::new();
             for rule in found {
-                let rule = &mut self.rules[rule as usize];
-                if rule.gate.is_open(&|literal| seen[literal as usize] == event) {
-                    rule.hits.push(row as u32);
+                let waiting = &mut self.rules[rule as usize];
+                match waiting.gate.truth(&Event { number: self.event, seen: &self.seen, values: &self.values }) {
+                    Truth::No => continue,
+                    Truth::Yes if waiting.rule.own.is_some() => matched.push(rule),
+                    _ => waiting.hits.push(row as u32),
                 }
+                self.evaluated[rule as usize] = true;
+            }
+            if !matched.is_empty() {
+                let row = Row::read(batch, row, data.value(row)).ok_or_else(|| Failure::usage("WindowsEvent without its columns"))?;
+                self.alerts.extend(matched.into_iter().map(|rule| row.alert(self.rules[rule as usize].rule)));
             }
         }
         for rule in self.rules.iter_mut().filter(|rule| !rule.hits.is_empty()) {
@@ -228,6 +309,11 @@ impl<'r> Scanner<'r> {
     /// Notes the literals in a value, and the rules that they may open.
     fn find(&mut self, name: &str, value: &str, found: &mut Vec<u32>) {
         let Some(field) = self.fields.get(name) else { return };
+        if let Some((of, kept)) = field.number.and_then(|number| self.values.by_field.get_mut(number as usize)) {
+            *of = self.event;
+            kept.clear();
+            kept.push_str(value);
+        }
         let Some(automaton) = &field.automaton else { return };
         for hit in automaton.find_overlapping_iter(value) {
             for (how, literal) in &field.uses[hit.pattern().as_usize()] {
@@ -251,16 +337,14 @@ impl<'r> Scanner<'r> {
         }
     }
 
-    /// Runs all rules that events wait for. Gives how many were run.
+    /// Runs all rules that events wait for. Gives how many rules any event was near to.
     pub async fn finish(&mut self) -> usize {
-        let mut ran = 0;
         for rule in 0..self.rules.len() {
             if self.rules[rule].rows > 0 {
-                ran += 1;
                 self.run(rule).await;
             }
         }
-        ran
+        self.evaluated.iter().filter(|evaluated| **evaluated).count()
     }
 
     async fn run(&mut self, rule: usize) {
@@ -286,12 +370,63 @@ impl<'r> Scanner<'r> {
     }
 }
 
+/// An event that rules match, as their queries would give it.
+struct Row {
+    time_ticks: i64,
+    columns: Map<String, Value>,
+    data: Map<String, Value>,
+}
+
+impl Row {
+    fn read(batch: &RecordBatch, row: usize, data: &str) -> Option<Row> {
+        let text = |name: &str| -> Option<String> {
+            let column = cast(&batch.column_by_name(name)?.slice(row, 1), &DataType::Utf8).ok()?;
+            let column = column.as_string::<i32>();
+            Some(if column.is_null(0) { String::new() } else { column.value(0).to_owned() })
+        };
+        let mut columns = Map::new();
+        for name in ["Computer", "Channel", "Provider", "EventRecordId"] {
+            columns.insert(name.to_owned(), text(name)?.into());
+        }
+        columns.insert("EventID".to_owned(), text("EventID")?.parse::<i64>().map_or(Value::Null, Value::from));
+        let time_ticks = batch.column_by_name("TimeGenerated")?.as_primitive_opt::<Int64Type>()?.value(row);
+        Some(Row { time_ticks, columns, data: serde_json::from_str(data).unwrap_or_default() })
+    }
+
+    /// The first of the fields that is not empty.
+    fn first(&self, fields: &[String]) -> String {
+        let text = |field: &String| match self.columns.get(field).or_else(|| self.data.get(field))? {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        };
+        fields.iter().filter_map(text).find(|text| !text.is_empty()).unwrap_or_default()
+    }
+
+    fn alert(&self, sigma: &SigmaRule) -> Alert {
+        let mut shown = Map::new();
+        shown.insert("Timestamp".to_owned(), format_datetime(self.time_ticks).into());
+        for name in ["Computer", "Channel", "EventID", "EventRecordId"] {
+            shown.insert(name.to_owned(), self.columns[name].clone());
+        }
+        for (name, fields) in sigma.own.iter().flatten() {
+            shown.insert(name.clone(), self.first(fields).into());
+        }
+        shown.insert("EventData".to_owned(), Value::Object(self.data.clone()));
+        alert_of_row(&sigma.rule, shown, Clock::at(self.time_ticks))
+    }
+}
+
 /// The cheapest literals of which one must occur; `None` when there are none.
 fn triggers(gate: &Resolved, weights: &[f64]) -> Option<(f64, Vec<u32>)> {
     match gate {
-        Resolved::Open => None,
+        Resolved::Open | Resolved::Not(_) | Resolved::Test(..) => None,
         Resolved::Shut => Some((0.0, Vec::new())),
-        Resolved::Literals(literals) => Some((literals.iter().map(|literal| weights[*literal as usize]).sum(), literals.clone())),
+        Resolved::Anywhere(literal) => Some((weights[*literal as usize], vec![*literal])),
+        Resolved::Literal(first, others) => {
+            let literals: Vec<u32> = std::iter::once(*first).chain(others.iter().copied()).collect();
+            Some((literals.iter().map(|literal| weights[*literal as usize]).sum(), literals))
+        }
         Resolved::All(parts) => parts.iter().filter_map(|part| triggers(part, weights)).min_by(|a, b| a.0.total_cmp(&b.0)),
         Resolved::Any(parts) => {
             let mut all = (0.0, Vec::new());

@@ -4,6 +4,9 @@
 
 use regex::Regex;
 
+/// Letters whose other case is ASCII: the signs of kelvin and of the long s, and a dotted capital i.
+pub const NEARLY_ASCII: [char; 3] = ['\u{212a}', '\u{17f}', '\u{130}'];
+
 /// How a literal lies in the value of a field. Case does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Match {
@@ -104,8 +107,6 @@ impl Test {
 
 impl Gate {
     pub(crate) fn literal(fields: &[String], text: &str, how: Match) -> Gate {
-        // Letters whose other case is ASCII.
-        const NEARLY_ASCII: [char; 3] = ['\u{212a}', '\u{17f}', '\u{130}'];
         let has_case = |c: char| !c.is_ascii() && (!c.to_lowercase().eq([c]) || !c.to_uppercase().eq([c]));
         if fields.is_empty() || text.is_empty() {
             return Gate::Open;

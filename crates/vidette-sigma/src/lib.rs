@@ -18,5 +18,5 @@ mod rules;
 mod source;
 mod text;
 
-pub use gate::{Gate, Match, Test, Truth};
+pub use gate::{Gate, Match, NEARLY_ASCII, Test, Truth};
 pub use rules::{Compiled, Problem, Query, Rules};

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use vidette_engine::{Clock, Table, Workspace};
 use vidette_kql::time::format_datetime;
 use vidette_rules::{Alert, Pack, SigmaRule, alert_of_row, sigma_rules};
-use vidette_sigma::{Gate, Match, Test, Truth};
+use vidette_sigma::{Gate, Match, NEARLY_ASCII, Test, Truth};
 
 /// Events that wait for a rule until it runs.
 const MOST_WAITING: usize = 16_384;
@@ -66,7 +66,7 @@ struct Event<'e> {
 struct Values {
     /// The event and the value of each field.
     by_field: Vec<(u64, String)>,
-    /// A field has something else than a text.
+    /// A field has something else than a text, or letters that no search for ASCII finds though they are the same to KQL.
     odd: bool,
 }
 
@@ -276,7 +276,12 @@ impl<'r> Scanner<'r> {
                     }
                 }
             }
-            found.extend(&self.always);
+            if self.values.odd {
+                // What was not found may be there: every rule is asked.
+                found = (0..self.rules.len() as u32).collect();
+            } else {
+                found.extend(&self.always);
+            }
             let mut matched = Vec::new();
             for rule in found {
                 let waiting = &mut self.rules[rule as usize];
@@ -309,6 +314,7 @@ impl<'r> Scanner<'r> {
     /// Notes the literals in a value, and the rules that they may open.
     fn find(&mut self, name: &str, value: &str, found: &mut Vec<u32>) {
         let Some(field) = self.fields.get(name) else { return };
+        self.values.odd |= !value.is_ascii() && value.contains(NEARLY_ASCII);
         if let Some((of, kept)) = field.number.and_then(|number| self.values.by_field.get_mut(number as usize)) {
             *of = self.event;
             kept.clear();

@@ -70,3 +70,94 @@ fn what_is_wrong_with_a_rule_is_said_with_its_file() {
     let wrong = hunt("title: T\nlogsource: {product: windows, category: process_creation}\ndetection:\n  s: {Image|expand: '%x%'}\n  condition: s\n", "samples/").unwrap_err();
     assert!(wrong.contains("a placeholder, which only the rule's own environment knows"), "{wrong}");
 }
+
+/// What a gate says without the query is what the query says.
+#[test]
+fn gates_and_queries_agree() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let event = |record: u32, data: serde_json::Value| {
+        serde_json::json!({"Event": {"System": {
+            "Provider": {"#attributes": {"Name": "Microsoft-Windows-Sysmon"}}, "EventID": 1, "TimeCreated": {"#attributes": {"SystemTime": format!("2026-01-01T00:00:{record:02}Z")}},
+            "EventRecordID": record, "Channel": "Microsoft-Windows-Sysmon/Operational", "Computer": "pc1"}, "EventData": data}})
+        .to_string()
+    };
+    let commands = [
+        "cmd.exe /c WHOAMI /all",
+        "powershell -enc aaaa",
+        "powershell –enc aaaa",
+        "",
+        r"c:\temp\a.exe",
+        "Привет мир",
+        "ПРИВЕТ",
+        "curl http://h/x",
+        "a\"b\\c",
+        "net use \\\\h\\s",
+        "\u{212a}ernel",
+        "kernel",
+        "line\nbreak",
+    ];
+    let images = [r"C:\Windows\System32\cmd.exe", r"C:\Windows\System32\POWERSHELL.EXE", "", r"C:\Users\x\A.exe"];
+    let mut lines = Vec::new();
+    for (at, command) in commands.iter().enumerate() {
+        for (of, image) in images.iter().enumerate() {
+            let record = (at * images.len() + of) as u32;
+            let mut data = serde_json::json!({"Image": image, "CommandLine": command, "ProcessId": record.to_string(), "User": r"CONTOSO\ann"});
+            if of == 2 {
+                data.as_object_mut().expect("an object").remove("Image");
+            }
+            lines.push(event(record, data));
+        }
+    }
+    let logs = folder.path().join("events.jsonl");
+    std::fs::write(&logs, lines.join("\n")).expect("a file is written");
+    let detections = [
+        "s: {CommandLine|contains: whoami}\n  condition: s",
+        "s: {CommandLine|contains|cased: WHOAMI}\n  condition: s",
+        "s: {CommandLine|contains|cased: whoami}\n  condition: s",
+        "s: {Image|endswith: ['\\cmd.exe', '\\powershell.exe']}\n  f: {CommandLine|contains: whoami}\n  condition: s and not f",
+        "s: {CommandLine: null}\n  condition: s",
+        "s: {Image|exists: true}\n  condition: s",
+        "s: {Image|exists: false}\n  condition: not s",
+        "s: {CommandLine: ''}\n  condition: not s",
+        "s: {CommandLine|re: '^c.*e'}\n  condition: s",
+        "s: {CommandLine|re|i: '^CURL'}\n  condition: s",
+        "s: {CommandLine|windash|contains: ' -enc '}\n  condition: s",
+        "s: {CommandLine|contains: привет}\n  condition: s",
+        "s: {CommandLine|contains: kernel}\n  condition: s",
+        "s: {CommandLine: 'c*e /c*all'}\n  condition: s",
+        "s: {CommandLine: 'kerne?'}\n  condition: s",
+        "s: {Image|startswith: 'c:\\windows'}\n  t: {CommandLine|contains: [enc, curl]}\n  u: {User|endswith: ann}\n  condition: 2 of them",
+        "k: [whoami, 'net use \\\\\\\\h']\n  condition: k",
+        "s: {CommandLine|neq: kernel}\n  condition: s",
+        "s: {ProcessId|gte: 10}\n  t: {ProcessId|lt: 20}\n  condition: s and t",
+        "s: {NotThere|contains: x}\n  condition: not s",
+        "s: {CommandLine|contains: '\"b\\c'}\n  condition: s",
+        "s: {CommandLine|fieldref: Image}\n  condition: not s",
+    ];
+    for (at, detection) in detections.iter().enumerate() {
+        let rules = folder.path().join(format!("{at}.yml"));
+        std::fs::write(&rules, format!("title: T\nlogsource: {{product: windows, category: process_creation}}\ndetection:\n  {detection}\n")).expect("a file is written");
+        let run = |arguments: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_vidette")).args(arguments).current_dir(folder.path()).output().expect("the binary runs");
+            assert!(output.status.success(), "{detection}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let (rules, logs) = (rules.display().to_string(), logs.display().to_string());
+        let ids = |text: String, row: fn(&serde_json::Value) -> &serde_json::Value| -> Vec<String> {
+            let mut ids: Vec<String> = text.lines().map(|line| row(&serde_json::from_str(line).expect("JSON"))["EventRecordId"].to_string()).collect();
+            ids.sort();
+            ids
+        };
+        let by_gate = ids(run(&["hunt", &logs, "--rules", &rules, "--format", "ndjson"]), |alert| &alert["rows"][0]);
+        let out = folder.path().join(format!("kql{at}"));
+        run(&["convert", &rules, "--to", "kql", "--output", &out.display().to_string()]);
+        let query = std::fs::read_dir(&out)
+            .expect("queries")
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("WindowsEvent")))
+            .expect("one of events");
+        let by_query = ids(run(&["query", "--file", &query.display().to_string(), &logs, "--format", "ndjson"]), |row| row);
+        assert_eq!(by_gate, by_query, "{detection}");
+    }
+}

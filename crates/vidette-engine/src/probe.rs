@@ -7,14 +7,23 @@
 use crate::table::native_time;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, Result};
+use datafusion::common::{Column, JoinType, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator};
+use std::collections::BTreeSet;
 
-/// A plan of one column: the times of the rows that the conditions let through. `None` when the plan is not of that kind.
-pub(crate) fn times(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+/// Times of rows, and what they are after.
+pub(crate) struct Times {
+    /// A plan of one column: the times of the rows that the conditions let through.
+    pub plan: LogicalPlan,
+    /// The parameters that every such time is after or at, if the row is to be seen.
+    pub after: BTreeSet<String>,
+}
+
+/// `None` when the plan is not of that kind.
+pub(crate) fn times(plan: &LogicalPlan) -> Result<Option<Times>> {
     let Some(core) = core(plan) else { return Ok(None) };
-    let Some(at) = (0..core.schema().fields().len()).find(|at| is_time(core, *at, false)) else { return Ok(None) };
+    let Some((at, after)) = (0..core.schema().fields().len()).find_map(|at| Some((at, bounds(core, at, &BTreeSet::new())?))) else { return Ok(None) };
     let core = core.clone().transform_up(|node| match node {
         LogicalPlan::Filter(filter) => {
             let kept: Vec<Expr> = split_conjunction(&filter.predicate).into_iter().filter(|part| !depends(part)).cloned().collect();
@@ -34,7 +43,7 @@ pub(crate) fn times(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
         return Ok(None);
     }
     let time = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-    Ok(Some(LogicalPlanBuilder::from(core.data).project([time])?.build()?))
+    Ok(Some(Times { plan: LogicalPlanBuilder::from(core.data).project([time])?.build()?, after }))
 }
 
 fn depends(expr: &Expr) -> bool {
@@ -48,9 +57,15 @@ fn core(plan: &LogicalPlan) -> Option<&LogicalPlan> {
     }
     match plan {
         LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => core(&aggregate.input),
-        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Distinct(_) => {
-            core(plan.inputs().first()?)
-        }
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::Window(_) => core(plan.inputs().first()?),
+        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark) => core(&join.left),
         _ => None,
     }
 }
@@ -65,43 +80,47 @@ fn is_row_wise(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether the column is, for every table below, the one that the window is compared with. It is when a filter above the table
-/// does so.
-fn is_time(plan: &LogicalPlan, at: usize, compared: bool) -> bool {
+/// The parameters that the column is compared with as their upper, for every table below; `None` unless the start of the window
+/// is among them: then the column is not the time of the rows.
+fn bounds(plan: &LogicalPlan, at: usize, above: &BTreeSet<String>) -> Option<BTreeSet<String>> {
     match plan {
-        LogicalPlan::TableScan(_) => compared,
+        LogicalPlan::TableScan(_) => above.iter().any(|name| name.starts_with("$After")).then(|| above.clone()),
         LogicalPlan::Filter(filter) => {
-            let here = windowed(&filter.predicate).and_then(|column| filter.input.schema().maybe_index_of_column(&column));
-            is_time(&filter.input, at, compared || here == Some(at))
+            let here = lower_bounds(&filter.predicate).into_iter().filter(|(column, _)| filter.input.schema().maybe_index_of_column(column) == Some(at));
+            bounds(&filter.input, at, &above.iter().cloned().chain(here.map(|(_, name)| name)).collect())
         }
-        LogicalPlan::SubqueryAlias(alias) => is_time(&alias.input, at, compared),
-        LogicalPlan::Union(union) => union.inputs.iter().all(|input| is_time(input, at, compared)),
+        LogicalPlan::SubqueryAlias(alias) => bounds(&alias.input, at, above),
+        LogicalPlan::Union(union) => {
+            let of_inputs = union.inputs.iter().map(|input| bounds(input, at, above)).collect::<Option<Vec<_>>>()?;
+            of_inputs.into_iter().reduce(|all, one| all.intersection(&one).cloned().collect())
+        }
         LogicalPlan::Unnest(unnest) => {
-            let input = unnest.dependency_indices.get(at).copied();
-            input.is_some_and(|input| !unnest.list_type_columns.iter().any(|(list, _)| *list == input) && is_time(&unnest.input, input, compared))
+            let input = unnest.dependency_indices.get(at).copied().filter(|input| !unnest.list_type_columns.iter().any(|(list, _)| list == input))?;
+            bounds(&unnest.input, input, above)
         }
         LogicalPlan::Projection(projection) => {
-            let column = source(&projection.expr[at]);
-            column.is_some_and(|column| projection.input.schema().maybe_index_of_column(&column).is_some_and(|at| is_time(&projection.input, at, compared)))
+            let column = source(&projection.expr[at])?;
+            bounds(&projection.input, projection.input.schema().maybe_index_of_column(&column)?, above)
         }
-        _ => false,
+        _ => None,
     }
 }
 
-/// The column that a predicate compares with the start of the window.
-fn windowed(predicate: &Expr) -> Option<Column> {
-    let mut found = None;
-    predicate
-        .apply(|expr| {
-            if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Gt, right }) = expr
-                && matches!(&**right, Expr::Placeholder(placeholder) if placeholder.id.starts_with("$After"))
-            {
-                found = source(left);
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-        .ok()?;
-    found
+/// The columns that a predicate wants to be after a parameter. The start of the window is one even beside rows without a time.
+fn lower_bounds(predicate: &Expr) -> Vec<(Column, String)> {
+    let bound = |expr: &Expr| match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Gt | Operator::GtEq, right }) => match &**right {
+            Expr::Placeholder(placeholder) if !placeholder.id.starts_with("$Subquery") => Some((source(left)?, placeholder.id.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut found: Vec<(Column, String)> = split_conjunction(predicate).into_iter().filter_map(bound).collect();
+    let window = predicate.apply(|expr| {
+        found.extend(bound(expr).filter(|(_, name)| name.starts_with("$After")));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if window.is_err() { Vec::new() } else { found }
 }
 
 /// The column that an expression shows as it is.

@@ -280,13 +280,13 @@ impl Workspace {
         /// Fewer windows are sooner run than asked about.
         const MANY: usize = 8;
         let all = vec![true; clocks.len()];
-        let constant = !prepared.drawn && !prepared.query.plan.is_volatile() && !prepared.subqueries.iter().any(|subquery| matches!(subquery, PreparedSubquery::Plan(_)));
+        let constant = !prepared.drawn && !prepared.query.plan.is_volatile();
         if clocks.len() < MANY || !constant || clocks.iter().any(|clock| clock.window.is_none()) {
             return Ok(all);
         }
-        let Some(plan) = probe::times(&prepared.plan)? else { return Ok(all) };
+        let Some(probe) = probe::times(&prepared.plan)? else { return Ok(all) };
         let state = self.session.state();
-        let physical = state.query_planner().create_physical_plan(&state.optimize(&plan)?, &state).await?;
+        let physical = state.query_planner().create_physical_plan(&state.optimize(&probe.plan)?, &state).await?;
         let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
         let mut hours = BTreeSet::new();
         while let Some(batch) = rows.try_next().await? {
@@ -298,7 +298,15 @@ impl Workspace {
             hours.extend(times.values().iter().map(|time| time.div_euclid(TICKS_PER_HOUR)));
         }
         let hour = |ticks: i64| ticks.div_euclid(TICKS_PER_HOUR);
-        Ok(clocks.iter().map(|clock| clock.window.is_none_or(|(after, until)| hours.range(hour(after)..=hour(until)).next().is_some())).collect())
+        let after = |clock: &Clock| {
+            let ticks = |name: &String| match clock.value(name, &[]) {
+                Some(ScalarValue::Int64(ticks)) => ticks,
+                _ => None,
+            };
+            probe.after.iter().filter_map(ticks).max().unwrap_or(i64::MIN)
+        };
+        let seen = |clock: &Clock| clock.window.is_none_or(|(_, until)| hour(after(clock)) <= hour(until) && hours.range(hour(after(clock))..=hour(until)).next().is_some());
+        Ok(clocks.iter().map(seen).collect())
     }
 
     async fn run_in(&self, prepared: &Prepared<'_>, clock: Clock, state: &SessionState) -> Result<ResultTable, Error> {

@@ -20,9 +20,16 @@ pub(crate) struct Times {
     pub after: BTreeSet<String>,
 }
 
-/// `None` when the plan is not of that kind.
-pub(crate) fn times(plan: &LogicalPlan) -> Result<Option<Times>> {
-    let Some(core) = core(plan) else { return Ok(None) };
+/// The plan has rows at an instant only where one of these has times; `None` when it is not of that kind.
+pub(crate) fn times(plan: &LogicalPlan) -> Result<Option<Vec<Times>>> {
+    let mut cores = Vec::new();
+    if !find_cores(plan, &mut cores) {
+        return Ok(None);
+    }
+    cores.into_iter().map(times_of).collect()
+}
+
+fn times_of(core: &LogicalPlan) -> Result<Option<Times>> {
     let Some((at, after)) = (0..core.schema().fields().len()).find_map(|at| Some((at, bounds(core, at, &BTreeSet::new())?))) else { return Ok(None) };
     let core = core.clone().transform_up(|node| match node {
         LogicalPlan::Filter(filter) => {
@@ -50,13 +57,14 @@ fn depends(expr: &Expr) -> bool {
     expr.exists(|inner| Ok(matches!(inner, Expr::Placeholder(_)))).unwrap_or(true)
 }
 
-/// The highest part that looks at one row at a time, below what gives no rows for none.
-fn core(plan: &LogicalPlan) -> Option<&LogicalPlan> {
+/// The highest parts that look at one row at a time, below what gives no rows for none; whether there is nothing else.
+fn find_cores<'p>(plan: &'p LogicalPlan, cores: &mut Vec<&'p LogicalPlan>) -> bool {
     if is_row_wise(plan) {
-        return Some(plan);
+        cores.push(plan);
+        return true;
     }
     match plan {
-        LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => core(&aggregate.input),
+        LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => find_cores(&aggregate.input, cores),
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
@@ -64,9 +72,12 @@ fn core(plan: &LogicalPlan) -> Option<&LogicalPlan> {
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Distinct(_)
         | LogicalPlan::Unnest(_)
-        | LogicalPlan::Window(_) => core(plan.inputs().first()?),
-        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark) => core(&join.left),
-        _ => None,
+        | LogicalPlan::Window(_) => plan.inputs().into_iter().all(|input| find_cores(input, cores)),
+        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark) => {
+            find_cores(&join.left, cores)
+        }
+        LogicalPlan::Union(union) => union.inputs.iter().all(|input| find_cores(input, cores)),
+        _ => false,
     }
 }
 

@@ -284,29 +284,35 @@ impl Workspace {
         if clocks.len() < MANY || !constant || clocks.iter().any(|clock| clock.window.is_none()) {
             return Ok(all);
         }
-        let Some(probe) = probe::times(&prepared.plan)? else { return Ok(all) };
+        let Some(probes) = probe::times(&prepared.plan)? else { return Ok(all) };
         let state = self.session.state();
-        let physical = state.query_planner().create_physical_plan(&state.optimize(&probe.plan)?, &state).await?;
-        let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
-        let mut hours = BTreeSet::new();
-        while let Some(batch) = rows.try_next().await? {
-            let times = batch.column(0).as_primitive::<Int64Type>();
-            if times.null_count() > 0 {
-                // A row without a time is seen by every window.
-                return Ok(all);
-            }
-            hours.extend(times.values().iter().map(|time| time.div_euclid(TICKS_PER_HOUR)));
-        }
         let hour = |ticks: i64| ticks.div_euclid(TICKS_PER_HOUR);
-        let after = |clock: &Clock| {
-            let ticks = |name: &String| match clock.value(name, &[]) {
-                Some(ScalarValue::Int64(ticks)) => ticks,
-                _ => None,
+        let mut seen = vec![false; clocks.len()];
+        for probe in probes {
+            let physical = state.query_planner().create_physical_plan(&state.optimize(&probe.plan)?, &state).await?;
+            let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
+            let mut hours = BTreeSet::new();
+            while let Some(batch) = rows.try_next().await? {
+                let times = batch.column(0).as_primitive::<Int64Type>();
+                if times.null_count() > 0 {
+                    // A row without a time is seen by every window.
+                    return Ok(all);
+                }
+                hours.extend(times.values().iter().map(|time| hour(*time)));
+            }
+            let after = |clock: &Clock| {
+                let ticks = |name: &String| match clock.value(name, &[]) {
+                    Some(ScalarValue::Int64(ticks)) => ticks,
+                    _ => None,
+                };
+                probe.after.iter().filter_map(ticks).max().unwrap_or(i64::MIN)
             };
-            probe.after.iter().filter_map(ticks).max().unwrap_or(i64::MIN)
-        };
-        let seen = |clock: &Clock| clock.window.is_none_or(|(_, until)| hour(after(clock)) <= hour(until) && hours.range(hour(after(clock))..=hour(until)).next().is_some());
-        Ok(clocks.iter().map(seen).collect())
+            for (clock, seen) in clocks.iter().zip(&mut seen) {
+                let (from, to) = (hour(after(clock)), clock.window.map_or(i64::MAX, |(_, until)| hour(until)));
+                *seen |= from <= to && hours.range(from..=to).next().is_some();
+            }
+        }
+        Ok(seen)
     }
 
     async fn run_in(&self, prepared: &Prepared<'_>, clock: Clock, state: &SessionState) -> Result<ResultTable, Error> {

@@ -2,7 +2,7 @@
 
 use crate::cells::{Cell, Column};
 use arrow::record_batch::RecordBatch;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use vidette_kql::bound::Render;
 use vidette_kql::literals::format_real;
 use vidette_kql::time::{format_datetime, format_timespan};
@@ -34,6 +34,12 @@ impl ResultTable {
         let mut rows = Vec::with_capacity(self.row_count());
         self.for_each(|cells| rows.push(cells.iter().map(|cell| json(*cell)).collect()));
         rows
+    }
+
+    /// The same, each row by column.
+    pub fn objects(&self) -> Vec<Map<String, Value>> {
+        let names: Vec<&String> = self.columns.iter().map(|(name, _)| name).collect();
+        self.rows().into_iter().map(|row| names.iter().map(|name| (*name).clone()).zip(row).collect()).collect()
     }
 
     /// All rows as text, the way `tostring` shows them.

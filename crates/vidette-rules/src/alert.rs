@@ -74,7 +74,7 @@ fn alerts_of(rule: &Rule, table: &ResultTable, clock: Clock) -> Vec<Alert> {
     if count == 0 || !compare(operator, count, threshold).unwrap_or(false) {
         return Vec::new();
     }
-    let rows = objects(table);
+    let rows = table.objects();
     if rule.one_alert_per_row() {
         return rows.into_iter().map(|row| alert(rule, vec![row], clock)).collect();
     }
@@ -84,11 +84,6 @@ fn alerts_of(rule: &Rule, table: &ResultTable, clock: Clock) -> Vec<Alert> {
 /// The alert of one row that the rule's query would have given.
 pub fn alert_of_row(rule: &Rule, row: Map<String, Value>, clock: Clock) -> Alert {
     alert(rule, vec![row], clock)
-}
-
-fn objects(table: &ResultTable) -> Vec<Map<String, Value>> {
-    let names: Vec<&String> = table.columns.iter().map(|(name, _)| name).collect();
-    table.rows().into_iter().map(|row| names.iter().map(|name| (*name).clone()).zip(row).collect()).collect()
 }
 
 fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {

@@ -8,7 +8,7 @@ use crate::workspace::Loaded;
 use serde::Serialize;
 use serde_json::{Map, Value};
 pub use tree::Node;
-use vidette_engine::{Clock, Error, ResultTable};
+use vidette_engine::{Clock, Error};
 use vidette_kql::time::parse_datetime;
 use vidette_rules::{Alert, Guide};
 
@@ -118,7 +118,7 @@ impl Subject {
             if self.file_name.is_empty() { "true".to_owned() } else { format!("Name =~ {}", serde_json::to_string(&self.file_name).unwrap_or_default()) },
         );
         let Ok(result) = loaded.workspace.query(&query, Clock::now()).await else { return };
-        let Some(row) = result.tables.first().and_then(|table| objects(table).into_iter().next()) else { return };
+        let Some(row) = result.tables.first().and_then(|table| table.objects().into_iter().next()) else { return };
         let fill = |field: &mut String, name: &str| {
             if field.is_empty() {
                 *field = row.get(name).map(plain).unwrap_or_default();
@@ -148,11 +148,11 @@ impl Case {
                     let Some(table) = result.tables.last() else { continue };
                     match step.title.as_str() {
                         "Process tree" => {
-                            case.tree = tree::build(&case.subject, &objects(table));
+                            case.tree = tree::build(&case.subject, &table.objects());
                             continue;
                         }
                         "Timeline" => {
-                            case.timeline = moments(&case, &objects(table));
+                            case.timeline = moments(&case, &table.objects());
                             continue;
                         }
                         _ => {}
@@ -180,11 +180,6 @@ fn moments(case: &Case, rows: &[Map<String, Value>]) -> Vec<Moment> {
         Some(Moment { ticks: parse_datetime(&time)?, time, what: text(row, "What"), who: text(row, "Who"), detail: text(row, "Detail"), of_subject })
     };
     rows.iter().filter_map(moment).collect()
-}
-
-pub fn objects(table: &ResultTable) -> Vec<Map<String, Value>> {
-    let names: Vec<&String> = table.columns.iter().map(|(name, _)| name).collect();
-    table.rows().into_iter().map(|row| names.iter().map(|name| (*name).clone()).zip(row).collect()).collect()
 }
 
 fn plain(value: &Value) -> String {

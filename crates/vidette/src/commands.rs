@@ -13,6 +13,7 @@ pub mod tables;
 pub mod test;
 pub mod tune;
 
+use std::path::PathBuf;
 use vidette_engine::Clock;
 use vidette_kql::time::parse_datetime;
 use vidette_rules::Alert;
@@ -34,6 +35,25 @@ impl Failure {
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure { status: 3, message: message.into() }
     }
+}
+
+/// One alert of a hunt.
+#[derive(clap::Args, Debug)]
+pub struct AlertOptions {
+    /// Files and folders of telemetry
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// The alert: its number in the list that `vidette hunt` gives, or a part of its title
+    #[arg(long)]
+    pub alert: String,
+    /// Rule files or folders; without them the built-in pack
+    #[arg(short, long)]
+    pub rules: Vec<PathBuf>,
+    /// The list is that of `vidette hunt --related`
+    #[arg(long)]
+    pub related: bool,
+    #[command(flatten)]
+    pub time: TimeOptions,
 }
 
 /// Which instant `now()` is, and which part of the data is looked at.

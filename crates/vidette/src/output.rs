@@ -107,6 +107,12 @@ pub fn table(columns: &[String], rows: &[Vec<String>], width: usize, style: impl
     out
 }
 
+/// The text on one line, cut at so many characters.
+pub fn one_line(text: &str, width: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= width { line } else { line.chars().take(width.saturating_sub(1)).chain(['…']).collect() }
+}
+
 fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

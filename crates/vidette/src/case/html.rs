@@ -1,6 +1,7 @@
 //! A case as one page that needs nothing else: no script, no font, no address.
 
 use super::{Case, Moment, Section};
+use crate::output::one_line;
 
 const STYLE: &str = "
 :root { --ink: #1c2430; --soft: #5d6b7e; --line: #d9e0e8; --paper: #ffffff; --panel: #f5f7fa; --accent: #b3261e; --cool: #2f6fab; }
@@ -112,7 +113,7 @@ fn tree(case: &Case) -> String {
             y + 17,
             escape(&format!("{}{id}{account}", node.file_name)),
             y + 34,
-            escape(&cut(&node.command_line, room)),
+            escape(&one_line(&node.command_line, room)),
             tx = x + 12,
         );
     }
@@ -154,7 +155,7 @@ fn timeline(moments: &[Moment]) -> String {
             x(moment.ticks),
             lane as f64 * LANE + 20.0,
             if moment.of_subject { 5 } else { 4 },
-            escape(&cut(&title, 300))
+            escape(&one_line(&title, 300))
         );
     }
     let bottom = lanes.len() as f64 * LANE + 14.0;
@@ -182,11 +183,6 @@ fn timeline(moments: &[Moment]) -> String {
         vidette_kql::time::format_datetime(first),
         vidette_kql::time::format_datetime(last)
     )
-}
-
-fn cut(text: &str, width: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= width { line } else { line.chars().take(width.saturating_sub(1)).chain(['…']).collect() }
 }
 
 /// Text as HTML. What a log holds is never markup.

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Node, html};
 use crate::commands::hunt::severity_style;
-use crate::commands::{Failure, TimeOptions, choose_alert};
+use crate::commands::{AlertOptions, Failure, choose_alert};
 use crate::hunting::hunt;
 use crate::output;
 use crate::packs::{install, packs_for_hunt};
@@ -14,18 +14,8 @@ use vidette_telemetry::{Keep, Seen};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
-    /// Files and folders of telemetry
-    #[arg(required = true)]
-    pub paths: Vec<PathBuf>,
-    /// The alert: its number in the list that `vidette hunt` gives, or a part of its title
-    #[arg(long)]
-    pub alert: String,
-    /// Rule files or folders; without them the built-in pack. A pack with an Investigation.md is investigated by it
-    #[arg(short, long)]
-    pub rules: Vec<PathBuf>,
-    /// The list is that of `vidette hunt --related`
-    #[arg(long)]
-    pub related: bool,
+    #[command(flatten)]
+    pub of: AlertOptions,
     /// Write the report as one HTML page with the process tree and the timeline drawn
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -35,24 +25,22 @@ pub struct Options {
     /// Rows of each step and of the timeline that are shown in the terminal
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub rows: usize,
-    #[command(flatten)]
-    pub time: TimeOptions,
 }
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
-    let packs = packs_for_hunt(&options.rules, options.related)?;
+    let packs = packs_for_hunt(&options.of.rules, options.of.related)?;
     let guide = guide(&packs)?;
     let mut empty = workspace::empty();
     install(&packs, &mut empty);
-    let alerts = hunt(packs, &options.paths, &options.time).await?.alerts;
-    let alert = choose_alert(&alerts, &options.alert)?.clone();
+    let alerts = hunt(packs, &options.of.paths, &options.of.time).await?.alerts;
+    let alert = choose_alert(&alerts, &options.of.alert)?.clone();
     let queries: Vec<String> = guide.steps.iter().map(|step| guide.query(step, &[])).collect();
     // Tables that tell which process an alert is of.
     let asked = queries.iter().map(String::as_str).chain(["union DeviceProcessEvents, DeviceNetworkEvents, DeviceEvents"]);
     let wanted = Wanted::by(&empty, asked);
     let seen = Seen::default();
-    let loaded = workspace::load(empty, &options.paths, &wanted, Keep::default(), Some(&seen)).await?;
-    let clock = options.time.clock(loaded.harvest.newest_ticks)?;
+    let loaded = workspace::load(empty, &options.of.paths, &wanted, Keep::default(), Some(&seen)).await?;
+    let clock = options.of.time.clock(loaded.harvest.newest_ticks)?;
     let case = Case::build(alert, &guide, &loaded, clock).await?;
     if let Some(path) = &options.html {
         output::write(&html::page(&case), Some(path))?;
@@ -92,7 +80,7 @@ fn text(case: &Case, rows: usize) -> String {
         let name = if node.is_subject { styled(&format!("▶ {}", name(node)), Style::new().bold().fg_color(Some(AnsiColor::Red.into()))) } else { name(node) };
         let lead = branches(&case.tree, at);
         let room = width.saturating_sub(lead.chars().count() + 30).max(20);
-        out += &format!("{lead}{name}  {}\n", shorten(&node.command_line, room));
+        out += &format!("{lead}{name}  {}\n", output::one_line(&node.command_line, room));
     }
     for section in &case.sections {
         out += &format!("\n{}\n", bold(&section.title));
@@ -163,9 +151,4 @@ fn branches(tree: &[Node], at: usize) -> String {
         };
     }
     lead
-}
-
-fn shorten(text: &str, width: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= width { line } else { line.chars().take(width.saturating_sub(1)).chain(['…']).collect() }
 }

@@ -1,6 +1,6 @@
 //! `vidette tune`: an entry of the watchlist Tuning from an alert, and what else it would keep quiet.
 
-use crate::commands::{Failure, TimeOptions, choose_alert};
+use crate::commands::{AlertOptions, Failure, choose_alert};
 use crate::hunting::hunt;
 use crate::output;
 use crate::packs::packs_for_hunt;
@@ -12,18 +12,8 @@ use vidette_rules::{Alert, Pack, tuning};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
-    /// Files and folders of telemetry
-    #[arg(required = true)]
-    pub paths: Vec<PathBuf>,
-    /// The alert: its number in the list that `vidette hunt` gives, or a part of its title
-    #[arg(long)]
-    pub alert: String,
-    /// Rule files or folders; without them the built-in pack
-    #[arg(short, long)]
-    pub rules: Vec<PathBuf>,
-    /// The list is that of `vidette hunt --related`
-    #[arg(long)]
-    pub related: bool,
+    #[command(flatten)]
+    pub of: AlertOptions,
     /// Who answers for the entry
     #[arg(long, default_value = "")]
     pub owner: String,
@@ -36,18 +26,16 @@ pub struct Options {
     /// Append the entry to this CSV
     #[arg(long, value_name = "FILE")]
     pub add: Option<PathBuf>,
-    #[command(flatten)]
-    pub time: TimeOptions,
 }
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     const DAYS: i64 = 90;
     const TICKS_PER_DAY: i64 = 864_000_000_000;
-    let packs = packs_for_hunt(&options.rules, options.related)?;
-    let before = hunt(packs.clone(), &options.paths, &options.time).await?.alerts;
+    let packs = packs_for_hunt(&options.of.rules, options.of.related)?;
+    let before = hunt(packs.clone(), &options.of.paths, &options.of.time).await?.alerts;
     let scored: Vec<Alert> = before.iter().filter(|alert| alert.rows[0].contains_key("Score")).cloned().collect();
     // A number is one of the whole list; a title, of an alert that can be tuned.
-    let alert = choose_alert(if options.alert.parse::<usize>().is_ok() { &before } else { &scored }, &options.alert)?;
+    let alert = choose_alert(if options.of.alert.parse::<usize>().is_ok() { &before } else { &scored }, &options.of.alert)?;
     if !alert.rows[0].contains_key("Score") {
         return Err(Failure::query(format!("`{}` has no score: only rules over WebServiceScores are tuned by the watchlist", alert.rule_name)));
     }
@@ -57,7 +45,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         _ => String::new(),
     };
     let entry = tuning::propose(&alert.rows[0], &options.owner, &options.reason, &expires);
-    let after = hunt(with_entry(packs, &entry), &options.paths, &options.time).await?.alerts;
+    let after = hunt(with_entry(packs, &entry), &options.of.paths, &options.of.time).await?.alerts;
     let cells: Vec<String> = entry.iter().map(|(_, value)| value.clone()).collect();
     let columns = tuning::COLUMNS.map(str::to_owned);
     let line = output::csv(&columns, std::slice::from_ref(&cells));

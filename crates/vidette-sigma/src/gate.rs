@@ -64,7 +64,7 @@ impl Truth {
         if truth { Truth::Yes } else { Truth::No }
     }
 
-    pub fn not(self) -> Truth {
+    pub fn negated(self) -> Truth {
         match self {
             Truth::No => Truth::Yes,
             Truth::Unknown => Truth::Unknown,
@@ -178,6 +178,6 @@ mod tests {
         assert_eq!(Truth::all([Unknown, No].into_iter()), No);
         assert_eq!(Truth::any([Unknown, Yes].into_iter()), Yes);
         assert_eq!(Truth::any([No, Unknown].into_iter()), Unknown);
-        assert_eq!((Truth::all([].into_iter()), Truth::any([].into_iter()), Unknown.not()), (Yes, No, Unknown));
+        assert_eq!((Truth::all([].into_iter()), Truth::any([].into_iter()), Unknown.negated()), (Yes, No, Unknown));
     }
 }

@@ -89,7 +89,7 @@ impl Resolved {
             Resolved::Shut => Truth::No,
             Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth(event))),
             Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth(event))),
-            Resolved::Not(part) => part.truth(event).not(),
+            Resolved::Not(part) => part.truth(event).negated(),
             Resolved::Literal(first, others) => match (seen(first), others.iter().any(seen)) {
                 (true, _) => Truth::Yes,
                 // The first field may have another value.

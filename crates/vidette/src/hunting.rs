@@ -106,6 +106,7 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
         let mut tables = others;
         tables.extend(in_parquet.then(|| "WindowsEvent".to_owned()));
         let loaded = workspace::load(empty.clone(), paths, &Wanted::Rows(tables), Keep::default(), None).await?;
+        sigma::plan_quickly(&loaded.workspace);
         let has_rows = |rule: &SigmaRule| loaded.with_rows.contains(&rule.table) && (rule.table != "WindowsEvent" || in_parquet);
         for rule in rules.iter().filter(|rule| has_rows(rule)) {
             run(&rule.rule, &loaded, time, found).await?;

@@ -155,12 +155,15 @@ pub struct Scanner<'r> {
     pub failures: Vec<String>,
 }
 
+/// Plans of one table and few rows: what a second pass of the optimizer finds is not worth its time.
+pub fn plan_quickly(workspace: &Workspace) {
+    workspace.session().state_ref().write().config_mut().options_mut().optimizer.max_passes = 1;
+}
+
 impl<'r> Scanner<'r> {
     pub fn new(rules: impl Iterator<Item = &'r SigmaRule>) -> Result<Scanner<'r>, Failure> {
         let workspace = Workspace::default();
-        // Plans of one table and few rows: what a second pass of the optimizer finds is not worth its time.
-        let state = workspace.session().state_ref();
-        state.write().config_mut().options_mut().optimizer.max_passes = 1;
+        plan_quickly(&workspace);
         let mut scanner = Scanner {
             rules: Vec::new(),
             fields: HashMap::new(),

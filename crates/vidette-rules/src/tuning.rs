@@ -9,7 +9,7 @@ use vidette_kql::time::parse_datetime;
 pub const COLUMNS: [&str; 12] =
     ["Service", "FileName", "FolderPathPrefix", "Signer", "AccountName", "DeviceGroup", "ParentFileName", "CommandRegex", "ScoreDelta", "Owner", "Reason", "Expires"];
 
-/// [`vet`] for the watchlist of that alias; any other one is left as it is.
+/// What [`COLUMNS`] ask of the watchlist `Tuning`, see `vet`; any other list is left as it is.
 pub fn vet_if_tuning(alias: &str, list: &mut Watchlist, now_ticks: i64) -> Vec<RuleProblem> {
     if alias == "Tuning" { vet(alias, list, now_ticks) } else { Vec::new() }
 }

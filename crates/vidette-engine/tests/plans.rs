@@ -188,6 +188,16 @@ async fn windows_that_are_left_out_have_no_rows() {
             "T | where hourofday(Timestamp) == 7 | project Timestamp, DeviceName, age = now() - Timestamp | sort by Timestamp asc, DeviceName asc | take 3",
             "T | where hourofday(Timestamp) in (3, 9) | mv-expand x = dynamic([1, 2]) to typeof(long) | where x == 2 | summarize count() by DeviceName, x | sort by DeviceName asc",
             "union (T | where hourofday(Timestamp) == 1), (T | where hourofday(Timestamp) == 20 | extend y = 1) | summarize count() by DeviceName, y | sort by DeviceName asc",
+            // Below joins, in the legs of a union, beside a subquery over the instant, with a time of the rule's own.
+            "T | where hourofday(Timestamp) == 3 | join kind=leftouter (T | summarize total = count() by DeviceName) on DeviceName | summarize n = count(), max(total) by DeviceName | sort by DeviceName asc",
+            "T | where hourofday(Timestamp) == 11 | join kind=inner (T | where Timestamp > ago(30m) | distinct DeviceName) on DeviceName | summarize n = count() by DeviceName | sort by DeviceName asc",
+            "union (T | where hourofday(Timestamp) == 1 | join kind=leftsemi (T | distinct DeviceName) on DeviceName), (T | where hourofday(Timestamp) == 20 | join kind=leftanti (T | where DeviceName == 'host1') on DeviceName) | summarize n = count() by DeviceName | sort by DeviceName asc",
+            "let busy = toscalar(T | where Timestamp > ago(30m) | count); T | where hourofday(Timestamp) == 9 | summarize n = count() by DeviceName | extend busy | sort by DeviceName asc",
+            "T | where Timestamp >= ago(20m) and hourofday(Timestamp) == 5 | summarize n = count() by DeviceName | sort by DeviceName asc",
+            "T | where hourofday(Timestamp) == 15 | mv-apply x = dynamic([1, 2]) to typeof(long) on (summarize s = sum(x)) | summarize n = count(), max(s) by DeviceName | sort by DeviceName asc",
+            // Rows of the right side without any of the left.
+            "T | where hourofday(Timestamp) == 4 | join kind=rightouter (T | distinct DeviceName) on DeviceName | summarize n = count() by DeviceName1 | sort by DeviceName1 asc",
+            "T | where hourofday(Timestamp) == 4 | join kind=fullouter (T | distinct DeviceName) on DeviceName | summarize n = count() by DeviceName1 | sort by DeviceName1 asc",
             // One row always; rows that only other rows decide; the times are not the window's own.
             "T | where hourofday(Timestamp) == 4 | summarize n = count()",
             "T | where hourofday(Timestamp) != 4 | join kind=leftanti (T | where hourofday(Timestamp) == 8) on DeviceName | count",

@@ -116,7 +116,8 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     let correlations: Vec<&SigmaRule> = rules.iter().filter(|rule| rule.table.is_empty()).collect();
     if !correlations.is_empty() {
         let wanted = Wanted::by(&empty, correlations.iter().map(|rule| rule.rule.query.as_str()));
-        let loaded = workspace::load(empty, paths, &wanted, Keep::default(), None).await?;
+        // A copy of an event counts once.
+        let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&Seen::default())).await?;
         for rule in correlations {
             run(&rule.rule, &loaded, time, found).await?;
         }

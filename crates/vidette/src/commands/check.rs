@@ -39,9 +39,10 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
             for query in &pack.hunting {
                 failed |= report(&workspace, &query.name, &query.query, options.json);
             }
-            for step in pack.guide.iter().flat_map(|guide| &guide.steps) {
-                let query = pack.guide.as_ref().map(|guide| guide.query(step, &[])).unwrap_or_default();
-                failed |= report(&workspace, &format!("guide: {}", step.title), &query, options.json);
+            if let Some(guide) = &pack.guide {
+                for step in &guide.steps {
+                    failed |= report(&workspace, &format!("guide: {}", step.title), &guide.query(step, &[]), options.json);
+                }
             }
             for rule in &pack.rules {
                 failed |= report(&workspace, &rule.name, &rule.query, options.json);

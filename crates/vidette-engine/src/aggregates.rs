@@ -172,7 +172,7 @@ fn sketch(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>)
     let dynamic = |function: &'static str, types: Vec<ScalarType>, arguments: Vec<Expr>| udf::call(function, &types, ScalarType::Dynamic, arguments);
     // Times are counted in ticks.
     let number = |value: Expr, ty: ScalarType| match ty {
-        ScalarType::DateTime | ScalarType::TimeSpan => (udf::call("axis_number", &[ty], ScalarType::Long, vec![value]), ScalarType::Long),
+        ScalarType::DateTime | ScalarType::TimeSpan => (value, ScalarType::Long),
         _ => (value, ty),
     };
     let pair = |value: Expr, ty: ScalarType, weight: Expr, weight_type: ScalarType| {

@@ -114,7 +114,9 @@ impl Gate {
         if fields[0] == "*" {
             // In JSON some characters are written otherwise: what stands between them must occur.
             let longest = text.split(|c: char| matches!(c, '\\' | '"') || c.is_control() || has_case(c)).max_by_key(|part| part.len()).unwrap_or_default();
-            if longest.is_empty() || how != Match::Contains {
+            // Signs that JSON itself is made of are always there.
+            let is_json = longest.chars().all(|c| matches!(c, ':' | ',' | '{' | '}' | '[' | ']'));
+            if is_json || how != Match::Contains {
                 return Gate::Open;
             }
             return Gate::Literal { fields: fields.to_vec(), text: longest.to_ascii_lowercase(), how };

@@ -47,6 +47,18 @@ impl Default for Keep<'_> {
     }
 }
 
+/// Looks at what one reader reads, as it is read.
+pub trait Watcher {
+    /// Whether the data of the event are worth reading, by its system part.
+    fn wants(&self, event: &Event) -> bool;
+    fn event(&mut self, event: &Event);
+    /// A row that a file held as a row of its table.
+    fn row(&mut self, row: &Row);
+}
+
+/// Gives every reader, on its own thread, its watcher; one that is dropped has seen all that there is.
+pub type Watch<'a> = dyn Fn() -> Box<dyn Watcher + 'a> + Sync + 'a;
+
 /// How files are read.
 #[derive(Default)]
 pub struct Reading<'a> {
@@ -55,6 +67,7 @@ pub struct Reading<'a> {
     pub seen: Option<&'a Seen>,
     /// Whether deleted records in the unused space of EVTX chunks are looked for.
     pub carve: bool,
+    pub watch: Option<&'a Watch<'a>>,
 }
 
 /// The rows of one table.
@@ -269,16 +282,26 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(units.len().max(1));
     let (sender, receiver) = sync_channel::<Parcel>(workers * 2);
     let (units, next) = (&units, &next);
-    let Reading { keep, seen, carve } = reading;
+    let Reading { keep, seen, carve, watch } = reading;
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let sender = sender.clone();
             scope.spawn(move || {
-                let mut landed = Vec::new();
+                let mut reader = Reader {
+                    sender: &sender,
+                    normalizer,
+                    seen,
+                    carve,
+                    watcher: watch.map(|watch| watch()),
+                    parcel: Parcel::default(),
+                    landed: Vec::new(),
+                    fresh: Vec::new(),
+                    open: true,
+                };
                 while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    read_one(unit, Reader::new(&sender, normalizer, seen, carve, &mut landed));
+                    read_one(unit, &mut reader);
                 }
-                sender.send(Parcel { batches: landed.drain(..).map(land).collect(), ..Parcel::default() }).ok();
+                sender.send(Parcel { batches: reader.landed.drain(..).map(land).collect(), ..Parcel::default() }).ok();
             });
         }
         drop(sender);
@@ -295,9 +318,9 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     Ok(result)
 }
 
-fn read_one(unit: &Unit, mut reader: Reader) {
+fn read_one(unit: &Unit, reader: &mut Reader) {
     // A reader of untrusted bytes must not take the hunt down with it.
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.chunks.clone(), &mut reader)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.chunks.clone(), reader)));
     let mut parcel = std::mem::take(&mut reader.parcel);
     match outcome {
         Ok(Ok(())) => {}
@@ -320,9 +343,10 @@ struct Reader<'a> {
     normalizer: &'a Normalizer,
     seen: Option<&'a Seen>,
     carve: bool,
+    watcher: Option<Box<dyn Watcher + 'a>>,
     parcel: Parcel,
     /// Complete rows, by table, that do not make a batch yet.
-    landed: &'a mut Vec<Vec<Row>>,
+    landed: Vec<Vec<Row>>,
     /// The complete rows of one event.
     fresh: Vec<Row>,
     open: bool,
@@ -337,11 +361,7 @@ fn land(rows: Vec<Row>) -> Landed {
     Landed { table, batch: batch(table, &rows).map_err(Error::from), summary, times }
 }
 
-impl<'a> Reader<'a> {
-    fn new(sender: &'a SyncSender<Parcel>, normalizer: &'a Normalizer, seen: Option<&'a Seen>, carve: bool, landed: &'a mut Vec<Vec<Row>>) -> Reader<'a> {
-        Reader { sender, normalizer, seen, carve, parcel: Parcel::default(), landed, fresh: Vec::new(), open: true }
-    }
-
+impl Reader<'_> {
     /// Puts the complete rows of an event beside the others of their tables.
     fn land(&mut self) {
         for row in self.fresh.drain(..) {
@@ -368,14 +388,20 @@ impl<'a> Reader<'a> {
 
 impl Sink for Reader<'_> {
     fn wants(&self, event: &Event) -> bool {
-        self.normalizer.wants(event)
+        self.normalizer.wants(event) || self.watcher.as_ref().is_some_and(|watcher| watcher.wants(event))
     }
 
     fn record(&mut self, record: Record) -> bool {
         self.parcel.events += 1;
+        if let (Some(watcher), Record::Row(row)) = (&mut self.watcher, &record) {
+            watcher.row(row);
+        }
         match record {
-            Record::Event(event) if self.seen.is_some_and(|seen| self.normalizer.wants(&event) && !seen.is_new(&event)) => {}
+            Record::Event(event) if self.seen.is_some_and(|seen| self.wants(&event) && !seen.is_new(&event)) => {}
             Record::Event(event) => {
+                if let Some(watcher) = self.watcher.as_mut().filter(|watcher| watcher.wants(&event)) {
+                    watcher.event(&event);
+                }
                 self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
                 self.normalizer.landings(&event, &mut self.fresh);
                 self.land();

@@ -8,6 +8,7 @@ mod sentinel;
 mod sysmon;
 
 pub(crate) use columns::start_of;
+pub use sentinel::windows_event;
 
 use crate::context::Context;
 use crate::event::Event;
@@ -114,13 +115,6 @@ impl Normalizer {
     pub fn without_events(mut self) -> Normalizer {
         self.by_id.clear();
         self.landings = sentinel::Landings::new(&|_| false);
-        self
-    }
-
-    /// The same, but of the tables that events can make rows of, events make only those of `WindowsEvent`.
-    pub fn as_events(mut self) -> Normalizer {
-        self.by_id.clear();
-        self.landings = sentinel::Landings::new(&|table| table == "WindowsEvent");
         self
     }
 

@@ -73,34 +73,27 @@ async fn run(rule: &Rule, loaded: &Loaded, time: &TimeOptions, found: &mut Found
 /// Sigma rules over events in one reading; those over other tables, over the rows that files hold of them.
 async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], time: &TimeOptions, found: &mut Found) -> Result<(), Failure> {
     let others: BTreeSet<String> = rules.iter().filter(|rule| !rule.table.is_empty() && rule.table != "WindowsEvent").map(|rule| rule.table.clone()).collect();
-    let mut scanner = Scanner::new(rules.iter().filter(|rule| rule.table == "WindowsEvent"))?;
+    let scanner = Scanner::new(rules.iter().filter(|rule| rule.table == "WindowsEvent"), time.range()?)?;
     let wanted = others.clone();
-    let normalizer = vidette_telemetry::Normalizer::new(move |table, _| table == "WindowsEvent" || wanted.contains(table)).as_events();
+    let normalizer = vidette_telemetry::Normalizer::new(move |table, _| wanted.contains(table)).without_events();
     let bar = crate::progress::Bar::new();
     let seen = Seen::default();
-    let (mut other_rows, mut failure) = (false, None);
-    let range = time.range()?;
-    let mut take = |table: &'static vidette_telemetry::schemas::TableSchema, batch| {
-        if table.name != "WindowsEvent" {
-            other_rows = true;
-        } else if let Err(error) = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(scanner.look(&batch, range))) {
-            failure = Some(error);
-        }
+    let mut other_rows = false;
+    let mut take = |_: &'static vidette_telemetry::schemas::TableSchema, _| {
+        other_rows = true;
         Ok(())
     };
-    let reading = Reading { keep: Keep::Hand(&mut take), seen: Some(&seen), carve: workspace::carves() };
-    let harvest = harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    let watch = || Box::new(scanner.watch()) as Box<dyn vidette_telemetry::Watcher>;
+    let reading = Reading { keep: Keep::Hand(&mut take), seen: Some(&seen), carve: workspace::carves(), watch: Some(&watch) };
+    let harvest = tokio::task::block_in_place(|| harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress))).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    let ran = scanner.finish().await;
-    found.counts.push(format!("{} Sigma rules, {ran} of them evaluated: {}", rules.len(), scanner.alerts.len()));
-    for message in &scanner.failures {
+    let mut gathered = tokio::task::block_in_place(|| scanner.finish());
+    found.counts.push(format!("{} Sigma rules, {} of them evaluated: {}", rules.len(), gathered.evaluated(), gathered.alerts.len()));
+    for message in &gathered.failures {
         eprintln!("error: {message}");
     }
-    found.broken |= !scanner.failures.is_empty();
-    found.alerts.append(&mut scanner.alerts);
+    found.broken |= !gathered.failures.is_empty();
+    found.alerts.append(&mut gathered.alerts);
     let in_parquet = !harvest.parquet.is_empty();
     if other_rows || in_parquet {
         let mut tables = others;

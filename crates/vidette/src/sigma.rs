@@ -1,28 +1,42 @@
 //! Many Sigma rules over one reading: each event is looked at once, whatever the number of rules.
 //!
-//! The literals of all rules make one automaton per field. What it finds in an event chooses few rules, and their gates say of
-//! most of them whether they match. An event of which only the query can tell waits for the rule, whose KQL then runs over the
-//! events that wait for it; a rule that nothing waits for is never planned.
+//! Every reader looks at its events itself, before they become rows. Channel, provider and event id make a class of events: which
+//! rules it may match, and which of its fields they ask for, is told once. The literals of all rules make one automaton per
+//! field. What it finds in an event chooses few rules, and their gates say of most of them whether they match. An event of which
+//! only the query can tell becomes a row of `WindowsEvent` and waits for the rule, whose KQL then runs over the rows that wait
+//! for it; a rule that nothing waits for is never planned.
 
 use crate::commands::Failure;
 use crate::packs::Columns;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{cast, concat_batches, take};
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::array::UInt32Array;
+use datafusion::arrow::compute::take_record_batch;
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
+use datafusion::error::DataFusionError;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
 use vidette_engine::{Clock, Table, Workspace};
 use vidette_kql::time::format_datetime;
 use vidette_rules::{Alert, Pack, SigmaRule, alert_of_row, sigma_rules};
 use vidette_sigma::{Gate, Match, NEARLY_ASCII, Test, Truth};
+use vidette_telemetry::row::{Field as Cell, Row, batch};
+use vidette_telemetry::schemas::TABLES;
+use vidette_telemetry::{Event, Watcher, windows_event};
 
-/// Events that wait for a rule until it runs.
+/// Events of one reader that wait before they join those of the others.
+const MOST_OWN: usize = 1024;
+/// Events that wait for rules until these run.
 const MOST_WAITING: usize = 16_384;
-/// The events' own columns that gates ask for.
+/// The events' own columns that gates ask for; their fields have these numbers.
 const COLUMNS: [&str; 3] = ["Channel", "Provider", "EventID"];
+/// The field that stands for the whole of the data.
+const ANYWHERE: &str = "*";
 
 /// The Sigma rules of the packs. Says what is wrong with those that do not compile; whether there is one.
 pub fn compile(packs: &mut [Pack], columns: Columns) -> (Vec<SigmaRule>, bool) {
@@ -54,60 +68,78 @@ enum Resolved {
 }
 
 /// What is known of an event.
-struct Event<'e> {
-    number: u64,
-    /// By literal: the event in which it was seen last.
-    seen: &'e [u64],
-    values: &'e Values,
-}
-
-/// The values of an event by the numbers of their fields.
 #[derive(Default)]
-struct Values {
-    /// The event and the value of each field.
-    by_field: Vec<(u64, String)>,
+struct Known {
+    event: u64,
+    /// By literal: the event in which it was seen last.
+    seen: Vec<u64>,
+    /// By field: the event that had it last, and of fields that are tested its value there.
+    values: Vec<(u64, String)>,
     /// A field has something else than a text, or letters that no search for ASCII finds though they are the same to KQL.
     odd: bool,
 }
 
-impl Values {
-    fn get(&self, event: u64, field: u32) -> &str {
-        match self.by_field.get(field as usize) {
-            Some((of, value)) if *of == event => value,
+impl Known {
+    fn saw(&self, literal: u32) -> bool {
+        self.seen[literal as usize] == self.event
+    }
+
+    fn value(&self, field: u32) -> &str {
+        match &self.values[field as usize] {
+            (of, value) if *of == self.event => value,
             _ => "",
         }
     }
 }
 
 impl Resolved {
-    fn truth(&self, event: &Event) -> Truth {
-        let seen = |literal: &u32| event.seen[*literal as usize] == event.number;
+    fn truth(&self, known: &Known) -> Truth {
         // Of values that are no texts the query tells.
-        let absent = if event.values.odd { Truth::Unknown } else { Truth::No };
+        let absent = if known.odd { Truth::Unknown } else { Truth::No };
         match self {
             Resolved::Open => Truth::Unknown,
             Resolved::Shut => Truth::No,
-            Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth(event))),
-            Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth(event))),
-            Resolved::Not(part) => part.truth(event).negated(),
-            Resolved::Literal(first, others) => match (seen(first), others.iter().any(seen)) {
+            Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth(known))),
+            Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth(known))),
+            Resolved::Not(part) => part.truth(known).negated(),
+            Resolved::Literal(first, others) => match (known.saw(*first), others.iter().any(|other| known.saw(*other))) {
                 (true, _) => Truth::Yes,
                 // The first field may have another value.
                 (false, true) => Truth::Unknown,
                 (false, false) => absent,
             },
-            Resolved::Anywhere(literal) => {
-                if seen(literal) {
-                    Truth::Unknown
-                } else {
-                    absent
-                }
-            }
-            Resolved::Test(..) if event.values.odd => Truth::Unknown,
+            Resolved::Anywhere(literal) if known.saw(*literal) => Truth::Unknown,
+            Resolved::Anywhere(_) => absent,
+            Resolved::Test(..) if known.odd => Truth::Unknown,
             Resolved::Test(fields, test) => {
-                let value = fields.iter().map(|field| event.values.get(event.number, *field)).find(|value| !value.is_empty());
+                let value = fields.iter().map(|field| known.value(*field)).find(|value| !value.is_empty());
                 Truth::of(test.holds(value.unwrap_or("")))
             }
+        }
+    }
+
+    /// What an event's class alone tells: `seen` says of a literal in its own columns whether it is there.
+    fn truth_of_class(&self, seen: &dyn Fn(u32) -> Option<bool>) -> Truth {
+        match self {
+            Resolved::Open | Resolved::Anywhere(_) | Resolved::Test(..) => Truth::Unknown,
+            Resolved::Shut => Truth::No,
+            Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth_of_class(seen))),
+            Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth_of_class(seen))),
+            Resolved::Not(part) => part.truth_of_class(seen).negated(),
+            Resolved::Literal(first, others) if others.is_empty() => seen(*first).map_or(Truth::Unknown, Truth::of),
+            Resolved::Literal(..) => Truth::Unknown,
+        }
+    }
+
+    /// Calls `visit` with every field that must be looked at to tell.
+    fn fields(&self, of: &[u32], visit: &mut dyn FnMut(u32)) {
+        match self {
+            Resolved::Open | Resolved::Shut => {}
+            Resolved::All(parts) | Resolved::Any(parts) => parts.iter().for_each(|part| part.fields(of, visit)),
+            Resolved::Not(part) => part.fields(of, visit),
+            Resolved::Literal(first, others) => std::iter::once(first).chain(others).for_each(|literal| visit(of[*literal as usize])),
+            Resolved::Anywhere(literal) => visit(of[*literal as usize]),
+            Resolved::Test(fields, _) => fields.iter().for_each(|field| visit(*field)),
         }
     }
 }
@@ -120,39 +152,54 @@ struct Field {
     /// By text: how it may lie, and the number of the literal.
     uses: Vec<Vec<(Match, u32)>>,
     automaton: Option<AhoCorasick>,
-    /// Its number, when a test asks for its value.
-    number: Option<u32>,
+    /// A test asks for its value.
+    tested: bool,
 }
 
-struct Waiting<'r> {
+struct Entry<'r> {
     rule: &'r SigmaRule,
     gate: Resolved,
-    batches: Vec<RecordBatch>,
-    rows: usize,
-    /// Of the batch that is looked at.
-    hits: Vec<u32>,
 }
 
 /// All rules over `WindowsEvent`.
 pub struct Scanner<'r> {
-    rules: Vec<Waiting<'r>>,
-    fields: HashMap<String, Field>,
-    /// By literal: the rules that cannot match without it, or one of its like.
+    rules: Vec<Entry<'r>>,
+    fields: Vec<Field>,
+    by_name: HashMap<String, u32>,
+    /// By literal: its field, how often it is there, as a guess, and the rules that cannot match without it or one of its like.
+    field_of: Vec<u32>,
+    weights: Vec<f64>,
     triggers: Vec<Vec<u32>>,
     /// Rules that any event may match.
     always: Vec<u32>,
-    /// By literal and by rule: the event in which it was seen last.
-    seen: Vec<u64>,
-    asked: Vec<u64>,
-    event: u64,
-    /// How often each literal is there, as a guess.
-    weights: Vec<f64>,
-    /// Rules that at least one event was a match of, or waited for.
-    evaluated: Vec<bool>,
-    values: Values,
-    workspace: Workspace,
+    /// Events from and to these times.
+    range: (Option<i64>, Option<i64>),
+    gathered: Mutex<Gathered>,
+    runtime: Handle,
+}
+
+/// What all readers found.
+#[derive(Default)]
+pub struct Gathered {
     pub alerts: Vec<Alert>,
     pub failures: Vec<String>,
+    /// Rules that at least one event was a match of, or waited for.
+    evaluated: Vec<bool>,
+    waiting: Waiting,
+    workspace: Workspace,
+}
+
+impl Gathered {
+    pub fn evaluated(&self) -> usize {
+        self.evaluated.iter().filter(|evaluated| **evaluated).count()
+    }
+}
+
+/// Events that wait, as rows, and by rule those that wait for it.
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<Row>,
+    hits: Vec<Vec<u32>>,
 }
 
 /// Plans of one table and few rows: what a second pass of the optimizer finds is not worth its time.
@@ -161,24 +208,22 @@ pub fn plan_quickly(workspace: &Workspace) {
 }
 
 impl<'r> Scanner<'r> {
-    pub fn new(rules: impl Iterator<Item = &'r SigmaRule>) -> Result<Scanner<'r>, Failure> {
-        let workspace = Workspace::default();
-        plan_quickly(&workspace);
+    pub fn new(rules: impl Iterator<Item = &'r SigmaRule>, range: (Option<i64>, Option<i64>)) -> Result<Scanner<'r>, Failure> {
         let mut scanner = Scanner {
             rules: Vec::new(),
-            fields: HashMap::new(),
+            fields: Vec::new(),
+            by_name: HashMap::new(),
+            field_of: Vec::new(),
+            weights: Vec::new(),
             triggers: Vec::new(),
             always: Vec::new(),
-            seen: Vec::new(),
-            asked: Vec::new(),
-            event: 0,
-            weights: Vec::new(),
-            evaluated: Vec::new(),
-            values: Values::default(),
-            workspace,
-            alerts: Vec::new(),
-            failures: Vec::new(),
+            range,
+            gathered: Mutex::default(),
+            runtime: Handle::current(),
         };
+        for name in COLUMNS {
+            scanner.field(name);
+        }
         let mut literals = HashMap::new();
         for rule in rules {
             let gate = scanner.resolve(&rule.gate, &mut literals);
@@ -187,16 +232,23 @@ impl<'r> Scanner<'r> {
                 Some((_, triggers)) => triggers.into_iter().for_each(|literal| scanner.triggers[literal as usize].push(number)),
                 None => scanner.always.push(number),
             }
-            scanner.rules.push(Waiting { rule, gate, batches: Vec::new(), rows: 0, hits: Vec::new() });
+            scanner.rules.push(Entry { rule, gate });
         }
-        for field in scanner.fields.values_mut() {
+        for field in &mut scanner.fields {
             let automaton = AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA)).build(&field.texts);
-            field.automaton = Some(automaton.map_err(|error| Failure::usage(error.to_string()))?);
+            field.automaton = Some(automaton.map_err(|error| Failure::usage(error.to_string()))?).filter(|_| !field.texts.is_empty());
         }
-        scanner.seen = vec![0; scanner.triggers.len()];
-        scanner.asked = vec![0; scanner.rules.len()];
-        scanner.evaluated = vec![false; scanner.rules.len()];
+        let rules = scanner.rules.len();
+        let mut gathered = scanner.gathered();
+        plan_quickly(&gathered.workspace);
+        gathered.evaluated = vec![false; rules];
+        gathered.waiting.hits = vec![Vec::new(); rules];
+        drop(gathered);
         Ok(scanner)
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn resolve(&mut self, gate: &Gate, literals: &mut HashMap<(String, String, Match), u32>) -> Resolved {
@@ -209,18 +261,23 @@ impl<'r> Scanner<'r> {
             Gate::Literal { fields, text, how } => {
                 let mut numbers = fields.iter().map(|field| self.literal(field, text, *how, literals)).collect::<Vec<_>>();
                 let first = numbers.remove(0);
-                if fields[0] == "*" { Resolved::Anywhere(first) } else { Resolved::Literal(first, numbers) }
+                if fields[0] == ANYWHERE { Resolved::Anywhere(first) } else { Resolved::Literal(first, numbers) }
             }
-            Gate::Test { fields, test } => Resolved::Test(fields.iter().map(|field| self.field_number(field)).collect(), test.clone()),
+            Gate::Test { fields, test } => {
+                let numbers: Vec<u32> = fields.iter().map(|field| self.field(field)).collect();
+                numbers.iter().for_each(|field| self.fields[*field as usize].tested = true);
+                Resolved::Test(numbers, test.clone())
+            }
         }
     }
 
-    fn field_number(&mut self, name: &str) -> u32 {
-        let next = self.values.by_field.len() as u32;
-        let number = *self.fields.entry(name.to_owned()).or_default().number.get_or_insert(next);
-        if number == next {
-            self.values.by_field.push((0, String::new()));
+    fn field(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.by_name.get(name) {
+            return *number;
         }
+        let number = self.fields.len() as u32;
+        self.by_name.insert(name.to_owned(), number);
+        self.fields.push(Field::default());
         number
     }
 
@@ -230,7 +287,8 @@ impl<'r> Scanner<'r> {
             return *number;
         }
         let number = literals.len() as u32;
-        let field = self.fields.entry(name.to_owned()).or_default();
+        let of = self.field(name);
+        let field = &mut self.fields[of as usize];
         let at = *field.by_text.entry(text.to_owned()).or_insert_with(|| {
             field.texts.push(text.to_owned());
             field.uses.push(Vec::new());
@@ -238,6 +296,7 @@ impl<'r> Scanner<'r> {
         });
         field.uses[at].push((how, number));
         literals.insert(key, number);
+        self.field_of.push(of);
         self.triggers.push(Vec::new());
         // Those of the log source are always there, short ones more often than long ones.
         self.weights.push(match name {
@@ -249,80 +308,8 @@ impl<'r> Scanner<'r> {
         number
     }
 
-    /// Looks at the rows of a batch of `WindowsEvent`, as far as they are from this time.
-    pub async fn look(&mut self, batch: &RecordBatch, (from, to): (Option<i64>, Option<i64>)) -> Result<(), Failure> {
-        let wrong = |error: datafusion::arrow::error::ArrowError| Failure::usage(error.to_string());
-        let text = |name: &str| -> Result<ArrayRef, Failure> {
-            let column = batch.column_by_name(name).ok_or_else(|| Failure::usage(format!("no column {name}")))?;
-            cast(column, &DataType::Utf8).map_err(wrong)
-        };
-        let own = [text(COLUMNS[0])?, text(COLUMNS[1])?, text(COLUMNS[2])?];
-        let data = text("EventData")?;
-        let data = data.as_string::<i32>();
-        let times = batch.column_by_name("TimeGenerated").filter(|_| from.is_some() || to.is_some()).map(|times| times.as_primitive::<Int64Type>().clone());
-        for row in 0..batch.num_rows() {
-            if times.as_ref().is_some_and(|times| from.is_some_and(|from| times.value(row) < from) || to.is_some_and(|to| times.value(row) > to)) {
-                continue;
-            }
-            self.event += 1;
-            self.values.odd = false;
-            let mut found = Vec::new();
-            for (name, values) in COLUMNS.iter().zip(&own) {
-                self.find(name, values.as_string::<i32>().value(row), &mut found);
-            }
-            if data.is_valid(row) {
-                self.find("*", data.value(row), &mut found);
-                for (name, value) in sonic_rs::to_object_iter(data.value(row)).flatten() {
-                    match sonic_rs::JsonValueTrait::as_str(&value) {
-                        Some(value) => self.find(&name, value, &mut found),
-                        None => self.values.odd |= !sonic_rs::JsonValueTrait::is_null(&value) && self.fields.contains_key(name.as_ref()),
-                    }
-                }
-            }
-            if self.values.odd {
-                // What was not found may be there: every rule is asked.
-                found = (0..self.rules.len() as u32).collect();
-            } else {
-                found.extend(&self.always);
-            }
-            let mut matched = Vec::new();
-            for rule in found {
-                let waiting = &mut self.rules[rule as usize];
-                match waiting.gate.truth(&Event { number: self.event, seen: &self.seen, values: &self.values }) {
-                    Truth::No => continue,
-                    Truth::Yes if waiting.rule.own.is_some() => matched.push(rule),
-                    _ => waiting.hits.push(row as u32),
-                }
-                self.evaluated[rule as usize] = true;
-            }
-            if !matched.is_empty() {
-                let row = Row::read(batch, row, data.value(row)).ok_or_else(|| Failure::usage("WindowsEvent without its columns"))?;
-                self.alerts.extend(matched.into_iter().map(|rule| row.alert(self.rules[rule as usize].rule)));
-            }
-        }
-        for rule in self.rules.iter_mut().filter(|rule| !rule.hits.is_empty()) {
-            let rows = UInt32Array::from(std::mem::take(&mut rule.hits));
-            rule.rows += rows.len();
-            let columns = batch.columns().iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-            rule.batches.push(RecordBatch::try_new(batch.schema(), columns).map_err(wrong)?);
-        }
-        for rule in 0..self.rules.len() {
-            if self.rules[rule].rows >= MOST_WAITING {
-                self.run(rule).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes the literals in a value, and the rules that they may open.
-    fn find(&mut self, name: &str, value: &str, found: &mut Vec<u32>) {
-        let Some(field) = self.fields.get(name) else { return };
-        self.values.odd |= !value.is_ascii() && value.contains(NEARLY_ASCII);
-        if let Some((of, kept)) = field.number.and_then(|number| self.values.by_field.get_mut(number as usize)) {
-            *of = self.event;
-            kept.clear();
-            kept.push_str(value);
-        }
+    /// Calls `visit` with every literal in the value of a field.
+    fn find(&self, field: &Field, value: &str, visit: &mut dyn FnMut(u32)) {
         let Some(automaton) = &field.automaton else { return };
         for hit in automaton.find_overlapping_iter(value) {
             for (how, literal) in &field.uses[hit.pattern().as_usize()] {
@@ -332,74 +319,363 @@ impl<'r> Scanner<'r> {
                     Match::EndsWith => hit.end() == value.len(),
                     Match::Equals => hit.start() == 0 && hit.end() == value.len(),
                 };
-                let at = *literal as usize;
-                if lies && self.seen[at] != self.event {
-                    self.seen[at] = self.event;
-                    for rule in &self.triggers[at] {
-                        if self.asked[*rule as usize] != self.event {
-                            self.asked[*rule as usize] = self.event;
-                            found.push(*rule);
-                        }
-                    }
+                if lies {
+                    visit(*literal);
                 }
             }
         }
     }
 
-    /// Runs all rules that events wait for. Gives how many rules any event was near to.
-    pub async fn finish(&mut self) -> usize {
-        for rule in 0..self.rules.len() {
-            if self.rules[rule].rows > 0 {
-                self.run(rule).await;
-            }
+    /// A watcher of one reader's events.
+    pub fn watch(&self) -> Scan<'_, 'r> {
+        let known = Known { seen: vec![0; self.triggers.len()], values: vec![(0, String::new()); self.fields.len()], ..Known::default() };
+        Scan {
+            scanner: self,
+            classes: RefCell::default(),
+            known,
+            asked: vec![0; self.rules.len()],
+            found: Vec::new(),
+            matched: Vec::new(),
+            evaluated: vec![false; self.rules.len()],
+            waiting: Waiting { rows: Vec::new(), hits: vec![Vec::new(); self.rules.len()] },
+            alerts: Vec::new(),
         }
-        self.evaluated.iter().filter(|evaluated| **evaluated).count()
     }
 
-    async fn run(&mut self, rule: usize) {
-        let waiting = &mut self.rules[rule];
-        let batches = std::mem::take(&mut waiting.batches);
-        waiting.rows = 0;
-        let (sigma, Some(first)) = (waiting.rule, batches.first()) else { return };
-        let outcome = async {
-            let whole = concat_batches(&first.schema(), &batches)?;
-            let table = MemTable::try_new(first.schema(), vec![vec![whole]])?;
-            let schema = crate::workspace::known_columns("WindowsEvent");
-            self.workspace.register("WindowsEvent", Table::new(Arc::new(table), schema));
-            Ok::<(), datafusion::error::DataFusionError>(())
-        };
-        if let Err(error) = outcome.await {
-            self.failures.push(error.to_string());
+    /// Runs all rules that events wait for.
+    pub fn finish(self) -> Gathered {
+        self.run(&mut self.gathered());
+        self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, gathered: &mut Gathered) {
+        let rows = std::mem::take(&mut gathered.waiting.rows);
+        if rows.is_empty() {
             return;
         }
-        match vidette_rules::run(&sigma.rule, &self.workspace, &[Clock::now()]).await {
-            Ok(found) => self.alerts.extend(found),
-            Err(error) => self.failures.push(error.to_string()),
+        let whole = match batch(&TABLES["WindowsEvent"], &rows) {
+            Ok(whole) => whole,
+            Err(error) => return gathered.failures.push(error.to_string()),
+        };
+        for (at, entry) in self.rules.iter().enumerate() {
+            let hits = std::mem::take(&mut gathered.waiting.hits[at]);
+            if hits.is_empty() {
+                continue;
+            }
+            let outcome = take_record_batch(&whole, &UInt32Array::from(hits)).map_err(DataFusionError::from).and_then(|rows| register(&mut gathered.workspace, rows));
+            if let Err(error) = outcome {
+                gathered.failures.push(error.to_string());
+                continue;
+            }
+            match self.runtime.block_on(vidette_rules::run(&entry.rule.rule, &gathered.workspace, &[Clock::now()])) {
+                Ok(found) => gathered.alerts.extend(found),
+                Err(error) => gathered.failures.push(error.to_string()),
+            }
         }
     }
 }
 
+fn register(workspace: &mut Workspace, rows: RecordBatch) -> Result<(), DataFusionError> {
+    let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+    workspace.register("WindowsEvent", Table::new(Arc::new(table), crate::workspace::known_columns("WindowsEvent")));
+    Ok(())
+}
+
+/// Events of one channel, provider and event id.
+struct Class {
+    channel: String,
+    provider: String,
+    /// Rules that its events may match, a bit each.
+    candidates: Vec<u64>,
+    /// Those among them that every event of it is asked about.
+    always: Vec<u32>,
+    /// The literals in the events' own columns.
+    literals: Vec<u32>,
+    odd: bool,
+    /// By field: whether a candidate asks for it.
+    asks: Vec<bool>,
+    /// A candidate asks for a text anywhere in the data.
+    anywhere: Option<u32>,
+    /// The data fields in the order in which the last event had them, with their numbers.
+    names: RefCell<Vec<(String, Option<u32>)>>,
+}
+
+impl Class {
+    fn new(scanner: &Scanner, own: [&str; 3]) -> Class {
+        let mut literals = Vec::new();
+        for (number, value) in own.iter().enumerate() {
+            scanner.find(&scanner.fields[number], value, &mut |literal| literals.push(literal));
+        }
+        let is_own = |literal: u32| (scanner.field_of[literal as usize] as usize) < COLUMNS.len();
+        let odd = own.iter().any(|value| is_odd(value));
+        let seen = |literal: u32| (is_own(literal) && !odd).then(|| literals.contains(&literal));
+        let mut candidates = vec![0; scanner.rules.len().div_ceil(64)];
+        let mut asks = vec![false; scanner.fields.len()];
+        for (at, entry) in scanner.rules.iter().enumerate() {
+            if entry.gate.truth_of_class(&seen) != Truth::No {
+                candidates[at / 64] |= 1 << (at % 64);
+                entry.gate.fields(&scanner.field_of, &mut |field| asks[field as usize] = true);
+            }
+        }
+        let mut always: Vec<u32> = literals.iter().flat_map(|literal| &scanner.triggers[*literal as usize]).chain(&scanner.always).copied().collect();
+        always.retain(|rule| has_bit(&candidates, *rule));
+        always.sort_unstable();
+        always.dedup();
+        let anywhere = scanner.by_name.get(ANYWHERE).copied().filter(|field| asks[*field as usize]);
+        Class { channel: own[0].to_owned(), provider: own[1].to_owned(), candidates, always, literals, odd, asks, anywhere, names: RefCell::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.candidates.iter().all(|bits| *bits == 0)
+    }
+
+    /// The number of a data field that a candidate asks for; `at` is where the event has it.
+    fn field(&self, scanner: &Scanner, at: usize, name: &str) -> Option<u32> {
+        if let Some((_, number)) = self.names.borrow().get(at).filter(|(known, _)| known == name) {
+            return *number;
+        }
+        // The own columns are not meant by a field of their name.
+        let number = scanner.by_name.get(name).copied().filter(|field| self.asks[*field as usize] && *field as usize >= COLUMNS.len());
+        let mut names = self.names.borrow_mut();
+        if names.len() <= at {
+            names.resize(at + 1, (String::new(), None));
+        }
+        names[at] = (name.to_owned(), number);
+        number
+    }
+}
+
+fn has_bit(bits: &[u64], at: u32) -> bool {
+    bits[at as usize / 64] >> (at % 64) & 1 == 1
+}
+
+/// Letters that no search for ASCII finds, though they are the same to KQL.
+fn is_odd(value: &str) -> bool {
+    !value.is_ascii() && value.contains(NEARLY_ASCII)
+}
+
+/// What one reader's events are.
+pub struct Scan<'s, 'r> {
+    scanner: &'s Scanner<'r>,
+    /// By event id.
+    classes: RefCell<HashMap<u32, Vec<Rc<Class>>>>,
+    known: Known,
+    /// By rule: the event that was last asked about it.
+    asked: Vec<u64>,
+    found: Vec<u32>,
+    matched: Vec<u32>,
+    evaluated: Vec<bool>,
+    waiting: Waiting,
+    alerts: Vec<Alert>,
+}
+
+impl Scan<'_, '_> {
+    fn class(&self, channel: &str, provider: &str, event_id: u32) -> Rc<Class> {
+        let mut classes = self.classes.borrow_mut();
+        let of_id = classes.entry(event_id).or_default();
+        if let Some(class) = of_id.iter().find(|class| class.channel == channel && class.provider == provider) {
+            return class.clone();
+        }
+        let class = Rc::new(Class::new(self.scanner, [channel, provider, &event_id.to_string()]));
+        of_id.push(class.clone());
+        class
+    }
+
+    fn is_in_range(&self, time_ticks: i64) -> bool {
+        let (from, to) = self.scanner.range;
+        from.is_none_or(|from| time_ticks >= from) && to.is_none_or(|to| time_ticks <= to)
+    }
+
+    /// Asks the rules; `row` makes the event's row when one of them cannot tell. Those that match are in `matched`.
+    fn examine<'v>(&mut self, class: &Class, data: impl Iterator<Item = (&'v str, Option<&'v str>)>, row: impl FnOnce() -> Row) {
+        let scanner = self.scanner;
+        self.matched.clear();
+        self.found.clear();
+        let known = &mut self.known;
+        known.event += 1;
+        known.odd = class.odd;
+        for literal in &class.literals {
+            known.seen[*literal as usize] = known.event;
+        }
+        let event = known.event;
+        let (asked, found) = (&mut self.asked, &mut self.found);
+        for (at, (name, value)) in data.enumerate() {
+            let mut note = |seen: &mut Vec<u64>, literal: u32| {
+                let literal = literal as usize;
+                if std::mem::replace(&mut seen[literal], event) == event {
+                    return;
+                }
+                for rule in &scanner.triggers[literal] {
+                    if std::mem::replace(&mut asked[*rule as usize], event) != event && has_bit(&class.candidates, *rule) {
+                        found.push(*rule);
+                    }
+                }
+            };
+            if let Some(anywhere) = class.anywhere {
+                let anywhere = &scanner.fields[anywhere as usize];
+                for text in [Some(name), value].into_iter().flatten() {
+                    scanner.find(anywhere, text, &mut |literal| note(&mut known.seen, literal));
+                    known.odd |= is_odd(text);
+                }
+            }
+            let Some(number) = class.field(scanner, at, name) else { continue };
+            let (of, kept) = &mut known.values[number as usize];
+            // A name that is there twice is an array to the query.
+            let twice = std::mem::replace(of, event) == event;
+            let Some(value) = value.filter(|_| !twice) else {
+                known.odd = true;
+                continue;
+            };
+            known.odd |= is_odd(value);
+            let field = &scanner.fields[number as usize];
+            if field.tested {
+                kept.clear();
+                kept.push_str(value);
+            }
+            scanner.find(field, value, &mut |literal| note(&mut known.seen, literal));
+        }
+        if known.odd {
+            // What was not found may be there: every rule is asked.
+            found.clear();
+            found.extend((0..scanner.rules.len() as u32).filter(|rule| has_bit(&class.candidates, *rule)));
+        } else {
+            found.extend(class.always.iter().filter(|rule| asked[**rule as usize] != event));
+        }
+        let mut waits = false;
+        for rule in found.iter() {
+            let entry = &scanner.rules[*rule as usize];
+            match entry.gate.truth(known) {
+                Truth::No => continue,
+                Truth::Yes if entry.rule.own.is_some() => self.matched.push(*rule),
+                _ => {
+                    waits = true;
+                    self.waiting.hits[*rule as usize].push(self.waiting.rows.len() as u32);
+                }
+            }
+            self.evaluated[*rule as usize] = true;
+        }
+        if waits {
+            self.waiting.rows.push(row());
+            if self.waiting.rows.len() == MOST_OWN {
+                self.hand_over();
+            }
+        }
+    }
+
+    fn raise(&mut self, found: &Found) {
+        for rule in &self.matched {
+            self.alerts.push(found.alert(self.scanner.rules[*rule as usize].rule));
+        }
+    }
+
+    /// Puts what was found beside what the other readers found.
+    fn hand_over(&mut self) {
+        let mut gathered = self.scanner.gathered();
+        let before = gathered.waiting.rows.len() as u32;
+        gathered.waiting.rows.append(&mut self.waiting.rows);
+        for (all, own) in gathered.waiting.hits.iter_mut().zip(&mut self.waiting.hits) {
+            all.extend(own.drain(..).map(|row| row + before));
+        }
+        gathered.alerts.append(&mut self.alerts);
+        for (all, own) in gathered.evaluated.iter_mut().zip(&self.evaluated) {
+            *all |= own;
+        }
+        if gathered.waiting.rows.len() >= MOST_WAITING {
+            self.scanner.run(&mut gathered);
+        }
+    }
+}
+
+impl Drop for Scan<'_, '_> {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+impl Watcher for Scan<'_, '_> {
+    fn wants(&self, event: &Event) -> bool {
+        !self.class(&event.channel, &event.provider, event.event_id).is_empty()
+    }
+
+    fn event(&mut self, event: &Event) {
+        let class = self.class(&event.channel, &event.provider, event.event_id);
+        let time_ticks = event.created_ticks.or_else(|| event.time_ticks()).unwrap_or_default();
+        if class.is_empty() || !self.is_in_range(time_ticks) {
+            return;
+        }
+        let data = event.data.iter().map(|(name, value)| (name.as_ref(), Some(value.as_ref())));
+        self.examine(&class, data, || windows_event(event));
+        if !self.matched.is_empty() {
+            self.raise(&Found::of_event(event, time_ticks));
+        }
+    }
+
+    fn row(&mut self, row: &Row) {
+        if row.table.name != "WindowsEvent" || !self.is_in_range(row.links.time_ticks) {
+            return;
+        }
+        let text = |name: &str| row.get(name).map_or(Cow::Borrowed(""), text_of);
+        let event_id = match row.get("EventID") {
+            Some(Cell::Long(id)) => u32::try_from(*id).unwrap_or_default(),
+            _ => 0,
+        };
+        let class = self.class(&text("Channel"), &text("Provider"), event_id);
+        if class.is_empty() {
+            return;
+        }
+        let data: Map<String, Value> = serde_json::from_str(&text("EventData")).unwrap_or_default();
+        let values = data.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value.as_str()));
+        self.examine(&class, values, || row.clone());
+        if !self.matched.is_empty() {
+            self.raise(&Found::of_row(row, data));
+        }
+    }
+}
+
+fn text_of(cell: &Cell) -> Cow<'_, str> {
+    match cell {
+        Cell::Text(text) => Cow::Borrowed(text),
+        Cell::Json(text) => Cow::Borrowed(text),
+        Cell::Long(number) | Cell::Ticks(number) => Cow::Owned(number.to_string()),
+        Cell::Real(number) => Cow::Owned(number.to_string()),
+        Cell::Bool(truth) => Cow::Owned(truth.to_string()),
+    }
+}
+
 /// An event that rules match, as their queries would give it.
-struct Row {
+struct Found {
     time_ticks: i64,
     columns: Map<String, Value>,
     data: Map<String, Value>,
 }
 
-impl Row {
-    fn read(batch: &RecordBatch, row: usize, data: &str) -> Option<Row> {
-        let text = |name: &str| -> Option<String> {
-            let column = cast(&batch.column_by_name(name)?.slice(row, 1), &DataType::Utf8).ok()?;
-            let column = column.as_string::<i32>();
-            Some(if column.is_null(0) { String::new() } else { column.value(0).to_owned() })
-        };
+impl Found {
+    fn of_event(event: &Event, time_ticks: i64) -> Found {
+        let mut columns = Map::new();
+        columns.insert("Computer".to_owned(), event.computer.as_ref().into());
+        columns.insert("Channel".to_owned(), event.channel.as_ref().into());
+        columns.insert("Provider".to_owned(), event.provider.as_ref().into());
+        columns.insert("EventRecordId".to_owned(), event.record_id.to_string().into());
+        columns.insert("EventID".to_owned(), event.event_id.into());
+        let mut data = Map::new();
+        for (name, value) in &event.data {
+            let value = Value::from(value.as_ref());
+            match data.get_mut(name.as_ref()) {
+                None => drop(data.insert(name.to_string(), value)),
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) => *first = Value::Array(vec![first.take(), value]),
+            }
+        }
+        Found { time_ticks, columns, data }
+    }
+
+    fn of_row(row: &Row, data: Map<String, Value>) -> Found {
         let mut columns = Map::new();
         for name in ["Computer", "Channel", "Provider", "EventRecordId"] {
-            columns.insert(name.to_owned(), text(name)?.into());
+            columns.insert(name.to_owned(), row.get(name).map_or(Cow::Borrowed(""), text_of).into_owned().into());
         }
-        columns.insert("EventID".to_owned(), text("EventID")?.parse::<i64>().map_or(Value::Null, Value::from));
-        let time_ticks = batch.column_by_name("TimeGenerated")?.as_primitive_opt::<Int64Type>()?.value(row);
-        Some(Row { time_ticks, columns, data: serde_json::from_str(data).unwrap_or_default() })
+        columns.insert("EventID".to_owned(), if let Some(Cell::Long(id)) = row.get("EventID") { (*id).into() } else { Value::Null });
+        Found { time_ticks: row.links.time_ticks, columns, data }
     }
 
     /// The first of the fields that is not empty.

@@ -215,7 +215,7 @@ pub fn empty() -> Workspace {
 /// Reads all paths and registers their tables, as far as they are wanted. Events in `seen` are left out.
 pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep<'a>, seen: Option<&'a Seen>) -> Result<Loaded, Failure> {
     let bar = crate::progress::Bar::new();
-    let reading = Reading { keep, seen, carve: carves() };
+    let reading = Reading { keep, seen, carve: carves(), watch: None };
     let mut harvest = harvest(paths, &wanted.normalizer(), reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();

@@ -437,6 +437,16 @@ impl Binder<'_> {
         }
     }
 
+    /// Reports an argument that rows would disagree about.
+    pub(crate) fn expect_fixed(&mut self, argument: &Expr, span: Span) -> Option<()> {
+        let mut reads_row = false;
+        argument.visit(&mut |inner| reads_row |= matches!(inner.kind, ExprKind::Column(_)));
+        if reads_row {
+            self.error(codes::INVALID_USE, "an argument must be the same for all rows", span, "it reads a column");
+        }
+        (!reads_row).then_some(())
+    }
+
     /// Binds one aggregation function with one result.
     pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
         let signature = AGGREGATES.get(name.node.as_str())?;
@@ -490,6 +500,17 @@ impl Binder<'_> {
         }
         if base == "percentile" && !bound.is_empty() {
             bound[0] = self.percentile_subject(bound[0].clone());
+        }
+        let fixed_from = match base {
+            "hll" | "percentiles_array" => 1,
+            "percentilesw_array" => 2,
+            _ => bound.len(),
+        };
+        for argument in bound.iter().skip(fixed_from) {
+            self.expect_fixed(argument, name.span)?;
+        }
+        if base.starts_with("binary_all_") && bound.first().is_some_and(|argument| matches!(argument.ty, ScalarType::Real | ScalarType::Decimal)) {
+            bound[0] = self.convert(bound[0].clone(), ScalarType::Long);
         }
         let first_converted = bound.first().map_or(first, |argument| argument.ty);
         let ty = match base {

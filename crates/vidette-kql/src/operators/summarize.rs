@@ -235,6 +235,9 @@ fn percentiles(binder: &mut Binder, input: &Relation, function: &Name, arguments
     let subject = automatic_name(&arguments[0]).unwrap_or_default();
     let bound: Vec<Bound> = binder.with_row(&input.columns, |binder| arguments.iter().map(|argument| binder.scalar(argument)).collect());
     for (at, percentile) in bound.iter().enumerate().skip(first_percentile) {
+        if binder.expect_fixed(percentile, arguments[at].span).is_none() {
+            return;
+        }
         let text = match percentile.as_literal() {
             Some(Value::Long(n)) => n.to_string(),
             Some(Value::Int(n)) => n.to_string(),

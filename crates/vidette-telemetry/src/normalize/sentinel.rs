@@ -80,7 +80,8 @@ fn level_name(level: i64) -> &'static str {
     }
 }
 
-fn windows_event(event: &Event) -> Row {
+/// The row of `WindowsEvent` that an event is.
+pub fn windows_event(event: &Event) -> Row {
     let mut row = start("WindowsEvent", event);
     system(&mut row, event);
     row.text("Provider", event.provider.as_ref()).long("EventLevel", Some(event.level));

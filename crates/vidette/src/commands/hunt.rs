@@ -132,11 +132,12 @@ fn summarize(found: &Found, started: Instant) {
     if found.repeated > 0 {
         eprintln!("{} events were there more than once", found.repeated);
     }
+    // Sigma rules look at events, not at rows.
+    let rows = if harvest.rows == 0 { String::new() } else { format!("{} rows, ", harvest.rows) };
     eprintln!(
-        "{} files, {} events, {} rows, {} skipped in {:.2} s; {alerts} {} ({})",
+        "{} files, {} events, {rows}{} skipped in {:.2} s; {alerts} {} ({})",
         harvest.files_read,
         harvest.events_read,
-        harvest.rows,
         harvest.skipped(),
         started.elapsed().as_secs_f64(),
         if alerts == 1 { "alert" } else { "alerts" },

@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     let bar = crate::progress::Bar::new();
     for files in steps(fresh) {
         let mut step = store.step().map_err(failed)?;
-        let reading = Reading { keep: Keep::Hand(&mut |table, batch| step.take(table, &batch)), seen: Some(&store.seen), carve: carves() };
+        let reading = Reading { keep: Keep::Hand(&mut |table, batch| step.take(table, &batch)), seen: Some(&store.seen), carve: carves(), watch: None };
         let harvest = harvest_files(files.clone(), &options.paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(failed)?;
         // A file that could not be read as a whole is to be tried again.
         let read: Vec<PathBuf> = files.into_iter().filter(|file| !harvest.problems.iter().any(|problem| problem.place.is_none() && problem.path == *file)).collect();

@@ -2,6 +2,7 @@
 
 use crate::rule::{Rule, SeverityLevel, compare};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use vidette_engine::{Clock, Error, ResultTable, Workspace};
 use vidette_kql::{Diagnostic, errors};
@@ -22,8 +23,20 @@ pub struct Alert {
     pub techniques: Vec<String>,
     pub entities: Vec<Entity>,
     pub custom_details: Map<String, Value>,
+    /// The rows behind it, objects by column. As text: there are many alerts, and few are looked into.
+    pub rows: Vec<Box<RawValue>>,
+}
+
+impl Alert {
     /// The rows behind it, by column.
-    pub rows: Vec<Map<String, Value>>,
+    pub fn rows(&self) -> impl Iterator<Item = Map<String, Value>> {
+        self.rows.iter().map(|row| serde_json::from_str(row.get()).unwrap_or_default())
+    }
+
+    /// The first of its rows.
+    pub fn row(&self) -> Map<String, Value> {
+        self.rows().next().unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,17 +89,28 @@ fn alerts_of(rule: &Rule, table: &ResultTable, clock: Clock) -> Vec<Alert> {
     }
     let rows = table.objects();
     if rule.one_alert_per_row() {
-        return rows.into_iter().map(|row| alert(rule, vec![row], clock)).collect();
+        return rows.iter().map(|row| alert(rule, std::slice::from_ref(row), texts(std::slice::from_ref(row)), clock)).collect();
     }
-    vec![alert(rule, rows, clock)]
+    vec![alert(rule, &rows, texts(&rows), clock)]
 }
 
-/// The alert of one row that the rule's query would have given.
-pub fn alert_of_row(rule: &Rule, row: Map<String, Value>, clock: Clock) -> Alert {
-    alert(rule, vec![row], clock)
+fn texts(rows: &[Map<String, Value>]) -> Vec<Box<RawValue>> {
+    rows.iter().filter_map(|row| to_raw_value(row).ok()).collect()
 }
 
-fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {
+/// The alert of one row that the rule's query would have given; `last` is its last column, as JSON, that no entity and no title names.
+pub fn alert_of_row(rule: &Rule, row: &Map<String, Value>, last: (&str, &str), clock: Clock) -> Alert {
+    let mut text = Value::Object(row.clone()).to_string();
+    text.truncate(text.len() - 1);
+    if !row.is_empty() {
+        text.push(',');
+    }
+    text.push_str(&format!("{}:{}}}", Value::from(last.0), last.1));
+    alert(rule, std::slice::from_ref(row), RawValue::from_string(text).into_iter().collect(), clock)
+}
+
+/// `texts` are the rows as JSON.
+fn alert(rule: &Rule, rows: &[Map<String, Value>], texts: Vec<Box<RawValue>>, clock: Clock) -> Alert {
     let first = &rows[0];
     let details = rule.alert_details_override.clone().unwrap_or_default();
     let time = ["Timestamp", "TimeGenerated"].iter().find_map(|name| first.get(*name)).map(text).filter(|time| !time.is_empty());
@@ -95,7 +119,7 @@ fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {
     let description = details.alert_description_format.map(|format| fill(&format, first)).unwrap_or_default();
     let custom_details = rule.custom_details.iter().filter_map(|(key, column)| Some((key.as_str()?.to_owned(), first.get(column.as_str()?)?.clone()))).collect();
     let mut entities = Vec::new();
-    for row in &rows {
+    for row in rows {
         for mapping in &rule.entity_mappings {
             let fields: Map<String, Value> = mapping
                 .field_mappings
@@ -120,7 +144,7 @@ fn alert(rule: &Rule, rows: Vec<Map<String, Value>>, clock: Clock) -> Alert {
         techniques: rule.relevant_techniques.clone(),
         entities,
         custom_details,
-        rows,
+        rows: texts,
     }
 }
 

@@ -146,7 +146,7 @@ impl Expect {
             Some(Count::Bounds(Bounds { at_most: Some(most), .. })) if found > *most => unmet.push(format!("at most {most} alerts expected, {found} found")),
             _ => {}
         }
-        let rows: Vec<&Map<String, Value>> = alerts.iter().flat_map(|alert| &alert.rows).collect();
+        let rows: Vec<Map<String, Value>> = alerts.iter().flat_map(Alert::rows).collect();
         for wanted in &self.rows {
             if !rows.iter().any(|row| holds(row, wanted)) {
                 unmet.push(format!("no row with {}", Value::Object(wanted.clone())));

@@ -66,7 +66,7 @@ pub struct Moment {
 impl Subject {
     /// From the columns of the alert's first row, whichever rule gave it.
     pub fn of(alert: &Alert) -> Subject {
-        let row = alert.rows.first().cloned().unwrap_or_default();
+        let row = alert.row();
         let data = row.get("EventData").and_then(Value::as_object).cloned().unwrap_or_default();
         let text = |names: &[&str]| {
             let value = names.iter().find_map(|name| row.get(*name).or_else(|| data.get(*name)).map(plain).filter(|text| !text.is_empty()));

@@ -4,7 +4,6 @@ use crate::commands::{Failure, TimeOptions};
 use crate::packs::install;
 use crate::sigma::{self, Scanner};
 use crate::workspace::{self, Loaded, Wanted};
-use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use vidette_engine::{Clock, Workspace};
@@ -58,7 +57,7 @@ async fn run(rule: &Rule, loaded: &Loaded, time: &TimeOptions, found: &mut Found
         Ok(mut alerts) => {
             // Windows that overlap find an event more than once.
             let mut given = HashSet::new();
-            alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), json!(alert.rows).to_string())));
+            alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), alert.rows.iter().map(|row| row.get()).collect::<String>())));
             let count = alerts.len();
             found.alerts.extend(alerts);
             return Ok(count);
@@ -73,7 +72,7 @@ async fn run(rule: &Rule, loaded: &Loaded, time: &TimeOptions, found: &mut Found
 /// Sigma rules over events in one reading; those over other tables, over the rows that files hold of them.
 async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], time: &TimeOptions, found: &mut Found) -> Result<(), Failure> {
     let others: BTreeSet<String> = rules.iter().filter(|rule| !rule.table.is_empty() && rule.table != "WindowsEvent").map(|rule| rule.table.clone()).collect();
-    let scanner = Scanner::new(rules.iter().filter(|rule| rule.table == "WindowsEvent"), time.range()?)?;
+    let scanner = Scanner::new(rules.iter().filter(|rule| rule.table == "WindowsEvent"), time.range()?);
     let wanted = others.clone();
     let normalizer = vidette_telemetry::Normalizer::new(move |table, _| wanted.contains(table)).without_events();
     let bar = crate::progress::Bar::new();

@@ -1,6 +1,7 @@
 //! Results as text: a table fitted to the terminal, JSON, NDJSON or CSV.
 
 use crate::commands::Failure;
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use unicode_width::UnicodeWidthStr;
@@ -28,6 +29,24 @@ pub fn write(text: &str, file: Option<&PathBuf>) -> Result<(), Failure> {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::usage(error.to_string())),
             _ => Ok(()),
         },
+    }
+}
+
+/// As [`write`], each value as a line of JSON, without all of them in memory.
+pub fn write_lines(values: &[impl Serialize], file: Option<&PathBuf>) -> Result<(), Failure> {
+    let place = || file.map(|path| format!("{}: ", path.display())).unwrap_or_default();
+    let failed = |error: std::io::Error| Failure::usage(format!("{}{error}", place()));
+    let mut out: Box<dyn Write> = match file {
+        Some(path) => Box::new(std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?)),
+        None => Box::new(std::io::BufWriter::new(std::io::stdout().lock())),
+    };
+    let lines = values.iter().try_for_each(|value| {
+        serde_json::to_writer(&mut out, value)?;
+        out.write_all(b"\n")
+    });
+    match lines.and_then(|()| out.flush()) {
+        Err(error) if file.is_some() || error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
+        _ => Ok(()),
     }
 }
 

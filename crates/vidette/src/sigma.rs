@@ -6,7 +6,6 @@
 //! only the query can tell becomes a row of `WindowsEvent` and waits for the rule, whose KQL then runs over the rows that wait
 //! for it; a rule that nothing waits for is never planned.
 
-use crate::commands::Failure;
 use crate::packs::Columns;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use datafusion::arrow::array::UInt32Array;
@@ -18,8 +17,9 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Handle;
 use vidette_engine::{Clock, Table, Workspace};
 use vidette_kql::time::format_datetime;
@@ -35,6 +35,8 @@ const MOST_OWN: usize = 1024;
 const MOST_WAITING: usize = 16_384;
 /// The events' own columns that gates ask for; their fields have these numbers.
 const COLUMNS: [&str; 3] = ["Channel", "Provider", "EventID"];
+/// The weight of what every event of a class has.
+const ALWAYS: f64 = 1e9;
 /// The field that stands for the whole of the data.
 const ANYWHERE: &str = "*";
 
@@ -151,9 +153,66 @@ struct Field {
     by_text: HashMap<String, usize>,
     /// By text: how it may lie, and the number of the literal.
     uses: Vec<Vec<(Match, u32)>>,
-    automaton: Option<AhoCorasick>,
+    /// Made when the first value is looked at.
+    automaton: OnceLock<Option<AhoCorasick>>,
     /// A test asks for its value.
     tested: bool,
+}
+
+impl Field {
+    /// Calls `visit` with every literal in a value; some of them more than once. Whether they could be looked for.
+    fn find(&self, value: &str, visit: &mut dyn FnMut(u32)) -> bool {
+        if self.texts.is_empty() {
+            return true;
+        }
+        let make = || AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA)).build(&self.texts);
+        let Some(automaton) = self.automaton.get_or_init(|| make().ok()) else { return false };
+        for hit in automaton.find_overlapping_iter(value) {
+            for (how, literal) in &self.uses[hit.pattern().as_usize()] {
+                let lies = match how {
+                    Match::Contains => true,
+                    Match::StartsWith => hit.start() == 0,
+                    Match::EndsWith => hit.end() == value.len(),
+                    Match::Equals => hit.start() == 0 && hit.end() == value.len(),
+                };
+                if lies {
+                    visit(*literal);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// What was found in the values that a field had of late: logs repeat themselves.
+#[derive(Default)]
+struct Remembered(Vec<(String, Vec<u32>)>);
+
+impl Remembered {
+    const SLOTS: usize = 256;
+    const LONGEST: usize = 1024;
+
+    /// The literals in a value of the field; `None` when they could not be looked for.
+    fn find(&mut self, field: &Field, value: &str) -> Option<&[u32]> {
+        if self.0.is_empty() {
+            self.0.resize_with(Self::SLOTS + 1, Default::default);
+        }
+        let hash = foldhash::fast::FixedState::default().hash_one(value);
+        let slot = if value.len() > Self::LONGEST { Self::SLOTS } else { hash as usize % Self::SLOTS };
+        let (known, literals) = &mut self.0[slot];
+        if known != value {
+            literals.clear();
+            known.clear();
+            let found = field.find(value, &mut |literal| literals.push(literal));
+            literals.sort_unstable();
+            literals.dedup();
+            if !found {
+                return None;
+            }
+            known.push_str(value);
+        }
+        Some(literals)
+    }
 }
 
 struct Entry<'r> {
@@ -208,7 +267,7 @@ pub fn plan_quickly(workspace: &Workspace) {
 }
 
 impl<'r> Scanner<'r> {
-    pub fn new(rules: impl Iterator<Item = &'r SigmaRule>, range: (Option<i64>, Option<i64>)) -> Result<Scanner<'r>, Failure> {
+    pub fn new(rules: impl Iterator<Item = &'r SigmaRule>, range: (Option<i64>, Option<i64>)) -> Scanner<'r> {
         let mut scanner = Scanner {
             rules: Vec::new(),
             fields: Vec::new(),
@@ -234,17 +293,13 @@ impl<'r> Scanner<'r> {
             }
             scanner.rules.push(Entry { rule, gate });
         }
-        for field in &mut scanner.fields {
-            let automaton = AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA)).build(&field.texts);
-            field.automaton = Some(automaton.map_err(|error| Failure::usage(error.to_string()))?).filter(|_| !field.texts.is_empty());
-        }
         let rules = scanner.rules.len();
         let mut gathered = scanner.gathered();
         plan_quickly(&gathered.workspace);
         gathered.evaluated = vec![false; rules];
         gathered.waiting.hits = vec![Vec::new(); rules];
         drop(gathered);
-        Ok(scanner)
+        scanner
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
@@ -255,8 +310,17 @@ impl<'r> Scanner<'r> {
         match gate {
             Gate::Open => Resolved::Open,
             Gate::Shut => Resolved::Shut,
-            Gate::All(parts) => Resolved::All(parts.iter().map(|part| self.resolve(part, literals)).collect()),
-            Gate::Any(parts) => Resolved::Any(parts.iter().map(|part| self.resolve(part, literals)).collect()),
+            // What decides soonest stands first.
+            Gate::All(parts) => {
+                let mut parts: Vec<Resolved> = parts.iter().map(|part| self.resolve(part, literals)).collect();
+                parts.sort_by(|a, b| self.likelihood(a).total_cmp(&self.likelihood(b)));
+                Resolved::All(parts)
+            }
+            Gate::Any(parts) => {
+                let mut parts: Vec<Resolved> = parts.iter().map(|part| self.resolve(part, literals)).collect();
+                parts.sort_by(|a, b| self.likelihood(b).total_cmp(&self.likelihood(a)));
+                Resolved::Any(parts)
+            }
             Gate::Not(part) => Resolved::Not(Box::new(self.resolve(part, literals))),
             Gate::Literal { fields, text, how } => {
                 let mut numbers = fields.iter().map(|field| self.literal(field, text, *how, literals)).collect::<Vec<_>>();
@@ -268,6 +332,19 @@ impl<'r> Scanner<'r> {
                 numbers.iter().for_each(|field| self.fields[*field as usize].tested = true);
                 Resolved::Test(numbers, test.clone())
             }
+        }
+    }
+
+    /// How often a part is true, as a guess, in the measure of the weights of literals.
+    fn likelihood(&self, part: &Resolved) -> f64 {
+        match part {
+            Resolved::Shut => 0.0,
+            Resolved::Open | Resolved::Test(..) => ALWAYS,
+            Resolved::Not(part) => (ALWAYS - self.likelihood(part)).max(0.0),
+            Resolved::Anywhere(literal) => self.weights[*literal as usize],
+            Resolved::Literal(first, _) => self.weights[*first as usize],
+            Resolved::All(parts) => parts.first().map_or(ALWAYS, |first| self.likelihood(first)),
+            Resolved::Any(parts) => parts.iter().map(|part| self.likelihood(part)).sum(),
         }
     }
 
@@ -298,32 +375,14 @@ impl<'r> Scanner<'r> {
         literals.insert(key, number);
         self.field_of.push(of);
         self.triggers.push(Vec::new());
-        // Those of the log source are always there, short ones more often than long ones.
+        // An event's class tells those in its own columns; of the others short ones are there more often than long ones.
         self.weights.push(match name {
-            "Channel" | "Provider" => 1000.0,
-            "EventID" => 300.0,
+            _ if (of as usize) < COLUMNS.len() => ALWAYS,
+            _ if !text.is_ascii() => 0.01,
             _ if text.ends_with(".exe") => 20.0,
             _ => 100.0 / text.len() as f64,
         });
         number
-    }
-
-    /// Calls `visit` with every literal in the value of a field.
-    fn find(&self, field: &Field, value: &str, visit: &mut dyn FnMut(u32)) {
-        let Some(automaton) = &field.automaton else { return };
-        for hit in automaton.find_overlapping_iter(value) {
-            for (how, literal) in &field.uses[hit.pattern().as_usize()] {
-                let lies = match how {
-                    Match::Contains => true,
-                    Match::StartsWith => hit.start() == 0,
-                    Match::EndsWith => hit.end() == value.len(),
-                    Match::Equals => hit.start() == 0 && hit.end() == value.len(),
-                };
-                if lies {
-                    visit(*literal);
-                }
-            }
-        }
     }
 
     /// A watcher of one reader's events.
@@ -333,6 +392,7 @@ impl<'r> Scanner<'r> {
             scanner: self,
             classes: RefCell::default(),
             known,
+            remembered: self.fields.iter().map(|_| Remembered::default()).collect(),
             asked: vec![0; self.rules.len()],
             found: Vec::new(),
             matched: Vec::new(),
@@ -404,7 +464,7 @@ impl Class {
     fn new(scanner: &Scanner, own: [&str; 3]) -> Class {
         let mut literals = Vec::new();
         for (number, value) in own.iter().enumerate() {
-            scanner.find(&scanner.fields[number], value, &mut |literal| literals.push(literal));
+            scanner.fields[number].find(value, &mut |literal| literals.push(literal));
         }
         let is_own = |literal: u32| (scanner.field_of[literal as usize] as usize) < COLUMNS.len();
         let odd = own.iter().any(|value| is_odd(value));
@@ -460,6 +520,8 @@ pub struct Scan<'s, 'r> {
     /// By event id.
     classes: RefCell<HashMap<u32, Vec<Rc<Class>>>>,
     known: Known,
+    /// By field.
+    remembered: Vec<Remembered>,
     /// By rule: the event that was last asked about it.
     asked: Vec<u64>,
     found: Vec<u32>,
@@ -514,8 +576,8 @@ impl Scan<'_, '_> {
             if let Some(anywhere) = class.anywhere {
                 let anywhere = &scanner.fields[anywhere as usize];
                 for text in [Some(name), value].into_iter().flatten() {
-                    scanner.find(anywhere, text, &mut |literal| note(&mut known.seen, literal));
-                    known.odd |= is_odd(text);
+                    let found = anywhere.find(text, &mut |literal| note(&mut known.seen, literal));
+                    known.odd |= !found || is_odd(text);
                 }
             }
             let Some(number) = class.field(scanner, at, name) else { continue };
@@ -532,7 +594,10 @@ impl Scan<'_, '_> {
                 kept.clear();
                 kept.push_str(value);
             }
-            scanner.find(field, value, &mut |literal| note(&mut known.seen, literal));
+            match self.remembered[number as usize].find(field, value) {
+                Some(literals) => literals.iter().for_each(|literal| note(&mut known.seen, *literal)),
+                None => known.odd = true,
+            }
         }
         if known.odd {
             // What was not found may be there: every rule is asked.
@@ -647,9 +712,17 @@ struct Found {
     time_ticks: i64,
     columns: Map<String, Value>,
     data: Map<String, Value>,
+    data_text: String,
 }
 
 impl Found {
+    fn new(time_ticks: i64, columns: Map<String, Value>, data: Map<String, Value>) -> Found {
+        let data = Value::Object(data);
+        let data_text = data.to_string();
+        let Value::Object(data) = data else { unreachable!() };
+        Found { time_ticks, columns, data, data_text }
+    }
+
     fn of_event(event: &Event, time_ticks: i64) -> Found {
         let mut columns = Map::new();
         columns.insert("Computer".to_owned(), event.computer.as_ref().into());
@@ -666,7 +739,7 @@ impl Found {
                 Some(first) => *first = Value::Array(vec![first.take(), value]),
             }
         }
-        Found { time_ticks, columns, data }
+        Found::new(time_ticks, columns, data)
     }
 
     fn of_row(row: &Row, data: Map<String, Value>) -> Found {
@@ -675,7 +748,7 @@ impl Found {
             columns.insert(name.to_owned(), row.get(name).map_or(Cow::Borrowed(""), text_of).into_owned().into());
         }
         columns.insert("EventID".to_owned(), if let Some(Cell::Long(id)) = row.get("EventID") { (*id).into() } else { Value::Null });
-        Found { time_ticks: row.links.time_ticks, columns, data }
+        Found::new(row.links.time_ticks, columns, data)
     }
 
     /// The first of the fields that is not empty.
@@ -697,8 +770,7 @@ impl Found {
         for (name, fields) in sigma.own.iter().flatten() {
             shown.insert(name.clone(), self.first(fields).into());
         }
-        shown.insert("EventData".to_owned(), Value::Object(self.data.clone()));
-        alert_of_row(&sigma.rule, shown, Clock::at(self.time_ticks))
+        alert_of_row(&sigma.rule, &shown, ("EventData", &self.data_text), Clock::at(self.time_ticks))
     }
 }
 

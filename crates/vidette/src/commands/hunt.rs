@@ -38,7 +38,10 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     let started = Instant::now();
     let found = hunt(packs_for_hunt(&options.rules, options.related)?, &options.paths, &options.time).await?;
     let format = Format::choose(options.format, options.output.is_some());
-    output::write(&render(&found.alerts, format), options.output.as_ref())?;
+    match format {
+        Format::Ndjson => output::write_lines(&found.alerts, options.output.as_ref())?,
+        _ => output::write(&render(&found.alerts, format), options.output.as_ref())?,
+    }
     summarize(&found, started);
     Ok(if found.broken {
         2
@@ -112,8 +115,7 @@ fn render(alerts: &[Alert], format: Format) -> String {
             let rows: Vec<Vec<String>> = alerts.iter().map(cells).collect();
             output::csv(&columns, &rows)
         }
-        Format::Ndjson => alerts.iter().map(|alert| format!("{}\n", json!(alert))).collect(),
-        Format::Json => format!("{}\n", json!({"schemaVersion": 1, "alerts": alerts})),
+        Format::Ndjson | Format::Json => format!("{}\n", json!({"schemaVersion": 1, "alerts": alerts})),
     }
 }
 

@@ -33,10 +33,10 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     const TICKS_PER_DAY: i64 = 864_000_000_000;
     let packs = packs_for_hunt(&options.of.rules, options.of.related)?;
     let before = hunt(packs.clone(), &options.of.paths, &options.of.time).await?.alerts;
-    let scored: Vec<Alert> = before.iter().filter(|alert| alert.rows[0].contains_key("Score")).cloned().collect();
+    let scored: Vec<Alert> = before.iter().filter(|alert| alert.row().contains_key("Score")).cloned().collect();
     // A number is one of the whole list; a title, of an alert that can be tuned.
     let alert = choose_alert(if options.of.alert.parse::<usize>().is_ok() { &before } else { &scored }, &options.of.alert)?;
-    if !alert.rows[0].contains_key("Score") {
+    if !alert.row().contains_key("Score") {
         return Err(Failure::query(format!("`{}` has no score: only rules over WebServiceScores are tuned by the watchlist", alert.rule_name)));
     }
     let expires = match (&options.expires, parse_datetime(&alert.time)) {
@@ -44,7 +44,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         (None, Some(time)) => format_datetime(time + DAYS * TICKS_PER_DAY)[..10].to_owned(),
         _ => String::new(),
     };
-    let entry = tuning::propose(&alert.rows[0], &options.owner, &options.reason, &expires);
+    let entry = tuning::propose(&alert.row(), &options.owner, &options.reason, &expires);
     let after = hunt(with_entry(packs, &entry), &options.of.paths, &options.of.time).await?.alerts;
     let cells: Vec<String> = entry.iter().map(|(_, value)| value.clone()).collect();
     let columns = tuning::COLUMNS.map(str::to_owned);

@@ -26,11 +26,11 @@ mod operators;
 mod optimizer;
 mod passes;
 mod probe;
-mod prune;
 mod result;
 mod run;
 mod slices;
 mod table;
+mod weights;
 mod workspace;
 
 pub use arrow_types::arrow_type;

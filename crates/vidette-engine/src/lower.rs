@@ -5,8 +5,8 @@
 
 use crate::arrow_types::scalar;
 use crate::functions::{Body, find, udf};
-use crate::prune::{Weights, used_columns};
 use crate::run::{Instant, PlanClock};
+use crate::weights::Weights;
 use crate::workspace::Workspace;
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -22,6 +22,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use vidette_kql::Value;
 use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
+use vidette_kql::needs::used_columns;
 
 /// The value of an expression without columns.
 pub(crate) fn constant(expr: &Expr) -> Result<ScalarValue> {

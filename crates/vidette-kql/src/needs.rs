@@ -1,28 +1,140 @@
-//! What a bound query reads, before there are rows: tables, and which values of `ActionType` can matter.
+//! What a bound query reads, before there are rows: tables, their columns, and which values of `ActionType` can matter.
 
 use crate::bound::{Column, ColumnId, Expr, ExprKind, JoinKind, Plan, Query};
 use crate::types::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Values of `ActionType`, in any case; `None` is any value.
 pub type Actions = Option<BTreeSet<String>>;
 
+/// What is read of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    pub actions: Actions,
+    pub columns: BTreeSet<String>,
+}
+
 /// Adds the tables of the query to `needs`, each with the actions that no filter right above it drops.
-pub fn needs(query: &Query, needs: &mut BTreeMap<String, Actions>) {
-    for plan in query.subqueries.iter().map(|subquery| &subquery.plan).chain([&query.plan]) {
-        let mut waiting: Vec<(&Plan, Vec<&Expr>)> = vec![(plan, Vec::new())];
-        while let Some((plan, filters)) = waiting.pop() {
+pub fn needs(query: &Query, needs: &mut BTreeMap<String, Need>) {
+    let subqueries = query.subqueries.iter().map(|subquery| (&subquery.plan, std::slice::from_ref(&subquery.column)));
+    for (plan, result) in subqueries.chain([(&query.plan, query.columns.as_slice())]) {
+        let used = used_columns(plan, result);
+        // Of a graph, the columns of edges and nodes are taken to be read, whoever asks for them.
+        let mut waiting: Vec<(&Plan, Vec<&Expr>, bool)> = vec![(plan, Vec::new(), false)];
+        while let Some((plan, filters, whole)) = waiting.pop() {
             match plan {
-                Plan::Table { name, columns } => note(needs, name, actions(columns, &filters)),
-                Plan::Filter { input, predicate } if !predicate.reads_neighbours() => waiting.push((input, filters.into_iter().chain([predicate]).collect())),
+                Plan::Table { name, columns } => {
+                    let read = columns.iter().filter(|column| whole || used.contains(&column.id)).map(|column| column.name.clone());
+                    note(needs, name, Need { actions: actions(columns, &filters), columns: read.collect() });
+                }
+                Plan::Filter { input, predicate } if !predicate.reads_neighbours() => waiting.push((input, filters.into_iter().chain([predicate]).collect(), whole)),
                 // Ids are of one column only, so a filter still says the same below what adds or sorts columns.
-                Plan::Project { input, columns } if !columns.iter().any(|(_, expr)| expr.reads_neighbours()) => waiting.push((input, filters)),
-                Plan::Sort { input, .. } => waiting.push((input, filters)),
-                Plan::Graph(graph) => waiting.extend([(&*graph.edges, Vec::new()), (&*graph.nodes, Vec::new())]),
-                other => waiting.extend(other.inputs().into_iter().map(|input| (input, Vec::new()))),
+                Plan::Project { input, columns } if !columns.iter().any(|(_, expr)| expr.reads_neighbours()) => waiting.push((input, filters, whole)),
+                Plan::Sort { input, .. } => waiting.push((input, filters, whole)),
+                Plan::Graph(graph) => waiting.extend([(&*graph.edges, Vec::new(), true), (&*graph.nodes, Vec::new(), true)]),
+                other => waiting.extend(other.inputs().into_iter().map(|input| (input, Vec::new(), whole))),
             }
         }
     }
+}
+
+/// The columns that the result, or something on the way to it, reads. What no one reads is left out before a plan is made, and
+/// need not be read from files: a Defender table has eighty columns.
+pub fn used_columns(plan: &Plan, result: &[Column]) -> HashSet<ColumnId> {
+    let mut used: HashSet<ColumnId> = result.iter().map(|column| column.id).collect();
+    collect(plan, &mut used);
+    used
+}
+
+/// Adds the columns that an expression reads.
+pub fn mark(expr: &Expr, used: &mut HashSet<ColumnId>) {
+    expr.visit(&mut |inner| {
+        if let ExprKind::Column(id) = inner.kind {
+            used.insert(id);
+        }
+    });
+}
+
+/// From the result towards the tables: an operator's own columns are decided before its input is looked at.
+fn collect(plan: &Plan, used: &mut HashSet<ColumnId>) {
+    stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || match plan {
+        Plan::Table { .. } | Plan::Values { .. } | Plan::Range { .. } | Plan::Graph(_) => {}
+        Plan::Filter { input, predicate } => {
+            mark(predicate, used);
+            collect(input, used);
+        }
+        Plan::Project { input, columns } => {
+            for (column, expr) in columns {
+                if used.contains(&column.id) {
+                    mark(expr, used);
+                }
+            }
+            collect(input, used);
+        }
+        Plan::Aggregate { input, by, aggregates } => {
+            by.iter().for_each(|(_, expr)| mark(expr, used));
+            for (column, aggregate) in aggregates {
+                if used.contains(&column.id) {
+                    aggregate.arguments.iter().chain(&aggregate.filter).for_each(|expr| mark(expr, used));
+                }
+            }
+            collect(input, used);
+        }
+        Plan::Sort { input, keys } => {
+            keys.iter().for_each(|key| mark(&key.expr, used));
+            collect(input, used);
+        }
+        Plan::Take { input, .. } | Plan::RowId { input, .. } => collect(input, used),
+        Plan::TakePerGroup { input, partition, .. } => {
+            used.extend(partition);
+            collect(input, used);
+        }
+        Plan::Join { left, right, keys, .. } => {
+            for (a, b) in keys {
+                mark(a, used);
+                mark(b, used);
+            }
+            collect(left, used);
+            collect(right, used);
+        }
+        Plan::Union { inputs, columns } => {
+            for (input, values) in inputs {
+                for (column, value) in columns.iter().zip(values) {
+                    if used.contains(&column.id) {
+                        mark(value, used);
+                    }
+                }
+                collect(input, used);
+            }
+        }
+        Plan::MvExpand { input, expansions, .. } => {
+            expansions.iter().for_each(|expansion| mark(&expansion.source, used));
+            collect(input, used);
+        }
+        Plan::Scan { input, kept, declared, steps, .. } => {
+            used.extend(kept.iter().map(|column| column.id));
+            declared.iter().for_each(|(_, default)| mark(default, used));
+            for step in steps {
+                mark(&step.condition, used);
+                step.assignments.iter().for_each(|(_, value)| mark(value, used));
+            }
+            collect(input, used);
+        }
+        Plan::Pass { inputs, .. } => {
+            for input in inputs {
+                used.extend(input.columns.iter().map(|column| column.id));
+                collect(&input.plan, used);
+            }
+        }
+        Plan::Reference { plan, columns, .. } => {
+            for (new, old) in columns {
+                if used.contains(&new.id) {
+                    used.insert(*old);
+                }
+            }
+            collect(plan, used);
+        }
+    });
 }
 
 /// A table where a query reads it.
@@ -82,12 +194,16 @@ fn can(plan: &Plan, filters: &[&Expr], has: &mut dyn FnMut(&Leaf) -> bool) -> bo
     }
 }
 
-fn note(needs: &mut BTreeMap<String, Actions>, table: &str, actions: Actions) {
-    match (needs.get_mut(table), actions) {
-        (Some(Some(known)), Some(more)) => known.extend(more),
-        (Some(known), None) => *known = None,
-        (Some(None), _) => {}
-        (None, actions) => drop(needs.insert(table.to_owned(), actions)),
+fn note(needs: &mut BTreeMap<String, Need>, table: &str, need: Need) {
+    let Some(known) = needs.get_mut(table) else {
+        needs.insert(table.to_owned(), need);
+        return;
+    };
+    known.columns.extend(need.columns);
+    match (&mut known.actions, need.actions) {
+        (Some(known), Some(more)) => known.extend(more),
+        (known, None) => *known = None,
+        (None, _) => {}
     }
 }
 
@@ -142,7 +258,25 @@ mod tests {
         let mut found = BTreeMap::new();
         queries.iter().for_each(|query| needs(query, &mut found));
         let expected = expected.map(|actions| actions.iter().map(|action| (*action).to_owned()).collect());
-        assert_eq!(found.get("Events"), Some(&expected), "{query}");
+        assert_eq!(found["Events"].actions, expected, "{query}");
+    }
+
+    #[test]
+    fn columns_that_nothing_reads_are_not_needed() {
+        for (query, expected) in [
+            ("Events | count", vec![]),
+            ("Events | where Port > 1 | project P = Port", vec!["Port"]),
+            ("Events | extend x = strlen(ActionType) | project Port", vec!["Port"]),
+            ("Events | summarize n = count() by ActionType | where n > toscalar(Events | summarize max(Port))", vec!["ActionType", "Port"]),
+            ("let T = Events | extend x = Port; T | join kind=inner (T | project x, ActionType) on x | project x", vec!["Port"]),
+            ("Events | take 1", vec!["ActionType", "Port"]),
+        ] {
+            let (queries, diagnostics) = compile(query, &Events);
+            assert!(diagnostics.is_empty(), "{query}: {diagnostics:?}");
+            let mut found = BTreeMap::new();
+            queries.iter().for_each(|query| needs(query, &mut found));
+            assert_eq!(found["Events"].columns.iter().collect::<Vec<_>>(), expected, "{query}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::error::{Error, Problem};
 use crate::event::Event;
 use crate::formats::{Record, STANDARD_INPUT, Sink, parts_of, read_file};
 use crate::normalize::Normalizer;
-use crate::row::{Row, batch};
+use crate::row::Row;
 use crate::schemas::TableSchema;
 use crate::spill::Spill;
 use crate::store::Seen;
@@ -200,7 +200,7 @@ struct Parcel {
 /// A batch, and the times of its rows.
 struct Landed {
     table: &'static TableSchema,
-    batch: Result<RecordBatch, Error>,
+    batch: Option<Result<RecordBatch, Error>>,
     summary: Summary,
     times: Vec<i64>,
 }
@@ -283,6 +283,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     let (sender, receiver) = sync_channel::<Parcel>(workers * 2);
     let (units, next) = (&units, &next);
     let Reading { keep, seen, carve, watch } = reading;
+    let counts = matches!(keep, Keep::Counts);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let sender = sender.clone();
@@ -292,6 +293,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
                     normalizer,
                     seen,
                     carve,
+                    counts,
                     watcher: watch.map(|watch| watch()),
                     parcel: Parcel::default(),
                     landed: Vec::new(),
@@ -301,11 +303,11 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
                 while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
                     read_one(unit, &mut reader);
                 }
-                sender.send(Parcel { batches: reader.landed.drain(..).map(land).collect(), ..Parcel::default() }).ok();
+                sender.send(Parcel { batches: reader.landed.drain(..).map(|rows| land(rows, normalizer, counts)).collect(), ..Parcel::default() }).ok();
             });
         }
         drop(sender);
-        let mut gathering = Gathering { result: &mut result, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), keep };
+        let mut gathering = Gathering { result: &mut result, normalizer, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), keep };
         let mut state = Progress { files: total, ..Progress::default() };
         for parcel in receiver {
             state.files_done += usize::from(parcel.file_done);
@@ -343,6 +345,8 @@ struct Reader<'a> {
     normalizer: &'a Normalizer,
     seen: Option<&'a Seen>,
     carve: bool,
+    /// Rows are counted and let go.
+    counts: bool,
     watcher: Option<Box<dyn Watcher + 'a>>,
     parcel: Parcel,
     /// Complete rows, by table, that do not make a batch yet.
@@ -352,13 +356,14 @@ struct Reader<'a> {
     open: bool,
 }
 
-/// Makes a batch of the rows, which are of one table.
-fn land(rows: Vec<Row>) -> Landed {
+/// Makes a batch of the rows, which are of one table, unless they are only counted.
+fn land(rows: Vec<Row>, normalizer: &Normalizer, counts: bool) -> Landed {
     let table = rows[0].table;
     let mut summary = Summary::default();
     rows.iter().for_each(|row| summary.count(row));
     let times = rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0).collect();
-    Landed { table, batch: batch(table, &rows).map_err(Error::from), summary, times }
+    let batch = (!counts).then(|| normalizer.batch(table, &rows).map_err(Error::from));
+    Landed { table, batch, summary, times }
 }
 
 impl Reader<'_> {
@@ -373,7 +378,7 @@ impl Reader<'_> {
             rows.push(row);
             if rows.len() == LANDED_ROWS {
                 let full = at.map(|at| self.landed.swap_remove(at));
-                self.parcel.batches.extend(full.map(land));
+                self.parcel.batches.extend(full.map(|rows| land(rows, self.normalizer, self.counts)));
             }
         }
     }
@@ -438,6 +443,7 @@ impl Sink for Reader<'_> {
 /// The one place where parcels meet.
 struct Gathering<'a, 'k> {
     result: &'a mut Harvest,
+    normalizer: &'a Normalizer,
     context: Context,
     pending: Vec<Row>,
     ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
@@ -461,7 +467,9 @@ impl Gathering<'_, '_> {
             self.result.rows += landed.summary.rows;
             self.result.cover(landed.times);
             self.result.summaries.entry(landed.table.name).or_default().merge(landed.summary);
-            self.store(landed.table, landed.batch?)?;
+            if let Some(batch) = landed.batch {
+                self.store(landed.table, batch?)?;
+            }
         }
         self.pending.extend(parcel.rows);
         if self.pending.len() > PENDING_ROWS {
@@ -497,7 +505,10 @@ impl Gathering<'_, '_> {
         rows.iter().for_each(|row| summary.count(row));
         self.result.rows += rows.len() as u64;
         self.result.cover(rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0));
-        self.store(table, batch(table, &rows)?)
+        match self.keep {
+            Keep::Counts => Ok(()),
+            _ => self.store(table, self.normalizer.batch(table, &rows)?),
+        }
     }
 
     fn finish(mut self) -> Result<(), Error> {

@@ -13,8 +13,11 @@ pub use sentinel::windows_event;
 use crate::context::Context;
 use crate::event::Event;
 use crate::mapping::{MAPPINGS, Mapping};
-use crate::row::{Field, Row};
-use std::collections::{BTreeMap, HashMap};
+use crate::row::{Field, Row, batch, batch_of};
+use crate::schemas::{TABLES, TableSchema};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 /// Events whose rows a function makes.
@@ -84,6 +87,8 @@ pub struct Normalizer {
     by_id: HashMap<u32, Vec<Maker>>,
     wanted: Box<Wants>,
     landings: sentinel::Landings,
+    /// By table: the places of the columns that are asked for, where not all are.
+    columns: HashMap<&'static str, Vec<usize>>,
 }
 
 /// Whether anyone asks for rows of a table with an action; of a table at all, when none is given.
@@ -108,7 +113,30 @@ impl Normalizer {
             mapping.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Mapped(mapping)));
         }
         let landings = sentinel::Landings::new(&asked);
-        Normalizer { by_id, wanted: Box::new(wanted), landings }
+        Normalizer { by_id, wanted: Box::new(wanted), landings, columns: HashMap::new() }
+    }
+
+    /// The same, but batches of the tables hold only the columns that `wanted` says are asked for, and those of times.
+    pub fn with_columns(mut self, wanted: impl Fn(&str) -> Option<BTreeSet<String>>) -> Normalizer {
+        for table in TABLES.values() {
+            let Some(names) = wanted(table.name) else { continue };
+            let asked = |name: &str| names.contains(name) || matches!(name, "Timestamp" | "TimeGenerated");
+            let mut places: Vec<usize> = table.columns.iter().enumerate().filter(|(_, column)| asked(column.name)).map(|(at, _)| at).collect();
+            if places.is_empty() {
+                places.push(0);
+            }
+            self.columns.insert(table.name, places);
+            self.landings.narrow(table.name, &asked);
+        }
+        self
+    }
+
+    /// The batch of rows of one table.
+    pub(crate) fn batch(&self, table: &'static TableSchema, rows: &[Row]) -> Result<RecordBatch, ArrowError> {
+        match self.columns.get(table.name) {
+            Some(columns) => batch_of(table, rows, columns),
+            None => batch(table, rows),
+        }
     }
 
     /// The same, but events make no rows: only what is a row of a table already.

@@ -4,7 +4,7 @@ use crate::schemas::{ColumnType, TableSchema};
 use arrow::array::{ArrayBuilder, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, StringBuilder, StringViewBuilder};
 use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema};
 use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use compact_str::CompactString;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -211,12 +211,12 @@ fn dictionary(rows: usize, cells: &Cells, absent: &Int32Array) -> Result<Diction
     DictionaryArray::try_new(Int32Array::from(keys), Arc::new(texts.finish()))
 }
 
-/// The Arrow schema of a table: strings are dictionaries without nulls, times are ticks.
-pub fn arrow_schema(table: &TableSchema) -> Arc<Schema> {
-    let fields: Vec<ArrowField> = table
-        .columns
+/// The Arrow schema of some columns of a table, by their places: strings are dictionaries without nulls, times are ticks.
+fn arrow_schema(table: &TableSchema, columns: &[usize]) -> Arc<Schema> {
+    let fields: Vec<ArrowField> = columns
         .iter()
-        .map(|column| {
+        .map(|at| {
+            let column = &table.columns[*at];
             let (ty, nullable) = match column.ty {
                 ColumnType::Bool => (DataType::Boolean, true),
                 ColumnType::Int => (DataType::Int32, true),
@@ -232,17 +232,22 @@ pub fn arrow_schema(table: &TableSchema) -> Arc<Schema> {
     Arc::new(Schema::new(fields))
 }
 
-/// One batch of all rows, which must be of one table.
+/// One batch of all rows, which must be of one table, with all its columns.
 ///
 /// # Errors
 /// When the columns do not make a batch, which is a bug.
 pub fn batch(table: &'static TableSchema, rows: &[Row]) -> Result<RecordBatch, ArrowError> {
+    batch_of(table, rows, &(0..table.columns.len()).collect::<Vec<_>>())
+}
+
+/// As [`batch`], with the columns at these places.
+pub(crate) fn batch_of(table: &'static TableSchema, rows: &[Row], columns: &[usize]) -> Result<RecordBatch, ArrowError> {
     let mut cells: Vec<Cells> = vec![Cells::new(); table.columns.len()];
     for (at, row) in rows.iter().enumerate() {
         row.fields.iter().for_each(|(column, value)| cells[usize::from(*column)].push((at as u32, value)));
     }
     // Columns that nothing fills share their keys.
     let absent = Int32Array::from(vec![0; rows.len()]);
-    let columns = table.columns.iter().zip(&cells).map(|(schema, cells)| column(schema.ty, rows.len(), cells, &absent)).collect::<Result<_, _>>()?;
-    RecordBatch::try_new(arrow_schema(table), columns)
+    let arrays = columns.iter().map(|at| column(table.columns[*at].ty, rows.len(), &cells[*at], &absent)).collect::<Result<_, _>>()?;
+    RecordBatch::try_new_with_options(arrow_schema(table, columns), arrays, &RecordBatchOptions::new().with_row_count(Some(rows.len())))
 }

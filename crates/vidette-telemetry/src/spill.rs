@@ -1,6 +1,7 @@
 //! Rows that do not fit into memory: one temporary Parquet file per table.
 
 use crate::error::Error;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -18,7 +19,7 @@ const ROW_GROUP_ROWS: usize = 8192;
 pub struct Spill {
     folder: TempDir,
     writers: BTreeMap<&'static str, ArrowWriter<File>>,
-    files: BTreeMap<&'static str, PathBuf>,
+    files: BTreeMap<&'static str, (PathBuf, SchemaRef)>,
 }
 
 impl Spill {
@@ -38,7 +39,7 @@ impl Spill {
                 .set_statistics_enabled(EnabledStatistics::Chunk)
                 .build();
             self.writers.insert(table, ArrowWriter::try_new(file, batch.schema(), Some(properties))?);
-            self.files.insert(table, path);
+            self.files.insert(table, (path, batch.schema()));
         }
         if let Some(writer) = self.writers.get_mut(table) {
             writer.write(batch)?;
@@ -54,8 +55,8 @@ impl Spill {
         Ok(())
     }
 
-    /// The finished file of each table that has rows beyond the budget.
-    pub fn files(&self) -> &BTreeMap<&'static str, PathBuf> {
+    /// The finished file of each table that has rows beyond the budget, with its schema.
+    pub fn files(&self) -> &BTreeMap<&'static str, (PathBuf, SchemaRef)> {
         &self.files
     }
 }

@@ -101,13 +101,27 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     let harvest = harvest(&[path], &Normalizer::new(|_, _| true), Reading { keep: Keep::Rows { memory_bytes: 0 }, ..Reading::default() }, &mut |_| {}).expect("the path exists");
     assert!(harvest.tables.is_empty(), "nothing may stay in memory");
     let spill = harvest.spilled.as_ref().expect("rows were spilled");
-    let file = spill.files()["DeviceNetworkEvents"].clone();
+    let (file, _) = spill.files()["DeviceNetworkEvents"].clone();
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&file).unwrap()).unwrap();
     let rows: usize = reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
     // One row in a Defender table, one each in Event and WindowsEvent.
     assert_eq!((rows, harvest.rows), (1, 6));
     drop(harvest);
     assert!(!file.exists());
+}
+
+#[test]
+fn batches_hold_the_columns_that_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    std::fs::write(&path, [SYSMON_22, SYSMON_3].join("\n")).unwrap();
+    let wanted = |table: &str| (table != "DeviceEvents").then(|| std::collections::BTreeSet::from(["RemoteIP".to_owned(), "Channel".to_owned()]));
+    let normalizer = Normalizer::new(|_, _| true).with_columns(wanted);
+    let harvest = harvest(&[path], &normalizer, Reading::default(), &mut |_| {}).expect("the path exists");
+    let columns = |table: &str| -> Vec<String> { harvest.tables[table][0].schema().fields().iter().map(|field| field.name().clone()).collect() };
+    assert_eq!(columns("DeviceNetworkEvents"), ["Timestamp", "RemoteIP", "TimeGenerated"]);
+    assert_eq!(columns("WindowsEvent"), ["TimeGenerated", "Channel"]);
+    assert!(columns("DeviceEvents").len() > 50, "all columns of a table of which all are asked for");
 }
 
 #[test]

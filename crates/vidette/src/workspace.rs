@@ -11,9 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use vidette_engine::{Checker, Clock, TIMES, Table, TimedFile, TimedFiles, Workspace};
 use vidette_kql::ScalarType;
-use vidette_kql::needs::{Actions, needs};
+use vidette_kql::needs::{Need, needs};
 use vidette_kql::time::parse_datetime;
-use vidette_telemetry::row::arrow_schema;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
 use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, harvest};
 
@@ -158,11 +157,11 @@ pub fn register_schemas(workspace: &mut Workspace) {
     }
 }
 
-/// The tables that something asks for, with the actions of theirs that it asks for.
+/// The tables that something asks for, with the actions and columns of theirs that it asks for.
 #[derive(Clone, Debug)]
 pub enum Wanted {
     All,
-    These(BTreeMap<String, Actions>),
+    These(BTreeMap<String, Need>),
     /// Rows that are in files as rows of these tables; none that events make.
     Rows(BTreeSet<String>),
 }
@@ -196,11 +195,15 @@ impl Wanted {
         match self.clone() {
             Wanted::All => Normalizer::new(|_, _| true),
             Wanted::Rows(tables) => Normalizer::new(move |table, _| tables.contains(table)).without_events(),
-            Wanted::These(tables) => Normalizer::new(move |table, action| match (tables.get(table), action) {
-                (None, _) => false,
-                (Some(Some(actions)), Some(action)) => actions.iter().any(|wanted| wanted.eq_ignore_ascii_case(action)),
-                (Some(_), _) => true,
-            }),
+            Wanted::These(tables) => {
+                let columns: BTreeMap<String, BTreeSet<String>> = tables.iter().map(|(name, need)| (name.clone(), need.columns.clone())).collect();
+                let wants = move |table: &str, action: Option<&str>| match (tables.get(table), action) {
+                    (None, _) => false,
+                    (Some(Need { actions: Some(actions), .. }), Some(action)) => actions.iter().any(|wanted| wanted.eq_ignore_ascii_case(action)),
+                    (Some(_), _) => true,
+                };
+                Normalizer::new(wants).with_columns(|table| columns.get(table).cloned())
+            }
         }
     }
 }
@@ -215,19 +218,22 @@ pub fn empty() -> Workspace {
 /// Reads all paths and registers their tables, as far as they are wanted. Events in `seen` are left out.
 pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep<'a>, seen: Option<&'a Seen>) -> Result<Loaded, Failure> {
     let bar = crate::progress::Bar::new();
+    let mut normalizer = wanted.normalizer();
+    if matches!(keep, Keep::Counts) {
+        // Rows are counted whatever they hold.
+        normalizer = normalizer.with_columns(|_| Some(BTreeSet::new()));
+    }
     let reading = Reading { keep, seen, carve: carves(), watch: None };
-    let mut harvest = harvest(paths, &wanted.normalizer(), reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut harvest = harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for (name, batches) in &harvest.tables {
-        let Some(table) = TABLES.get(name) else { continue };
-        let rows = MemTable::try_new(arrow_schema(table), vec![batches.clone()]).map_err(|error| Failure::usage(error.to_string()))?;
+        let Some(first) = batches.first() else { continue };
+        let rows = MemTable::try_new(first.schema(), vec![batches.clone()]).map_err(|error| Failure::usage(error.to_string()))?;
         parts.entry((*name).to_owned()).or_default().push(Arc::new(rows));
     }
-    for (name, file) in harvest.spilled.iter().flat_map(|spill| spill.files()) {
-        let Some(table) = TABLES.get(name) else { continue };
-        let schema = arrow_schema(table);
-        let options = ParquetReadOptions::default().schema(&schema);
+    for (name, (file, schema)) in harvest.spilled.iter().flat_map(|spill| spill.files()) {
+        let options = ParquetReadOptions::default().schema(schema);
         let frame = workspace.session().read_parquet(file.to_string_lossy().into_owned(), options).await;
         parts.entry((*name).to_owned()).or_default().push(frame.map_err(|error| Failure::usage(error.to_string()))?.into_view());
     }

@@ -21,6 +21,17 @@ pub(super) struct Landings {
     security: bool,
     windows: bool,
     event: bool,
+    /// Columns that are long and that nobody asks for.
+    left_out: LeftOut,
+}
+
+/// Columns with all the data of an event, left out of a table.
+#[derive(Clone, Copy, Default)]
+struct LeftOut {
+    windows_data: bool,
+    security_data: bool,
+    event_data: bool,
+    event_parameters: bool,
 }
 
 fn is_security(event: &Event) -> bool {
@@ -29,7 +40,20 @@ fn is_security(event: &Event) -> bool {
 
 impl Landings {
     pub(super) fn new(wanted: &dyn Fn(&str) -> bool) -> Landings {
-        Landings { security: wanted("SecurityEvent"), windows: wanted("WindowsEvent"), event: wanted("Event") }
+        Landings { security: wanted("SecurityEvent"), windows: wanted("WindowsEvent"), event: wanted("Event"), left_out: LeftOut::default() }
+    }
+
+    /// Of a table only these columns are asked for.
+    pub(super) fn narrow(&mut self, table: &str, asked: &dyn Fn(&str) -> bool) {
+        match table {
+            "WindowsEvent" => self.left_out.windows_data = !asked("EventData"),
+            "SecurityEvent" => self.left_out.security_data = !asked("EventData"),
+            "Event" => {
+                self.left_out.event_data = !asked("EventData");
+                self.left_out.event_parameters = !asked("ParameterXml");
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn want(&self, event: &Event) -> bool {
@@ -38,14 +62,14 @@ impl Landings {
 
     pub(super) fn rows(&self, event: &Event, rows: &mut Vec<Row>) {
         if self.windows {
-            rows.push(windows_event(event));
+            rows.push(windows_row(event, self.left_out));
         }
         if is_security(event) {
             if self.security {
-                rows.push(security_event(event));
+                rows.push(security_event(event, self.left_out));
             }
         } else if self.event {
-            rows.push(log_event(event));
+            rows.push(log_event(event, self.left_out));
         }
     }
 }
@@ -82,10 +106,16 @@ fn level_name(level: i64) -> &'static str {
 
 /// The row of `WindowsEvent` that an event is.
 pub fn windows_event(event: &Event) -> Row {
+    windows_row(event, LeftOut::default())
+}
+
+fn windows_row(event: &Event, left_out: LeftOut) -> Row {
     let mut row = start("WindowsEvent", event);
     system(&mut row, event);
     row.text("Provider", event.provider.as_ref()).long("EventLevel", Some(event.level));
-    row.set("EventData", Field::Json(bag(event)));
+    if !left_out.windows_data {
+        row.set("EventData", Field::Json(bag(event)));
+    }
     row
 }
 
@@ -123,7 +153,7 @@ fn bag(event: &Event) -> String {
 }
 
 /// Fields under their own names; those without a column are in `EventData`, as XML.
-fn security_event(event: &Event) -> Row {
+fn security_event(event: &Event, left_out: LeftOut) -> Row {
     let mut row = start("SecurityEvent", event);
     system(&mut row, event);
     row.text("EventSourceName", event.provider.as_ref()).text("Level", event.level.to_string());
@@ -137,7 +167,7 @@ fn security_event(event: &Event) -> Row {
             None => all_have_columns = false,
         }
     }
-    if !all_have_columns {
+    if !all_have_columns && !left_out.security_data {
         row.text("EventData", event_data(event));
     }
     let activity = ACTIVITIES.get(&event.event_id).map_or_else(|| event.event_id.to_string(), |text| format!("{} - {text}", event.event_id));
@@ -174,7 +204,7 @@ fn security_event(event: &Event) -> Row {
     row
 }
 
-fn log_event(event: &Event) -> Row {
+fn log_event(event: &Event, left_out: LeftOut) -> Row {
     let mut row = start("Event", event);
     row.text("Source", event.provider.as_ref()).text("EventLog", event.channel.as_ref()).text("UserName", event.user_sid.as_ref());
     // The levels of the classic log: 1 error, 2 warning, 4 information.
@@ -184,14 +214,18 @@ fn log_event(event: &Event) -> Row {
         _ => (4, "Information"),
     };
     row.long("EventLevel", Some(level)).text("EventLevelName", name).long("EventCategory", Some(event.task));
-    let mut parameters = String::with_capacity(event.data.iter().map(|(_, value)| value.len() + 16).sum());
-    for (_, value) in &event.data {
-        parameters.push_str("<Param>");
-        parameters.push_str(&escape(value.as_ref()));
-        parameters.push_str("</Param>");
+    if !left_out.event_parameters {
+        let mut parameters = String::with_capacity(event.data.iter().map(|(_, value)| value.len() + 16).sum());
+        for (_, value) in &event.data {
+            parameters.push_str("<Param>");
+            parameters.push_str(&escape(value.as_ref()));
+            parameters.push_str("</Param>");
+        }
+        row.text("ParameterXml", parameters);
     }
-    row.text("ParameterXml", parameters);
-    row.text("EventData", format!(r#"<DataItem type="System.XmlData" time="" sourceHealthServiceId="">{}</DataItem>"#, event_data(event)));
+    if !left_out.event_data {
+        row.text("EventData", format!(r#"<DataItem type="System.XmlData" time="" sourceHealthServiceId="">{}</DataItem>"#, event_data(event)));
+    }
     row
 }
 

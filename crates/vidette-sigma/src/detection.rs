@@ -1,12 +1,13 @@
 //! Conditions and detections to a predicate in KQL, and to the gate before it.
 
-use crate::gate::{Gate, Match, Test as Is};
+use crate::gate::{Gate, Match, Network, Test as Is};
 use crate::source::{Field, Place};
 use crate::text::{is_identifier, literal, pattern, windash};
 use base64::Engine;
 use rsigma_parser::{
     ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SelectorPattern, SigmaString, SigmaValue, SpecialChar, StringPart, detection_name_matches,
 };
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// A predicate, with what lets it be passed over.
@@ -170,12 +171,23 @@ impl<'a> Writer<'a> {
             };
             return open(format!("{column} {operator} {other}"));
         }
-        if let Some((_, operator)) = [(Modifier::Gte, ">="), (Modifier::Gt, ">"), (Modifier::Lte, "<="), (Modifier::Lt, "<")].into_iter().find(|(modifier, _)| has(*modifier)) {
-            return open(format!("toreal({column}) {operator} {value}"));
+        let orders = [
+            (Modifier::Gte, ">=", Ordering::Greater, true),
+            (Modifier::Gt, ">", Ordering::Greater, false),
+            (Modifier::Lte, "<=", Ordering::Less, true),
+            (Modifier::Lt, "<", Ordering::Less, false),
+        ];
+        if let Some((_, operator, order, or_equal)) = orders.into_iter().find(|(modifier, ..)| has(*modifier)) {
+            let gate = match value.to_string().parse() {
+                Ok(number) => Gate::test(&field.data, Is::Number(order, or_equal, number), Gate::All(Vec::new())),
+                Err(_) => Gate::Open,
+            };
+            return Ok(Predicate { text: format!("toreal({column}) {operator} {value}"), gate });
         }
         if has(Modifier::Cidr) {
             let family = if value.to_string().contains(':') { "ipv6" } else { "ipv4" };
-            return open(format!("coalesce({family}_is_in_range({column}, {}), false)", literal(&value.to_string())));
+            let gate = Network::parse(&value.to_string()).map_or(Gate::Open, |network| Gate::test(&field.data, Is::Within(network), Gate::All(Vec::new())));
+            return Ok(Predicate { text: format!("coalesce({family}_is_in_range({column}, {}), false)", literal(&value.to_string())), gate });
         }
         if has(Modifier::Re) {
             let flags: String = [(Modifier::IgnoreCase, 'i'), (Modifier::Multiline, 'm'), (Modifier::DotAll, 's')].iter().filter(|(flag, _)| has(*flag)).map(|(_, c)| *c).collect();

@@ -3,6 +3,8 @@
 //! A gate says of an event that the rule matches, that it does not, or that only the query can tell.
 
 use regex::Regex;
+use std::cmp::Ordering;
+use std::net::IpAddr;
 
 /// Letters whose other case is ASCII: the signs of kelvin and of the long s, and a dotted capital i.
 pub const NEARLY_ASCII: [char; 3] = ['\u{212a}', '\u{17f}', '\u{130}'];
@@ -25,6 +27,47 @@ pub enum Test {
     Cased(String, Match),
     /// There is more in it than ASCII.
     IsNotAscii,
+    /// It is an address in a network.
+    Within(Network),
+    /// As a number it stands so to another.
+    Number(Ordering, bool, f64),
+}
+
+/// A network of either family; one of IPv4 is among the mapped addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: u128,
+    bits: u32,
+    is_v6: bool,
+}
+
+impl Network {
+    /// `a.b.c.d/n` or its like of IPv6.
+    pub fn parse(text: &str) -> Option<Network> {
+        let (address, bits) = text.split_once('/')?;
+        let bits: u32 = bits.parse().ok()?;
+        Some(match address.parse().ok()? {
+            IpAddr::V4(address) if bits <= 32 => Network { address: address.to_ipv6_mapped().into(), bits: bits + 96, is_v6: false },
+            IpAddr::V6(address) if bits <= 128 && !text.contains('.') => Network { address: address.into(), bits, is_v6: true },
+            _ => return None,
+        })
+    }
+
+    /// What `ipv4_is_in_range` and `ipv6_is_in_range` say of a plain address; they know further forms.
+    fn holds(self, value: &str) -> Truth {
+        if value.is_empty() {
+            return Truth::No;
+        }
+        let address: u128 = match value.parse() {
+            Ok(IpAddr::V4(address)) => address.to_ipv6_mapped().into(),
+            Ok(IpAddr::V6(_)) if value.contains('.') => return Truth::Unknown,
+            Ok(IpAddr::V6(_)) if !self.is_v6 => return Truth::No,
+            Ok(IpAddr::V6(address)) => address.into(),
+            Err(_) => return Truth::Unknown,
+        };
+        let mask = u128::MAX.checked_shl(128 - self.bits).unwrap_or(0);
+        Truth::of(address & mask == self.address & mask)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -92,8 +135,16 @@ impl Truth {
 }
 
 impl Test {
-    pub fn holds(&self, value: &str) -> bool {
-        match self {
+    pub fn holds(&self, value: &str) -> Truth {
+        Truth::of(match self {
+            Test::Within(network) => return network.holds(value),
+            Test::Number(order, or_equal, number) => {
+                // Of what is no plain number the query tells.
+                const DIGITS: usize = 15;
+                let plain = !value.is_empty() && value.len() <= DIGITS && value.bytes().all(|byte| byte.is_ascii_digit());
+                let Some(found) = value.parse::<f64>().ok().filter(|_| plain).and_then(|value| value.partial_cmp(number)) else { return Truth::Unknown };
+                found == *order || *or_equal && found == Ordering::Equal
+            }
             Test::IsEmpty => value.is_empty(),
             Test::Regex(regex) => regex.is_match(value),
             Test::IsNotAscii => !value.is_ascii(),
@@ -101,7 +152,7 @@ impl Test {
             Test::Cased(text, Match::StartsWith) => value.starts_with(text),
             Test::Cased(text, Match::EndsWith) => value.ends_with(text),
             Test::Cased(text, Match::Equals) => value == text,
-        }
+        })
     }
 }
 
@@ -172,6 +223,16 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_in_its_networks() {
+        use Truth::{No, Unknown, Yes};
+        let holds = |network: &str, value: &str| Test::Within(Network::parse(network).expect("a network")).holds(value);
+        assert_eq!((holds("10.0.0.0/8", "10.1.2.3"), holds("10.0.0.0/8", "11.1.2.3"), holds("0.0.0.0/0", "1.2.3.4")), (Yes, No, Yes));
+        assert_eq!((holds("10.0.0.0/8", "fe80::1"), holds("10.0.0.0/8", ""), holds("10.0.0.0/8", "10.1.2.3/32")), (No, No, Unknown));
+        assert_eq!((holds("fe80::/10", "fe80::1"), holds("fe80::/10", "10.1.2.3"), holds("::1/128", "::1")), (Yes, No, Yes));
+        assert_eq!((holds("::/0", "::ffff:1.2.3.4"), Network::parse("10.0.0.0"), Network::parse("10.0.0.0/33")), (Unknown, None, None));
+    }
 
     #[test]
     fn what_is_unknown_decides_nothing() {

@@ -115,7 +115,7 @@ impl Resolved {
             Resolved::Test(..) if known.odd => Truth::Unknown,
             Resolved::Test(fields, test) => {
                 let value = fields.iter().map(|field| known.value(*field)).find(|value| !value.is_empty());
-                Truth::of(test.holds(value.unwrap_or("")))
+                test.holds(value.unwrap_or(""))
             }
         }
     }

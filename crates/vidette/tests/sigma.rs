@@ -102,6 +102,7 @@ fn gates_and_queries_agree() {
         for (of, image) in images.iter().enumerate() {
             let record = (at * images.len() + of) as u32;
             let mut data = serde_json::json!({"Image": image, "CommandLine": command, "ProcessId": record.to_string(), "User": r"CONTOSO\ann"});
+            data["Address"] = ["10.1.2.3", "fe80::1", "::1", "192.0.2.1", "", "10.1.2.3/24", "::ffff:10.1.2.3"][record as usize % 7].into();
             if of == 2 {
                 data.as_object_mut().expect("an object").remove("Image");
             }
@@ -133,6 +134,10 @@ fn gates_and_queries_agree() {
         "s: {NotThere|contains: x}\n  condition: not s",
         "s: {CommandLine|contains: '\"b\\c'}\n  condition: s",
         "s: {CommandLine|fieldref: Image}\n  condition: not s",
+        "s: {Address|cidr: 10.0.0.0/8}\n  condition: s",
+        "s: {Address|cidr: ['10.0.0.0/8', 'fe80::/10', '::1/128']}\n  condition: not s",
+        "s: {CommandLine|cidr: 10.0.0.0/8}\n  condition: not s",
+        "s: {CommandLine|gt: 10}\n  condition: not s",
     ];
     for (at, detection) in detections.iter().enumerate() {
         let rules = folder.path().join(format!("{at}.yml"));

@@ -13,6 +13,11 @@ pub mod codes {
     pub const MISSING_EXPRESSION: &str = "KS006";
     pub const OPERATOR_NOT_DEFINED: &str = "KS106";
     pub const ARGUMENT_TYPE: &str = "KS107";
+    pub const NO_OVERLOAD: &str = "KS127";
+    pub const NOT_A_NUMBER: &str = "KS137";
+    pub const NOT_SUMMABLE: &str = "KS138";
+    pub const NOT_AN_ARRAY: &str = "KS234";
+    pub const NOT_A_BAG: &str = "KS235";
     pub const SCALAR_EXPECTED: &str = "KS108";
     pub const COLUMN_EXPECTED: &str = "KS109";
     pub const NOT_DYNAMIC: &str = "KS116";

@@ -145,6 +145,19 @@ fn several_mistakes_are_reported_at_once() {
     );
 }
 
+/// The codes are those of Microsoft's analyzer.
+#[test]
+fn an_argument_of_the_wrong_type_has_the_code_of_what_was_wanted() {
+    for (call, code) in
+        [("sqrt('x')", "KS137"), ("substring('x', 'y')", "KS134"), ("array_sum(1)", "KS234"), ("bag_keys('x')", "KS235"), ("repeat(1, 'x')", "KS107"), ("abs('x')", "KS127")]
+    {
+        let (_, diagnostics) = compile(&format!("print {call}"), &Tables);
+        assert_eq!(diagnostics.first().map(|diagnostic| diagnostic.code), Some(code), "{call}");
+    }
+    let (_, diagnostics) = compile("DeviceProcessEvents | summarize sum(FileName)", &Tables);
+    assert_eq!(diagnostics.first().map(|diagnostic| diagnostic.code), Some("KS138"));
+}
+
 #[test]
 fn what_the_analyzer_alone_rejects_is_a_warning() {
     check(

@@ -26,6 +26,19 @@ pub enum Field {
     Json(String),
 }
 
+impl Field {
+    /// The value as text.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Field::Text(text) => Cow::Borrowed(text),
+            Field::Json(text) => Cow::Borrowed(text),
+            Field::Long(value) | Field::Ticks(value) => Cow::Owned(value.to_string()),
+            Field::Bool(value) => Cow::Owned(value.to_string()),
+            Field::Real(value) => Cow::Owned(value.to_string()),
+        }
+    }
+}
+
 /// One row of a table: only the columns that hold something.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -121,7 +134,7 @@ fn column(ty: ColumnType, rows: usize, cells: &Cells, absent: &Int32Array) -> Re
         ColumnType::String => Arc::new(dictionary(rows, cells, absent)?),
         ColumnType::Guid | ColumnType::Dynamic => {
             let mut builder = StringViewBuilder::with_capacity(rows);
-            for text in options(rows, cells, |field| Some(text(field))) {
+            for text in options(rows, cells, |field| Some(field.text())) {
                 builder.append_option(text);
             }
             Arc::new(builder.finish())
@@ -161,16 +174,6 @@ fn real(field: &Field) -> Option<f64> {
     }
 }
 
-fn text(field: &Field) -> Cow<'_, str> {
-    match field {
-        Field::Text(text) => Cow::Borrowed(text),
-        Field::Json(text) => Cow::Borrowed(text),
-        Field::Long(value) | Field::Ticks(value) => Cow::Owned(value.to_string()),
-        Field::Bool(value) => Cow::Owned(value.to_string()),
-        Field::Real(value) => Cow::Owned(value.to_string()),
-    }
-}
-
 /// Each text once. Rows without a cell hold `""`, which is then the first text.
 fn dictionary(rows: usize, cells: &Cells, absent: &Int32Array) -> Result<DictionaryArray<Int32Type>, ArrowError> {
     let mut texts = StringBuilder::with_capacity(cells.len().min(64), cells.len() * 8);
@@ -186,15 +189,15 @@ fn dictionary(rows: usize, cells: &Cells, absent: &Int32Array) -> Result<Diction
     let mut keys = vec![0; rows];
     let mut before: Option<(Cow<str>, i32)> = None;
     for (number, (row, field)) in cells.iter().enumerate() {
-        let value = text(field);
+        let value = field.text();
         let same = before.as_ref().filter(|(text, _)| *text == value);
         let key = if let Some((_, key)) = same {
             *key
         } else if value.is_empty() && cells.len() < rows {
             0
         } else {
-            let is_value = |(_, at): &(i32, u32)| text(cells[*at as usize].1) == value;
-            let hash_of = |(_, at): &(i32, u32)| hasher.hash_one(text(cells[*at as usize].1).as_bytes());
+            let is_value = |(_, at): &(i32, u32)| cells[*at as usize].1.text() == value;
+            let hash_of = |(_, at): &(i32, u32)| hasher.hash_one(cells[*at as usize].1.text().as_bytes());
             match known.entry(hasher.hash_one(value.as_bytes()), is_value, hash_of) {
                 Entry::Occupied(entry) => entry.get().0,
                 Entry::Vacant(entry) => {

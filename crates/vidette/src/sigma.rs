@@ -6,25 +6,29 @@
 //! only the query can tell becomes a row of `WindowsEvent` and waits for the rule, whose KQL then runs over the rows that wait
 //! for it; a rule that nothing waits for is never planned.
 
+mod found;
+mod gates;
+mod literals;
+
 use crate::packs::Columns;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use datafusion::arrow::array::UInt32Array;
 use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
+use found::Found;
+use gates::{Known, Resolved, triggers};
+use literals::{Field, Remembered, is_odd};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use vidette_engine::{Clock, Table, Workspace};
-use vidette_kql::time::format_datetime;
-use vidette_rules::{Alert, Pack, SigmaRule, alert_of_row, sigma_rules};
-use vidette_sigma::{Gate, Match, NEARLY_ASCII, Test, Truth};
+use vidette_rules::{Alert, Pack, SigmaRule, sigma_rules};
+use vidette_sigma::{Gate, Match, Truth};
 use vidette_telemetry::row::{Field as Cell, Row, batch};
 use vidette_telemetry::schemas::TABLES;
 use vidette_telemetry::{Event, Watcher, windows_event};
@@ -53,166 +57,6 @@ pub fn compile(packs: &mut [Pack], columns: Columns) -> (Vec<SigmaRule>, bool) {
         all.extend(rules);
     }
     (all, broken)
-}
-
-/// A gate whose literals and fields are numbers.
-enum Resolved {
-    Open,
-    Shut,
-    All(Vec<Resolved>),
-    Any(Vec<Resolved>),
-    Not(Box<Resolved>),
-    /// The literal in the first field, and in the others.
-    Literal(u32, Vec<u32>),
-    /// A literal somewhere in the data.
-    Anywhere(u32),
-    Test(Vec<u32>, Test),
-}
-
-/// What is known of an event.
-#[derive(Default)]
-struct Known {
-    event: u64,
-    /// By literal: the event in which it was seen last.
-    seen: Vec<u64>,
-    /// By field: the event that had it last, and of fields that are tested its value there.
-    values: Vec<(u64, String)>,
-    /// A field has something else than a text, or letters that no search for ASCII finds though they are the same to KQL.
-    odd: bool,
-}
-
-impl Known {
-    fn saw(&self, literal: u32) -> bool {
-        self.seen[literal as usize] == self.event
-    }
-
-    fn value(&self, field: u32) -> &str {
-        match &self.values[field as usize] {
-            (of, value) if *of == self.event => value,
-            _ => "",
-        }
-    }
-}
-
-impl Resolved {
-    fn truth(&self, known: &Known) -> Truth {
-        // Of values that are no texts the query tells.
-        let absent = if known.odd { Truth::Unknown } else { Truth::No };
-        match self {
-            Resolved::Open => Truth::Unknown,
-            Resolved::Shut => Truth::No,
-            Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth(known))),
-            Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth(known))),
-            Resolved::Not(part) => part.truth(known).negated(),
-            Resolved::Literal(first, others) => match (known.saw(*first), others.iter().any(|other| known.saw(*other))) {
-                (true, _) => Truth::Yes,
-                // The first field may have another value.
-                (false, true) => Truth::Unknown,
-                (false, false) => absent,
-            },
-            Resolved::Anywhere(literal) if known.saw(*literal) => Truth::Unknown,
-            Resolved::Anywhere(_) => absent,
-            Resolved::Test(..) if known.odd => Truth::Unknown,
-            Resolved::Test(fields, test) => {
-                let value = fields.iter().map(|field| known.value(*field)).find(|value| !value.is_empty());
-                test.holds(value.unwrap_or(""))
-            }
-        }
-    }
-
-    /// What an event's class alone tells: `seen` says of a literal in its own columns whether it is there.
-    fn truth_of_class(&self, seen: &dyn Fn(u32) -> Option<bool>) -> Truth {
-        match self {
-            Resolved::Open | Resolved::Anywhere(_) | Resolved::Test(..) => Truth::Unknown,
-            Resolved::Shut => Truth::No,
-            Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth_of_class(seen))),
-            Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth_of_class(seen))),
-            Resolved::Not(part) => part.truth_of_class(seen).negated(),
-            Resolved::Literal(first, others) if others.is_empty() => seen(*first).map_or(Truth::Unknown, Truth::of),
-            Resolved::Literal(..) => Truth::Unknown,
-        }
-    }
-
-    /// Calls `visit` with every field that must be looked at to tell.
-    fn fields(&self, of: &[u32], visit: &mut dyn FnMut(u32)) {
-        match self {
-            Resolved::Open | Resolved::Shut => {}
-            Resolved::All(parts) | Resolved::Any(parts) => parts.iter().for_each(|part| part.fields(of, visit)),
-            Resolved::Not(part) => part.fields(of, visit),
-            Resolved::Literal(first, others) => std::iter::once(first).chain(others).for_each(|literal| visit(of[*literal as usize])),
-            Resolved::Anywhere(literal) => visit(of[*literal as usize]),
-            Resolved::Test(fields, _) => fields.iter().for_each(|field| visit(*field)),
-        }
-    }
-}
-
-/// The literals that are looked for in one field.
-#[derive(Default)]
-struct Field {
-    texts: Vec<String>,
-    by_text: HashMap<String, usize>,
-    /// By text: how it may lie, and the number of the literal.
-    uses: Vec<Vec<(Match, u32)>>,
-    /// Made when the first value is looked at.
-    automaton: OnceLock<Option<AhoCorasick>>,
-    /// A test asks for its value.
-    tested: bool,
-}
-
-impl Field {
-    /// Calls `visit` with every literal in a value; some of them more than once. Whether they could be looked for.
-    fn find(&self, value: &str, visit: &mut dyn FnMut(u32)) -> bool {
-        if self.texts.is_empty() {
-            return true;
-        }
-        let make = || AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA)).build(&self.texts);
-        let Some(automaton) = self.automaton.get_or_init(|| make().ok()) else { return false };
-        for hit in automaton.find_overlapping_iter(value) {
-            for (how, literal) in &self.uses[hit.pattern().as_usize()] {
-                let lies = match how {
-                    Match::Contains => true,
-                    Match::StartsWith => hit.start() == 0,
-                    Match::EndsWith => hit.end() == value.len(),
-                    Match::Equals => hit.start() == 0 && hit.end() == value.len(),
-                };
-                if lies {
-                    visit(*literal);
-                }
-            }
-        }
-        true
-    }
-}
-
-/// What was found in the values that a field had of late: logs repeat themselves.
-#[derive(Default)]
-struct Remembered(Vec<(String, Vec<u32>)>);
-
-impl Remembered {
-    const SLOTS: usize = 256;
-    const LONGEST: usize = 1024;
-
-    /// The literals in a value of the field; `None` when they could not be looked for.
-    fn find(&mut self, field: &Field, value: &str) -> Option<&[u32]> {
-        if self.0.is_empty() {
-            self.0.resize_with(Self::SLOTS + 1, Default::default);
-        }
-        let hash = foldhash::fast::FixedState::default().hash_one(value);
-        let slot = if value.len() > Self::LONGEST { Self::SLOTS } else { hash as usize % Self::SLOTS };
-        let (known, literals) = &mut self.0[slot];
-        if known != value {
-            literals.clear();
-            known.clear();
-            let found = field.find(value, &mut |literal| literals.push(literal));
-            literals.sort_unstable();
-            literals.dedup();
-            if !found {
-                return None;
-            }
-            known.push_str(value);
-        }
-        Some(literals)
-    }
 }
 
 struct Entry<'r> {
@@ -365,13 +209,7 @@ impl<'r> Scanner<'r> {
         }
         let number = literals.len() as u32;
         let of = self.field(name);
-        let field = &mut self.fields[of as usize];
-        let at = *field.by_text.entry(text.to_owned()).or_insert_with(|| {
-            field.texts.push(text.to_owned());
-            field.uses.push(Vec::new());
-            field.texts.len() - 1
-        });
-        field.uses[at].push((how, number));
+        self.fields[of as usize].add(text, how, number);
         literals.insert(key, number);
         self.field_of.push(of);
         self.triggers.push(Vec::new());
@@ -509,11 +347,6 @@ fn has_bit(bits: &[u64], at: u32) -> bool {
     bits[at as usize / 64] >> (at % 64) & 1 == 1
 }
 
-/// Letters that no search for ASCII finds, though they are the same to KQL.
-fn is_odd(value: &str) -> bool {
-    !value.is_ascii() && value.contains(NEARLY_ASCII)
-}
-
 /// What one reader's events are.
 pub struct Scan<'s, 'r> {
     scanner: &'s Scanner<'r>,
@@ -550,17 +383,39 @@ impl Scan<'_, '_> {
 
     /// Asks the rules; `row` makes the event's row when one of them cannot tell. Those that match are in `matched`.
     fn examine<'v>(&mut self, class: &Class, data: impl Iterator<Item = (&'v str, Option<&'v str>)>, row: impl FnOnce() -> Row) {
-        let scanner = self.scanner;
+        self.find(class, data);
+        let mut waits = false;
         self.matched.clear();
-        self.found.clear();
-        let known = &mut self.known;
+        for rule in &self.found {
+            let entry = &self.scanner.rules[*rule as usize];
+            match entry.gate.truth(&self.known) {
+                Truth::No => continue,
+                Truth::Yes if entry.rule.own.is_some() => self.matched.push(*rule),
+                _ => {
+                    waits = true;
+                    self.waiting.hits[*rule as usize].push(self.waiting.rows.len() as u32);
+                }
+            }
+            self.evaluated[*rule as usize] = true;
+        }
+        if waits {
+            self.waiting.rows.push(row());
+            if self.waiting.rows.len() == MOST_OWN {
+                self.hand_over();
+            }
+        }
+    }
+
+    /// Notes what is known of an event, and in `found` the rules that are to be asked about it.
+    fn find<'v>(&mut self, class: &Class, data: impl Iterator<Item = (&'v str, Option<&'v str>)>) {
+        let Scan { scanner, known, asked, found, remembered, .. } = self;
+        found.clear();
         known.event += 1;
         known.odd = class.odd;
-        for literal in &class.literals {
-            known.seen[*literal as usize] = known.event;
-        }
         let event = known.event;
-        let (asked, found) = (&mut self.asked, &mut self.found);
+        for literal in &class.literals {
+            known.seen[*literal as usize] = event;
+        }
         for (at, (name, value)) in data.enumerate() {
             let mut note = |seen: &mut Vec<u64>, literal: u32| {
                 let literal = literal as usize;
@@ -576,8 +431,8 @@ impl Scan<'_, '_> {
             if let Some(anywhere) = class.anywhere {
                 let anywhere = &scanner.fields[anywhere as usize];
                 for text in [Some(name), value].into_iter().flatten() {
-                    let found = anywhere.find(text, &mut |literal| note(&mut known.seen, literal));
-                    known.odd |= !found || is_odd(text);
+                    let searched = anywhere.find(text, &mut |literal| note(&mut known.seen, literal));
+                    known.odd |= !searched || is_odd(text);
                 }
             }
             let Some(number) = class.field(scanner, at, name) else { continue };
@@ -594,7 +449,7 @@ impl Scan<'_, '_> {
                 kept.clear();
                 kept.push_str(value);
             }
-            match self.remembered[number as usize].find(field, value) {
+            match remembered[number as usize].find(field, value) {
                 Some(literals) => literals.iter().for_each(|literal| note(&mut known.seen, *literal)),
                 None => known.odd = true,
             }
@@ -605,25 +460,6 @@ impl Scan<'_, '_> {
             found.extend((0..scanner.rules.len() as u32).filter(|rule| has_bit(&class.candidates, *rule)));
         } else {
             found.extend(class.always.iter().filter(|rule| asked[**rule as usize] != event));
-        }
-        let mut waits = false;
-        for rule in found.iter() {
-            let entry = &scanner.rules[*rule as usize];
-            match entry.gate.truth(known) {
-                Truth::No => continue,
-                Truth::Yes if entry.rule.own.is_some() => self.matched.push(*rule),
-                _ => {
-                    waits = true;
-                    self.waiting.hits[*rule as usize].push(self.waiting.rows.len() as u32);
-                }
-            }
-            self.evaluated[*rule as usize] = true;
-        }
-        if waits {
-            self.waiting.rows.push(row());
-            if self.waiting.rows.len() == MOST_OWN {
-                self.hand_over();
-            }
         }
     }
 
@@ -679,7 +515,7 @@ impl Watcher for Scan<'_, '_> {
         if row.table.name != "WindowsEvent" || !self.is_in_range(row.links.time_ticks) {
             return;
         }
-        let text = |name: &str| row.get(name).map_or(Cow::Borrowed(""), text_of);
+        let text = |name: &str| row.get(name).map_or(Cow::Borrowed(""), Cell::text);
         let event_id = match row.get("EventID") {
             Some(Cell::Long(id)) => u32::try_from(*id).unwrap_or_default(),
             _ => 0,
@@ -693,108 +529,6 @@ impl Watcher for Scan<'_, '_> {
         self.examine(&class, values, || row.clone());
         if !self.matched.is_empty() {
             self.raise(&Found::of_row(row, data));
-        }
-    }
-}
-
-fn text_of(cell: &Cell) -> Cow<'_, str> {
-    match cell {
-        Cell::Text(text) => Cow::Borrowed(text),
-        Cell::Json(text) => Cow::Borrowed(text),
-        Cell::Long(number) | Cell::Ticks(number) => Cow::Owned(number.to_string()),
-        Cell::Real(number) => Cow::Owned(number.to_string()),
-        Cell::Bool(truth) => Cow::Owned(truth.to_string()),
-    }
-}
-
-/// An event that rules match, as their queries would give it.
-struct Found {
-    time_ticks: i64,
-    columns: Map<String, Value>,
-    data: Map<String, Value>,
-    data_text: String,
-}
-
-impl Found {
-    fn new(time_ticks: i64, columns: Map<String, Value>, data: Map<String, Value>) -> Found {
-        let data = Value::Object(data);
-        let data_text = data.to_string();
-        let Value::Object(data) = data else { unreachable!() };
-        Found { time_ticks, columns, data, data_text }
-    }
-
-    fn of_event(event: &Event, time_ticks: i64) -> Found {
-        let mut columns = Map::new();
-        columns.insert("Computer".to_owned(), event.computer.as_ref().into());
-        columns.insert("Channel".to_owned(), event.channel.as_ref().into());
-        columns.insert("Provider".to_owned(), event.provider.as_ref().into());
-        columns.insert("EventRecordId".to_owned(), event.record_id.to_string().into());
-        columns.insert("EventID".to_owned(), event.event_id.into());
-        let mut data = Map::new();
-        for (name, value) in &event.data {
-            let value = Value::from(value.as_ref());
-            match data.get_mut(name.as_ref()) {
-                None => drop(data.insert(name.to_string(), value)),
-                Some(Value::Array(values)) => values.push(value),
-                Some(first) => *first = Value::Array(vec![first.take(), value]),
-            }
-        }
-        Found::new(time_ticks, columns, data)
-    }
-
-    fn of_row(row: &Row, data: Map<String, Value>) -> Found {
-        let mut columns = Map::new();
-        for name in ["Computer", "Channel", "Provider", "EventRecordId"] {
-            columns.insert(name.to_owned(), row.get(name).map_or(Cow::Borrowed(""), text_of).into_owned().into());
-        }
-        columns.insert("EventID".to_owned(), if let Some(Cell::Long(id)) = row.get("EventID") { (*id).into() } else { Value::Null });
-        Found::new(row.links.time_ticks, columns, data)
-    }
-
-    /// The first of the fields that is not empty.
-    fn first(&self, fields: &[String]) -> String {
-        let text = |field: &String| match self.columns.get(field).or_else(|| self.data.get(field))? {
-            Value::String(text) => Some(text.clone()),
-            Value::Null => None,
-            other => Some(other.to_string()),
-        };
-        fields.iter().filter_map(text).find(|text| !text.is_empty()).unwrap_or_default()
-    }
-
-    fn alert(&self, sigma: &SigmaRule) -> Alert {
-        let mut shown = Map::new();
-        shown.insert("Timestamp".to_owned(), format_datetime(self.time_ticks).into());
-        for name in ["Computer", "Channel", "EventID", "EventRecordId"] {
-            shown.insert(name.to_owned(), self.columns[name].clone());
-        }
-        for (name, fields) in sigma.own.iter().flatten() {
-            shown.insert(name.clone(), self.first(fields).into());
-        }
-        alert_of_row(&sigma.rule, &shown, ("EventData", &self.data_text), Clock::at(self.time_ticks))
-    }
-}
-
-/// The cheapest literals of which one must occur; `None` when there are none.
-fn triggers(gate: &Resolved, weights: &[f64]) -> Option<(f64, Vec<u32>)> {
-    match gate {
-        Resolved::Open | Resolved::Not(_) | Resolved::Test(..) => None,
-        Resolved::Shut => Some((0.0, Vec::new())),
-        Resolved::Anywhere(literal) => Some((weights[*literal as usize], vec![*literal])),
-        Resolved::Literal(first, others) => {
-            let literals: Vec<u32> = std::iter::once(*first).chain(others.iter().copied()).collect();
-            Some((literals.iter().map(|literal| weights[*literal as usize]).sum(), literals))
-        }
-        Resolved::All(parts) => parts.iter().filter_map(|part| triggers(part, weights)).min_by(|a, b| a.0.total_cmp(&b.0)),
-        Resolved::Any(parts) => {
-            let mut all = (0.0, Vec::new());
-            for part in parts {
-                let (weight, literals) = triggers(part, weights)?;
-                all.0 += weight;
-                all.1.extend(literals);
-            }
-            all.1.sort_unstable();
-            all.1.dedup();
-            Some(all)
         }
     }
 }

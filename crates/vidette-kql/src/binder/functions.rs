@@ -312,10 +312,15 @@ impl Binder<'_> {
             .or_else(|| signature.overloads.iter().find(loosely))
             .or_else(|| signature.overloads.iter().find(|overload| overload.accepts(count)));
         let Some(overload) = overload else { return Bound::Broken };
+        let reported = self.diagnostics.len();
         let mut converted = Vec::with_capacity(bound.len());
         for (index, (argument, at)) in bound.into_iter().enumerate() {
             let ty = overload.parameter(index, count).map_or("Scalar", |parameter| parameter.ty);
             converted.push(self.adapt(function, argument, ty, at));
+        }
+        if signature.overloads.iter().filter(|overload| overload.accepts(count)).count() > 1 {
+            // Which of the overloads was meant cannot be told.
+            self.diagnostics[reported..].iter_mut().for_each(|diagnostic| diagnostic.code = codes::NO_OVERLOAD);
         }
         if let Some(elements) = tuple(function) {
             // Where one value is wanted, it is the first.
@@ -353,13 +358,17 @@ impl Binder<'_> {
         })
     }
 
-    /// The argument as its parameter wants it; `KS107` when it cannot be.
+    /// The argument as its parameter wants it; an error of the analyzer's code when it cannot be.
     fn adapt(&mut self, function: &str, argument: Expr, wanted: &str, span: Span) -> Expr {
         use ScalarType::{Dynamic, Long, Real, String};
         let target = match wanted {
             "string" => Some(String),
             "StringOrDynamic" | "StringOrArray" => None,
             "Scalar" if reads_text(function) => return self.convert(argument, String),
+            "Number" if matches!(argument.ty, String | ScalarType::Guid | ScalarType::Bool | ScalarType::DateTime | ScalarType::TimeSpan) && !is_null(&argument) => {
+                self.error(codes::NOT_A_NUMBER, "the expression must be a number", span, format!("this is {}", argument.ty));
+                return broken();
+            }
             "Number" | "NumberOrBool" => return if argument.ty == Dynamic { self.convert(argument, Real) } else { argument },
             "Integer" if argument.ty == ScalarType::Int => return argument,
             // Its page gives the seconds a fraction, though its signature does not.
@@ -376,13 +385,19 @@ impl Binder<'_> {
         let allowed = argument.ty == target
             || argument.ty == Dynamic
             || argument.ty.is_number() && target.is_number()
-            || argument.as_literal().is_some_and(|value| matches!(value, Value::Null(_)))
+            || is_null(&argument)
             || target == String && matches!(argument.ty, ScalarType::Guid)
             || matches!((argument.ty, target), (String, ScalarType::DateTime | ScalarType::TimeSpan) if argument.as_literal().is_some());
         if allowed {
             return self.convert(argument, target);
         }
-        self.error(codes::ARGUMENT_TYPE, format!("the expression must have the type {target}"), span, format!("this is {}", argument.ty));
+        let code = match wanted {
+            "Integer" => codes::INTEGER_EXPECTED,
+            "DynamicArray" => codes::NOT_AN_ARRAY,
+            "DynamicBag" => codes::NOT_A_BAG,
+            _ => codes::ARGUMENT_TYPE,
+        };
+        self.error(code, format!("the expression must have the type {target}"), span, format!("this is {}", argument.ty));
         broken()
     }
 
@@ -493,7 +508,7 @@ impl Binder<'_> {
                 if argument.ty == ScalarType::Dynamic {
                     *argument = self.convert(argument.clone(), ScalarType::Real);
                 } else if !argument.ty.is_summable() {
-                    self.error(codes::ARGUMENT_TYPE, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
+                    self.error(codes::NOT_SUMMABLE, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
                     return None;
                 }
             }
@@ -532,6 +547,10 @@ impl Binder<'_> {
         };
         Some(Aggregate { function: base.to_owned(), arguments: bound, filter, ty, span: name.span })
     }
+}
+
+fn is_null(argument: &Expr) -> bool {
+    argument.as_literal().is_some_and(|value| matches!(value, Value::Null(_)))
 }
 
 /// Functions that turn every argument of their `Scalar` parameters into text.

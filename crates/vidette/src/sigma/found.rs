@@ -1,0 +1,76 @@
+//! An event that rules match, and its alerts.
+
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use vidette_engine::Clock;
+use vidette_kql::time::format_datetime;
+use vidette_rules::{Alert, SigmaRule, alert_of_row};
+use vidette_telemetry::Event;
+use vidette_telemetry::row::{Field as Cell, Row};
+
+/// An event that rules match, as their queries would give it.
+pub struct Found {
+    time_ticks: i64,
+    columns: Map<String, Value>,
+    data: Map<String, Value>,
+    data_text: String,
+}
+
+impl Found {
+    fn new(time_ticks: i64, columns: Map<String, Value>, data: Map<String, Value>) -> Found {
+        let data = Value::Object(data);
+        let data_text = data.to_string();
+        let Value::Object(data) = data else { unreachable!() };
+        Found { time_ticks, columns, data, data_text }
+    }
+
+    pub fn of_event(event: &Event, time_ticks: i64) -> Found {
+        let mut columns = Map::new();
+        columns.insert("Computer".to_owned(), event.computer.as_ref().into());
+        columns.insert("Channel".to_owned(), event.channel.as_ref().into());
+        columns.insert("Provider".to_owned(), event.provider.as_ref().into());
+        columns.insert("EventRecordId".to_owned(), event.record_id.to_string().into());
+        columns.insert("EventID".to_owned(), event.event_id.into());
+        let mut data = Map::new();
+        for (name, value) in &event.data {
+            let value = Value::from(value.as_ref());
+            match data.get_mut(name.as_ref()) {
+                None => drop(data.insert(name.to_string(), value)),
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) => *first = Value::Array(vec![first.take(), value]),
+            }
+        }
+        Found::new(time_ticks, columns, data)
+    }
+
+    pub fn of_row(row: &Row, data: Map<String, Value>) -> Found {
+        let mut columns = Map::new();
+        for name in ["Computer", "Channel", "Provider", "EventRecordId"] {
+            columns.insert(name.to_owned(), row.get(name).map_or(Cow::Borrowed(""), Cell::text).into_owned().into());
+        }
+        columns.insert("EventID".to_owned(), if let Some(Cell::Long(id)) = row.get("EventID") { (*id).into() } else { Value::Null });
+        Found::new(row.links.time_ticks, columns, data)
+    }
+
+    /// The first of the fields that is not empty.
+    fn first(&self, fields: &[String]) -> String {
+        let text = |field: &String| match self.columns.get(field).or_else(|| self.data.get(field))? {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        };
+        fields.iter().filter_map(text).find(|text| !text.is_empty()).unwrap_or_default()
+    }
+
+    pub fn alert(&self, sigma: &SigmaRule) -> Alert {
+        let mut shown = Map::new();
+        shown.insert("Timestamp".to_owned(), format_datetime(self.time_ticks).into());
+        for name in ["Computer", "Channel", "EventID", "EventRecordId"] {
+            shown.insert(name.to_owned(), self.columns[name].clone());
+        }
+        for (name, fields) in sigma.own.iter().flatten() {
+            shown.insert(name.clone(), self.first(fields).into());
+        }
+        alert_of_row(&sigma.rule, &shown, ("EventData", &self.data_text), Clock::at(self.time_ticks))
+    }
+}

@@ -32,7 +32,7 @@ pub fn write(text: &str, file: Option<&PathBuf>) -> Result<(), Failure> {
     }
 }
 
-/// As [`write`], each value as a line of JSON, without all of them in memory.
+/// As [`write()`], each value as a line of JSON, without all of them in memory.
 pub fn write_lines(values: &[impl Serialize], file: Option<&PathBuf>) -> Result<(), Failure> {
     let place = || file.map(|path| format!("{}: ", path.display())).unwrap_or_default();
     let failed = |error: std::io::Error| Failure::usage(format!("{}{error}", place()));

@@ -100,8 +100,8 @@ fn texts(rows: &[Map<String, Value>]) -> Vec<Box<RawValue>> {
 
 /// The alert of one row that the rule's query would have given; `last` is its last column, as JSON, that no entity and no title names.
 pub fn alert_of_row(rule: &Rule, row: &Map<String, Value>, last: (&str, &str), clock: Clock) -> Alert {
-    let mut text = Value::Object(row.clone()).to_string();
-    text.truncate(text.len() - 1);
+    let mut text = serde_json::to_string(row).unwrap_or_default();
+    text.pop();
     if !row.is_empty() {
         text.push(',');
     }

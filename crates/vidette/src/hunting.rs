@@ -77,13 +77,8 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     let normalizer = vidette_telemetry::Normalizer::new(move |table, _| wanted.contains(table)).without_events();
     let bar = crate::progress::Bar::new();
     let seen = Seen::default();
-    let mut other_rows = false;
-    let mut take = |_: &'static vidette_telemetry::schemas::TableSchema, _| {
-        other_rows = true;
-        Ok(())
-    };
     let watch = || Box::new(scanner.watch()) as Box<dyn vidette_telemetry::Watcher>;
-    let reading = Reading { keep: Keep::Hand(&mut take), seen: Some(&seen), carve: workspace::carves(), watch: Some(&watch) };
+    let reading = Reading { keep: Keep::Counts, seen: Some(&seen), carve: workspace::carves(), watch: Some(&watch) };
     let harvest = tokio::task::block_in_place(|| harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress))).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut gathered = tokio::task::block_in_place(|| scanner.finish());
@@ -94,7 +89,8 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     found.broken |= !gathered.failures.is_empty();
     found.alerts.append(&mut gathered.alerts);
     let in_parquet = !harvest.parquet.is_empty();
-    if other_rows || in_parquet {
+    // Only rows that files hold as such are counted.
+    if harvest.rows > 0 || in_parquet {
         let mut tables = others;
         tables.extend(in_parquet.then(|| "WindowsEvent".to_owned()));
         let loaded = workspace::load(empty.clone(), paths, &Wanted::Rows(tables), Keep::default(), None).await?;

@@ -37,6 +37,9 @@ use vidette_telemetry::{Event, Watcher, windows_event};
 const MOST_OWN: usize = 1024;
 /// Events that wait for rules until these run.
 const MOST_WAITING: usize = 16_384;
+/// Event ids, and channels and providers of one, whose classes are kept: more than any machine logs.
+const MOST_IDS: usize = 8192;
+const MOST_OF_ID: usize = 64;
 /// The events' own columns that gates ask for; their fields have these numbers.
 const COLUMNS: [&str; 3] = ["Channel", "Provider", "EventID"];
 /// The weight of what every event of a class has.
@@ -301,11 +304,11 @@ struct Class {
 impl Class {
     fn new(scanner: &Scanner, own: [&str; 3]) -> Class {
         let mut literals = Vec::new();
+        let mut odd = own.iter().any(|value| is_odd(value));
         for (number, value) in own.iter().enumerate() {
-            scanner.fields[number].find(value, &mut |literal| literals.push(literal));
+            odd |= !scanner.fields[number].find(value, &mut |literal| literals.push(literal));
         }
         let is_own = |literal: u32| (scanner.field_of[literal as usize] as usize) < COLUMNS.len();
-        let odd = own.iter().any(|value| is_odd(value));
         let seen = |literal: u32| (is_own(literal) && !odd).then(|| literals.contains(&literal));
         let mut candidates = vec![0; scanner.rules.len().div_ceil(64)];
         let mut asks = vec![false; scanner.fields.len()];
@@ -367,9 +370,15 @@ pub struct Scan<'s, 'r> {
 impl Scan<'_, '_> {
     fn class(&self, channel: &str, provider: &str, event_id: u32) -> Rc<Class> {
         let mut classes = self.classes.borrow_mut();
+        if classes.len() > MOST_IDS {
+            classes.clear();
+        }
         let of_id = classes.entry(event_id).or_default();
         if let Some(class) = of_id.iter().find(|class| class.channel == channel && class.provider == provider) {
             return class.clone();
+        }
+        if of_id.len() > MOST_OF_ID {
+            of_id.clear();
         }
         let class = Rc::new(Class::new(self.scanner, [channel, provider, &event_id.to_string()]));
         of_id.push(class.clone());

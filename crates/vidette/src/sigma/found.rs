@@ -18,9 +18,7 @@ pub struct Found {
 
 impl Found {
     fn new(time_ticks: i64, columns: Map<String, Value>, data: Map<String, Value>) -> Found {
-        let data = Value::Object(data);
-        let data_text = data.to_string();
-        let Value::Object(data) = data else { unreachable!() };
+        let data_text = serde_json::to_string(&data).unwrap_or_default();
         Found { time_ticks, columns, data, data_text }
     }
 

@@ -97,7 +97,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
 pub(crate) const WINDOW_FUNCTIONS: &[&str] = &["prev", "next", "row_number", "row_cumsum", "row_rank_dense", "row_rank_min", "row_window_session"];
 
 /// Functions that the binder rewrites away.
-const BOUND_AWAY: &[&str] = &["column_ifexists", "pack_all", "bag_pack_columns", "bin_auto", "ingestion_time", "now", "ago"];
+const BOUND_AWAY: &[&str] = &["column_ifexists", "column_names_of", "pack_all", "bag_pack_columns", "bin_auto", "ingestion_time", "now", "ago"];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarFunction>> =
     LazyLock::new(|| FAMILIES.iter().flat_map(|family| family.iter()).map(|function| (function.name, function)).collect());

@@ -84,6 +84,8 @@ pub fn parse_timespan(text: &str) -> Option<i64> {
     };
     let ticks = if body.contains(':') {
         timespan_with_colons(body)?
+    } else if let Some(number) = body.strip_suffix("seconds").filter(|number| number.ends_with(' ')) {
+        crate::lexer::timespan_literal(&format!("{}s", number.trim_end()))?
     } else if body.ends_with(|c: char| c.is_ascii_alphabetic()) {
         crate::lexer::timespan_literal(body)?
     } else {

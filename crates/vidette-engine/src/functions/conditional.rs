@@ -56,11 +56,20 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Cell::Bool(true) => Out::Bool(true),
         _ => Out::Refused("the condition is not true"),
     }),
-    stock("around", |_, a| {
-        let (value, center, delta) = (a[0].clone(), a[1].clone(), a[2].clone());
-        value.clone().gt_eq(center.clone() - delta.clone()).and(value.lt_eq(center + delta))
-    }),
+    rows("around", around),
 ];
+
+/// Whether the first value is as near to the second as the third says. Kusto docs: `around-function`.
+fn around(a: &[Cell]) -> Out {
+    if a.iter().all(|cell| matches!(cell, Cell::Long(_) | Cell::DateTime(_) | Cell::TimeSpan(_))) {
+        let (Some(value), Some(center), Some(delta)) = (a[0].long(), a[1].long(), a[2].long()) else { return Out::Null };
+        return Out::Bool(center.saturating_sub(delta) <= value && value <= center.saturating_add(delta));
+    }
+    match (a[0].real(), a[1].real(), a[2].real()) {
+        (Some(value), Some(center), Some(delta)) => Out::Bool(center - delta <= value && value <= center + delta),
+        _ => Out::Null,
+    }
+}
 
 fn branch(condition: Option<Expr>, then: Option<Expr>, otherwise: Option<Expr>) -> Expr {
     let null = || lit(ScalarValue::Null);

@@ -169,12 +169,15 @@ pub(crate) fn to_long(cell: Cell) -> Option<i64> {
         other => {
             let text = display(other);
             let text = text.trim();
-            let (negative, digits) = match text.strip_prefix('-') {
-                Some(rest) => (true, rest),
-                None => (false, text.strip_prefix('+').unwrap_or(text)),
-            };
-            if let Some(value) = long(digits).filter(|_| digits.starts_with(|c: char| c.is_ascii_digit())) {
-                return Some(if negative { value.wrapping_neg() } else { value });
+            if let Ok(value) = text.parse() {
+                return Some(value);
+            }
+            let digits = text.trim_start_matches(['-', '+']);
+            if digits.starts_with("0x") {
+                return long(digits).map(|value| if text.starts_with('-') { value.wrapping_neg() } else { value });
+            }
+            if digits.bytes().all(|digit| digit.is_ascii_digit()) {
+                return None;
             }
             if let Cell::Json("true" | "false") = other {
                 return Some(i64::from(text == "true"));

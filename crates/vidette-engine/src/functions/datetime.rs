@@ -149,19 +149,26 @@ fn in_range(ticks: i64) -> Option<i64> {
     (0..=MAX_TICKS).contains(&ticks).then_some(ticks)
 }
 
+/// How many days, weeks, months or years on; as many as no calendar has are enough of any.
+fn offset(cells: &[Cell]) -> Option<i64> {
+    cells.get(1).map_or(Some(0), |cell| cell.long()).map(|offset| offset.clamp(-4_000_000, 4_000_000))
+}
+
 fn start(cells: &[Cell], day: fn(i64, i64) -> Option<i64>) -> Out {
-    let offset = cells.get(1).map_or(Some(0), |cell| cell.long());
+    let offset = offset(cells);
     match (cells[0].long(), offset) {
-        (Some(ticks), Some(offset)) => Out::from(day(ticks.div_euclid(TICKS_PER_DAY), offset).and_then(|days| in_range(days * TICKS_PER_DAY))),
+        (Some(ticks), Some(offset)) => Out::from(day(ticks.div_euclid(TICKS_PER_DAY), offset).and_then(|days| days.checked_mul(TICKS_PER_DAY)).and_then(in_range)),
         _ => Out::Null,
     }
 }
 
 /// The last tick before the day that `day` gives.
 fn end(cells: &[Cell], day: fn(i64, i64) -> Option<i64>) -> Out {
-    let offset = cells.get(1).map_or(Some(0), |cell| cell.long());
+    let offset = offset(cells);
     match (cells[0].long(), offset) {
-        (Some(ticks), Some(offset)) => Out::from(day(ticks.div_euclid(TICKS_PER_DAY), offset).and_then(|days| in_range(days * TICKS_PER_DAY - 1))),
+        (Some(ticks), Some(offset)) => {
+            Out::from(day(ticks.div_euclid(TICKS_PER_DAY), offset).and_then(|days| days.checked_mul(TICKS_PER_DAY)).and_then(|ticks| in_range(ticks - 1)))
+        }
         _ => Out::Null,
     }
 }

@@ -97,9 +97,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Out::Text(json::write(&Value::Array(picked.collect())))
     }),
     rows("range", range),
-    rows("repeat", |a| {
-        let count = a[1].long().unwrap_or(0).clamp(0, 1_048_576) as usize;
-        Out::Text(list(std::iter::repeat_n(to_json(a[0]), count)))
+    rows("repeat", |a| match a[1].long() {
+        Some(count) if count >= 0 => Out::Text(list(std::iter::repeat_n(to_json(a[0]), count.min(1_048_576) as usize))),
+        _ => Out::Null,
     }),
     rows("zip", |a| {
         let arrays: Vec<Vec<Value>> = a.iter().map(|cell| items(*cell).unwrap_or_default()).collect();

@@ -20,7 +20,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         _ => Out::Null,
     }),
     rows("geo_angle", |a| match (point(a, 0), point(a, 2), point(a, 4)) {
-        (Some(first), Some(middle), Some(last)) if first != middle && middle != last => {
+        (Some(first), Some(middle), Some(last)) if first != middle && middle != last && !first.antipodal(middle) && !middle.antipodal(last) => {
             Out::Real((azimuth(middle, last) - azimuth(middle, first)).rem_euclid(std::f64::consts::TAU))
         }
         _ => Out::Null,
@@ -180,6 +180,11 @@ impl Vector {
     /// The cross product of two points on the sphere, exact also when they are near each other.
     pub(super) fn normal(self, other: Vector) -> Vector {
         self.plus(other).cross(other.plus(self.times(-1.0))).times(0.5)
+    }
+
+    /// Whether one is the other's opposite, so that no line between them is the shortest.
+    fn antipodal(self, other: Vector) -> bool {
+        self.0.iter().zip(other.0).all(|(a, b)| (a + b).abs() < 1e-15)
     }
 
     /// Radians between two directions.

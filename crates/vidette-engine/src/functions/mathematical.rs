@@ -1,12 +1,9 @@
 //! Mathematical functions. Kusto docs: `scalar-functions`, "Mathematical functions".
 
-use super::operators::to_real;
 use super::{ScalarFunction, rows, stock};
 use crate::cells::{Cell, Out};
-use datafusion::functions::math::expr_fn as math;
 use datafusion::logical_expr::lit;
 use statrs::distribution::{Beta, Continuous, ContinuousCDF, StudentsT};
-use vidette_kql::ScalarType;
 
 /// A function of one real number.
 macro_rules! real {
@@ -15,13 +12,22 @@ macro_rules! real {
     };
 }
 
+/// Such a function that has no value below zero: null there, as its page says.
+macro_rules! real_of_positive {
+    ($name:literal, $body:expr) => {
+        rows($name, |a| Out::from(a[0].real().filter(|n| !(*n < 0.0)).map($body)))
+    };
+}
+
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    stock("abs", |types, mut a| match types[0] {
-        ScalarType::Int => math::abs(super::operators::to_long(a.remove(0))),
-        _ => math::abs(a.remove(0)),
+    // Of the least number there is none: null.
+    rows("abs", |a| match a[0] {
+        Cell::Real(n) => Out::Real(n.abs()),
+        Cell::Decimal(n) => Out::Decimal(n.wrapping_abs()),
+        other => Out::from(other.long().and_then(i64::checked_abs)),
     }),
     stock("pi", |_, _| lit(std::f64::consts::PI)),
-    stock("sqrt", |_, mut a| math::sqrt(to_real(a.remove(0)))),
+    real_of_positive!("sqrt", f64::sqrt),
     rows("ceiling", |a| match a[0] {
         Cell::Long(n) => Out::Long(n),
         other => Out::from(other.real().map(f64::ceil)),
@@ -50,9 +56,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     real!("exp", f64::exp),
     real!("exp2", f64::exp2),
     real!("exp10", |n| 10f64.powf(n)),
-    real!("log", f64::ln),
-    real!("log2", f64::log2),
-    real!("log10", f64::log10),
+    real_of_positive!("log", f64::ln),
+    real_of_positive!("log2", f64::log2),
+    real_of_positive!("log10", f64::log10),
     real!("sin", f64::sin),
     real!("cos", f64::cos),
     real!("tan", f64::tan),
@@ -75,7 +81,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (Some(alpha), Some(beta)) if alpha <= 0.0 || beta <= 0.0 => Out::Real(1.0),
         _ => distribution(a, |beta, x| if (0.0..=1.0).contains(&x) { beta.cdf(x) } else { f64::NAN }),
     }),
-    rows("beta_pdf", |a| distribution(a, |beta, x| if (0.0..=1.0).contains(&x) { beta.pdf(x) } else { f64::NAN })),
+    rows("beta_pdf", |a| distribution(a, |beta, x| if x > 0.0 && x < 1.0 { beta.pdf(x) } else { f64::NAN })),
     rows("beta_inv", |a| match a[0].real() {
         Some(p) if !(0.0..=1.0).contains(&p) => Out::Null,
         _ => distribution(a, |beta, p| beta.inverse_cdf(p)),
@@ -114,8 +120,8 @@ fn welch_test(a: &[Cell]) -> Out {
     let freedom = (first + second).powi(2) / (first.powi(2) / (count1 - 1.0) + second.powi(2) / (count2 - 1.0));
     let t = (mean1 - mean2) / (first + second).sqrt();
     match StudentsT::new(0.0, 1.0, freedom) {
-        Ok(distribution) => Out::Real(2.0 * distribution.cdf(-t.abs())),
-        Err(_) => Out::Real(f64::NAN),
+        Ok(distribution) if !t.is_nan() => Out::Real(2.0 * distribution.cdf(-t.abs())),
+        _ => Out::Real(f64::NAN),
     }
 }
 

@@ -151,6 +151,7 @@ pub(super) fn to_real(expr: Expr) -> Expr {
     datafusion::logical_expr::cast(expr, arrow::datatypes::DataType::Float64)
 }
 
+/// Null where a number is none, or has no place in 64 bits.
 pub(super) fn to_long(expr: Expr) -> Expr {
-    datafusion::logical_expr::cast(expr, arrow::datatypes::DataType::Int64)
+    datafusion::logical_expr::try_cast(expr, arrow::datatypes::DataType::Int64)
 }

@@ -51,7 +51,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     pairs!("series_less_equals", |l, r| compare(l, r, |l, r| l <= r)),
     pairs!("series_equals", |l, r| compare(l, r, |l, r| l == r)),
     pairs!("series_not_equals", |l, r| compare(l, r, |l, r| l != r)),
-    rows("series_sum", |a| Out::from(known(a[0]).map(|x| x.iter().sum::<f64>()))),
+    // Nothing adds up to 0, not to the -0 that a sum of floats begins with.
+    rows("series_sum", |a| Out::from(known(a[0]).map(|x| x.iter().sum::<f64>() + 0.0))),
     rows("series_product", |a| Out::from(known(a[0]).map(|x| x.iter().product::<f64>()))),
     rows("series_magnitude", |a| Out::from(known(a[0]).map(|x| magnitude(&x)))),
     rows("series_dot_product", |a| Out::from(both(a[0], a[1]).map(|(x, y)| dot(&x, &y)))),

@@ -7,7 +7,7 @@ use crate::json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::functions::unicode::expr_fn::character_length;
-use libdeflater::Compressor;
+use libdeflater::{CompressionLvl, Compressor};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex::Regex;
 use serde_json::Value;
@@ -133,8 +133,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let bytes = BASE64.decode(a[0].text().trim()).ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
         Out::from(bytes.map(|bytes| guid_text(&bytes)))
     }),
-    rows("zlib_compress_to_base64_string", |a| compress(a[0].text(), |packer, text, out| packer.zlib_compress(text, out))),
-    rows("gzip_compress_to_base64_string", |a| compress(a[0].text(), |packer, text, out| packer.gzip_compress(text, out))),
+    // The headers name the level that Kusto's do.
+    rows("zlib_compress_to_base64_string", |a| compress(a[0].text(), CompressionLvl::fastest(), |packer, text, out| packer.zlib_compress(text, out))),
+    rows("gzip_compress_to_base64_string", |a| compress(a[0].text(), CompressionLvl::default(), |packer, text, out| packer.gzip_compress(text, out))),
     rows("zlib_decompress_from_base64_string", |a| Out::from(BASE64.decode(a[0].text()).ok().and_then(|bytes| decompress(flate2::read::ZlibDecoder::new(&bytes[..]))))),
     rows("gzip_decompress_from_base64_string", |a| Out::from(BASE64.decode(a[0].text()).ok().and_then(|bytes| decompress(flate2::read::GzDecoder::new(&bytes[..]))))),
     rows("punycode_from_string", |a| Out::from(idna::punycode::encode_str(a[0].text()).map(|text| text.trim_end_matches('-').to_owned()))),
@@ -360,8 +361,8 @@ fn replace_each(text: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 /// Kusto packs with libdeflate, as the examples of its pages show; so the packed text is the same.
-fn compress(text: &str, pack: impl FnOnce(&mut Compressor, &[u8], &mut [u8]) -> Result<usize, libdeflater::CompressionError>) -> Out {
-    let mut packer = Compressor::new(libdeflater::CompressionLvl::default());
+fn compress(text: &str, level: CompressionLvl, pack: impl FnOnce(&mut Compressor, &[u8], &mut [u8]) -> Result<usize, libdeflater::CompressionError>) -> Out {
+    let mut packer = Compressor::new(level);
     let mut packed = vec![0; packer.gzip_compress_bound(text.len())];
     match pack(&mut packer, text.as_bytes(), &mut packed) {
         Ok(length) => Out::Text(BASE64.encode(&packed[..length])),

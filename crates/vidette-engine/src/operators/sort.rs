@@ -2,8 +2,10 @@
 
 use crate::lower::{Lowering, Rows, Shown, named, ordered, physical};
 use datafusion::common::Result;
+use datafusion::functions::math::expr_fn::isnan;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::lit;
+use vidette_kql::ScalarType;
 use vidette_kql::bound::{ColumnId, Plan, SortKey};
 
 impl Lowering<'_> {
@@ -15,6 +17,10 @@ impl Lowering<'_> {
         for key in keys {
             let name = self.hidden_name("order");
             shown.push(self.expr(&key.expr)?.alias(name.clone()));
+            if key.expr.ty == ScalarType::Real && key.nulls_first != key.descending {
+                // NaN stands beside the nulls, whichever end they are at; the greatest of all it is by itself.
+                order.push(Sort { expr: isnan(named(name.clone())), asc: key.descending, nulls_first: key.nulls_first });
+            }
             order.push(Sort { expr: named(name), asc: !key.descending, nulls_first: key.nulls_first });
         }
         order.extend(rows.order);

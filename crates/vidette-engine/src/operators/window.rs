@@ -2,7 +2,7 @@
 //! "Window scalar functions".
 
 use super::session::session;
-use crate::arrow_types::scalar;
+use crate::arrow_types::{arrow_type, scalar};
 use crate::functions::WINDOW_FUNCTIONS;
 use crate::lower::{Lowering, Rows, Shown, named, physical};
 use datafusion::common::{Result, ScalarValue, plan_err};
@@ -71,7 +71,10 @@ impl Lowering<'_> {
         };
         let value = match function.as_str() {
             "prev" | "next" => {
-                let default = constant(2).map(scalar).or_else(|| (call.ty == ScalarType::String).then(|| ScalarValue::Utf8View(Some(String::new()))));
+                // A default that has no place in the column is null.
+                let of_column = |value: ScalarValue| value.cast_to(&arrow_type(call.ty)).or_else(|_| ScalarValue::try_new_null(&arrow_type(call.ty)));
+                let default =
+                    constant(2).map(|value| of_column(scalar(value))).transpose()?.or_else(|| (call.ty == ScalarType::String).then(|| ScalarValue::Utf8View(Some(String::new()))));
                 let offset = long(1).unwrap_or(1);
                 let argument = self.expr(&arguments[0])?;
                 let shifted = if function == "prev" { windows::lag(argument, Some(offset), default) } else { windows::lead(argument, Some(offset), default) };

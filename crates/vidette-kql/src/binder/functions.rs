@@ -102,7 +102,7 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_table_argument(&mut self, argument: &syntax::Expr) -> Bound {
+    pub(super) fn bind_table_argument(&mut self, argument: &syntax::Expr) -> Bound {
         let depth = std::mem::replace(&mut self.scalar_depth, 0);
         let aggregates = self.aggregates.take();
         let group = self.group.take();

@@ -1,9 +1,10 @@
 //! Forms whose arguments or types follow rules that no signature states: `iff`, `case`, `bag_pack`, `bin` and their kind.
 
 use super::expressions::{broken, common_type, widest};
-use super::{Binder, naming};
+use super::{Binder, Bound, naming};
 use crate::bound::{Expr, ExprKind};
 use crate::diagnostics::codes;
+use crate::literals::write_json_string;
 use crate::span::Span;
 use crate::syntax::{self, ExprKind as Syntax};
 use crate::types::{ScalarType, Value};
@@ -87,6 +88,17 @@ impl Binder<'_> {
                 let all = all.into_iter().map(|value| self.convert(value, ScalarType::Dynamic)).collect();
                 Expr::call("pack_array", ScalarType::Dynamic, all)
             }
+            "column_names_of" => match self.bind_table_argument(argument(0)?) {
+                Bound::Tabular(table) => {
+                    let mut names = String::new();
+                    for column in &table.columns {
+                        names.push(if names.is_empty() { '[' } else { ',' });
+                        write_json_string(&column.name, &mut names);
+                    }
+                    Expr::literal(Value::Dynamic(names + "]"))
+                }
+                _ => broken(),
+            },
             "column_ifexists" => {
                 let name = self.scalar(argument(0)?);
                 let fallback = self.scalar(argument(1)?);

@@ -55,7 +55,8 @@ impl Binder<'_> {
 
     /// The columns an expression of `extend` or `project` makes: one, or all results of a function of several.
     ///
-    /// The names are explicit for the first ones, then automatic; `None` is a numbered one.
+    /// Without names they are automatic (`None` is a numbered one); with fewer than there are results, only those columns are
+    /// there (`series-stats-function`; Microsoft's analyzer lists the others, too).
     pub(crate) fn named_scalars(&mut self, expr: &syntax::Expr) -> Vec<(Option<String>, Expr)> {
         let (explicit, value): (&[syntax::Name], &syntax::Expr) = match &expr.kind {
             Syntax::Named { names, value } => (names, value),
@@ -81,7 +82,8 @@ impl Binder<'_> {
             self.error("KS149", format!("the function has {} results", results.len()), explicit[results.len()].span, "one name too many");
         }
         let named = |(at, (automatic, result)): (usize, (String, Expr))| (Some(explicit.get(at).map_or(automatic, |name| name.node.clone())), result);
-        results.into_iter().enumerate().map(named).collect()
+        let shown = if explicit.is_empty() { results.len() } else { explicit.len() };
+        results.into_iter().take(shown).enumerate().map(named).collect()
     }
 
     /// `array_sort_asc` and `array_sort_desc` give an array for each that they are given: of one, the array itself.

@@ -62,7 +62,8 @@ impl TopNested {
         }
     }
 
-    /// Columns: for each level its key and its aggregate. Below `others` the columns of the next levels are null.
+    /// Columns: for each level its key and its aggregate. Below `others` a next level has its own `others`, of the same rows, or
+    /// nulls.
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let mut names = Names::default();
         let columns = input.columns.clone();
@@ -82,8 +83,9 @@ impl TopNested {
         let rows = binder.project(input, keyed);
         let mut below = Rows { plan: Arc::new(rows.plan), columns, keys };
         let mut result: Option<Relation> = None;
+        let mut left_out: Vec<LeftOut> = Vec::new();
         for (at, level) in self.levels.iter().enumerate() {
-            let (chosen, kept) = self.level(binder, &below, at, level, &mut names)?;
+            let (chosen, kept) = self.level(binder, &below, at, level, &mut left_out, &mut names)?;
             result = Some(match result {
                 None => chosen,
                 Some(upper) => nested(binder, upper, chosen, at),
@@ -94,7 +96,7 @@ impl TopNested {
     }
 
     /// The keys so far with the aggregate, those that are chosen and those of `others`; and the rows that are chosen.
-    fn level(&self, binder: &mut Binder, rows: &Rows, at: usize, level: &Level, names: &mut Names) -> Option<(Relation, Rows)> {
+    fn level(&self, binder: &mut Binder, rows: &Rows, at: usize, level: &Level, left_out: &mut Vec<LeftOut>, names: &mut Names) -> Option<(Relation, Rows)> {
         let fallback = format!("aggregated_{}", rows.keys[at].name);
         let name = match &level.aggregate.kind {
             ExprKind::Named { names, .. } => names[0].node.clone(),
@@ -115,18 +117,32 @@ impl TopNested {
         let plan = Arc::new(plan);
         let kept = rows.joined(binder, JoinKind::LeftSemi, &plan, &groups.columns, at + 1);
         let chosen = binder.reference(&plan, &groups.columns);
-        let Some(others) = &level.others else { return Some((chosen, kept)) };
-        let rest = rows.joined(binder, JoinKind::LeftAnti, &plan, &groups.columns, at + 1);
-        let rest = rest.aggregate(binder, at, &level.aggregate, &name)?;
+        let Some(others) = &level.others else {
+            left_out.iter_mut().for_each(|rest| rest.labels.push(Bound::literal(Value::Null(rows.keys[at].ty))));
+            return Some((chosen, kept));
+        };
         let label = binder.with_row(&[], |binder| binder.scalar(others));
         let label = binder.convert(label, rows.keys[at].ty);
+        left_out.push(LeftOut { rows: rows.joined(binder, JoinKind::LeftAnti, &plan, &groups.columns, at + 1), labels: Vec::new() });
         let values = |relation: &Relation| -> Vec<Bound> { relation.columns.iter().map(Bound::column).collect() };
-        let mut of_rest = values(&rest);
-        of_rest.insert(at, label);
+        let mut inputs = vec![(chosen.plan.clone(), values(&chosen))];
+        for rest in left_out {
+            rest.labels.push(label.clone());
+            let depth = at + 1 - rest.labels.len();
+            let aggregated = rest.rows.aggregate(binder, depth, &level.aggregate, &name)?;
+            let mut shown = values(&aggregated);
+            shown.splice(depth..depth, rest.labels.iter().cloned());
+            inputs.push((aggregated.plan, shown));
+        }
         let columns: Vec<Column> = chosen.columns.iter().map(|column| binder.column(column.name.clone(), column.ty)).collect();
-        let inputs = vec![(chosen.plan.clone(), values(&chosen)), (rest.plan, of_rest)];
         Some((Relation { plan: Plan::Union { inputs, columns: columns.clone() }, columns }, kept))
     }
+}
+
+/// Rows that a level did not choose, with the keys that this level and the next ones show for them.
+struct LeftOut {
+    rows: Rows,
+    labels: Vec<Bound>,
 }
 
 /// Rows with the keys of all levels beside their columns.

@@ -13,6 +13,7 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast};
 use datafusion::prelude::coalesce;
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 use vidette_kql::time::UNIX_EPOCH_TICKS;
 use vidette_kql::{ScalarType, Value};
@@ -23,8 +24,8 @@ pub(crate) const VALID_JSON: &str = "vidette.json";
 /// Rows and the Kusto schema they are seen through.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// The places its rows come from, one after the other; their Arrow columns may differ.
-    pub(crate) parts: Vec<Arc<dyn TableProvider>>,
+    /// The places its rows come from, one after the other; their Arrow columns may differ. None of a table without rows.
+    parts: Vec<Arc<dyn TableProvider>>,
     pub(crate) columns: Vec<(String, ScalarType)>,
     /// Known by its columns alone: nothing was read for it.
     pub(crate) is_schema: bool,
@@ -38,8 +39,18 @@ impl Table {
 
     /// A table without rows, which `search` and `find` pass over.
     pub fn empty(columns: Vec<(String, ScalarType)>) -> Table {
-        let fields: Vec<Field> = columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), *ty != ScalarType::String)).collect();
-        Table { parts: vec![Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))))], columns, is_schema: true }
+        Table { parts: Vec::new(), columns, is_schema: true }
+    }
+
+    /// The places its rows come from; at least one.
+    pub(crate) fn parts(&self) -> Cow<'_, [Arc<dyn TableProvider>]> {
+        if !self.parts.is_empty() {
+            return Cow::Borrowed(&self.parts);
+        }
+        // Of the thousands of tables that are known few are asked for.
+        let fields: Vec<Field> = self.columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), *ty != ScalarType::String)).collect();
+        let nothing: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))));
+        Cow::Owned(vec![nothing])
     }
 
     /// The table with more rows, from another place.

@@ -1,7 +1,7 @@
 //! Sigma rules as analytics rules.
 
 use crate::rule::{AlertDetailsOverride, EntityMapping, EventGroupingSettings, FieldMapping, Kind, Rule, RuleProblem, SeverityLevel};
-use vidette_sigma::{Compiled, Gate, Query, Rules};
+use vidette_sigma::{Compiled, Gate, Origin, Rules};
 
 /// A Sigma rule over one table.
 #[derive(Clone, Debug)]
@@ -11,8 +11,8 @@ pub struct SigmaRule {
     pub table: String,
     /// What can be told of a row without the query.
     pub gate: Gate,
-    /// See [`Query::own`].
-    pub own: Option<Vec<(String, Vec<String>)>>,
+    /// See [`vidette_sigma::Query::own`].
+    pub own: Option<Vec<(String, Origin)>>,
 }
 
 /// Compiles the rules; `columns` tells the columns of known tables.
@@ -20,19 +20,22 @@ pub fn sigma_rules(rules: &mut Rules, columns: &dyn Fn(&str) -> Option<Vec<Strin
     let compiled = rules.compile(columns);
     let problems = std::mem::take(&mut rules.problems);
     let problems = problems.into_iter().map(|problem| RuleProblem { file: problem.file, message: problem.message, fatal: true }).collect();
-    let all = compiled
-        .iter()
-        .flat_map(|one| one.queries.iter().map(|query| SigmaRule { rule: rule(one, query), table: query.table.clone(), gate: query.gate.clone(), own: query.own.clone() }));
-    (all.collect(), problems)
+    let mut all = Vec::with_capacity(compiled.len());
+    for mut one in compiled {
+        for query in std::mem::take(&mut one.queries) {
+            all.push(SigmaRule { rule: rule(&one, &query.table, query.text), table: query.table, gate: query.gate, own: query.own });
+        }
+    }
+    (all, problems)
 }
 
-fn rule(compiled: &Compiled, query: &Query) -> Rule {
-    let host = if query.table.starts_with("Device") { "DeviceName" } else { "Computer" };
+fn rule(compiled: &Compiled, table: &str, query: String) -> Rule {
+    let host = if table.starts_with("Device") { "DeviceName" } else { "Computer" };
     let entity = |entity_type: &str, identifier: &str, column: &str| EntityMapping {
         entity_type: entity_type.to_owned(),
         field_mappings: vec![FieldMapping { identifier: identifier.to_owned(), column_name: column.to_owned() }],
     };
-    let on = if query.table.is_empty() { String::new() } else { format!(" on {{{{{host}}}}}") };
+    let on = if table.is_empty() { String::new() } else { format!(" on {{{{{host}}}}}") };
     Rule {
         id: compiled.id.clone(),
         kind: Kind::Nrt,
@@ -46,7 +49,7 @@ fn rule(compiled: &Compiled, query: &Query) -> Rule {
         },
         tactics: compiled.tags.iter().filter_map(|tag| tactic(tag)).collect(),
         relevant_techniques: compiled.tags.iter().filter_map(|tag| technique(tag)).collect(),
-        query: query.text.clone(),
+        query,
         entity_mappings: vec![
             entity("Host", "HostName", host),
             entity("Account", "Name", "User"),

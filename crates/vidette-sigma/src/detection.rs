@@ -1,7 +1,7 @@
 //! Conditions and detections to a predicate in KQL, and to the gate before it.
 
 use crate::gate::{Gate, Match, Network, Test as Is};
-use crate::source::{Field, Place};
+use crate::source::{Field, Origin, Place};
 use crate::text::{is_identifier, literal, pattern, windash};
 use base64::Engine;
 use rsigma_parser::{
@@ -33,8 +33,8 @@ pub(crate) struct Writer<'a> {
     columns: Option<&'a [String]>,
     /// Columns that the query adds: their names and what they are.
     pub extended: BTreeMap<String, String>,
-    /// The data of an event that each of them has.
-    pub data: BTreeMap<String, Vec<String>>,
+    /// Where each of them has its value.
+    pub origins: BTreeMap<String, Origin>,
     /// Fields that the table has no column for.
     pub unknown: Vec<String>,
 }
@@ -47,7 +47,7 @@ enum Test {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(place: &'a Place, columns: Option<&'a [String]>) -> Writer<'a> {
-        Writer { place, columns, extended: BTreeMap::new(), data: BTreeMap::new(), unknown: Vec::new() }
+        Writer { place, columns, extended: BTreeMap::new(), origins: BTreeMap::new(), unknown: Vec::new() }
     }
 
     pub(crate) fn conditions(&mut self, detections: &Detections) -> Result<Predicate, Refused> {
@@ -116,7 +116,7 @@ impl<'a> Writer<'a> {
         let taken = self.columns.unwrap_or_default().contains(&plain) || !is_identifier(&plain) || WINDOWS_COLUMNS.contains(&plain.as_str());
         let column = if taken { format!("Field_{plain}") } else { plain };
         self.extended.insert(column.clone(), field.expression.clone());
-        self.data.insert(column.clone(), field.data.clone());
+        self.origins.insert(column.clone(), field.origin.clone());
         Ok((column, field))
     }
 
@@ -134,7 +134,8 @@ impl<'a> Writer<'a> {
         }
         let mut parts = Vec::new();
         for value in &item.values {
-            parts.push(self.value(value, item, &column, &field)?);
+            let Predicate { text, gate } = self.value(value, item, &column, &field)?;
+            parts.push(Predicate { text, gate: gate.or_chosen(&field.origin) });
         }
         // Equal values as one list.
         let cased = has(Modifier::Cased);
@@ -155,7 +156,7 @@ impl<'a> Writer<'a> {
         let open = |text: String| Ok(Predicate { text, gate: Gate::Open });
         if has(Modifier::Exists) {
             let wanted = !matches!(value, SigmaValue::Bool(false)) && value.to_string() != "false";
-            let empty = Gate::test(&field.data, Is::IsEmpty, Gate::All(Vec::new()));
+            let empty = Gate::test(&field.origin.names, Is::IsEmpty, Gate::All(Vec::new()));
             return Ok(Predicate { text: format!("{}({column})", if wanted { "isnotempty" } else { "isempty" }), gate: if wanted { empty.negated() } else { empty } });
         }
         if has(Modifier::FieldRef) {
@@ -179,32 +180,32 @@ impl<'a> Writer<'a> {
         ];
         if let Some((_, operator, order, or_equal)) = orders.into_iter().find(|(modifier, ..)| has(*modifier)) {
             let gate = match value.to_string().parse() {
-                Ok(number) => Gate::test(&field.data, Is::Number(order, or_equal, number), Gate::All(Vec::new())),
+                Ok(number) => Gate::test(&field.origin.names, Is::Number(order, or_equal, number), Gate::All(Vec::new())),
                 Err(_) => Gate::Open,
             };
             return Ok(Predicate { text: format!("toreal({column}) {operator} {value}"), gate });
         }
         if has(Modifier::Cidr) {
             let family = if value.to_string().contains(':') { "ipv6" } else { "ipv4" };
-            let gate = Network::parse(&value.to_string()).map_or(Gate::Open, |network| Gate::test(&field.data, Is::Within(network), Gate::All(Vec::new())));
+            let gate = Network::parse(&value.to_string()).map_or(Gate::Open, |network| Gate::test(&field.origin.names, Is::Within(network), Gate::All(Vec::new())));
             return Ok(Predicate { text: format!("coalesce({family}_is_in_range({column}, {}), false)", literal(&value.to_string())), gate });
         }
         if has(Modifier::Re) {
             let flags: String = [(Modifier::IgnoreCase, 'i'), (Modifier::Multiline, 'm'), (Modifier::DotAll, 's')].iter().filter(|(flag, _)| has(*flag)).map(|(_, c)| *c).collect();
             let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
             let expression = format!("{flags}{value}");
-            return Ok(Predicate { gate: regex(&field.data, &expression, Gate::All(Vec::new())), text: format!("{column} matches regex {}", literal(&expression)) });
+            return Ok(Predicate { gate: Gate::regex(&field.origin.names, &expression, Gate::All(Vec::new())), text: format!("{column} matches regex {}", literal(&expression)) });
         }
         if [Modifier::Minute, Modifier::Hour, Modifier::Day, Modifier::Week, Modifier::Month, Modifier::Year].into_iter().any(has) {
             return open(time_part(item, value));
         }
         let string = match value {
-            SigmaValue::Null => return Ok(Predicate { text: format!("isempty({column})"), gate: Gate::test(&field.data, Is::IsEmpty, Gate::All(Vec::new())) }),
+            SigmaValue::Null => return Ok(Predicate { text: format!("isempty({column})"), gate: Gate::test(&field.origin.names, Is::IsEmpty, Gate::All(Vec::new())) }),
             SigmaValue::String(string) => string.clone(),
             other => SigmaString::from_raw(&other.to_string()),
         };
         if string.parts.is_empty() && !has(Modifier::Contains) {
-            return Ok(Predicate { text: format!("isempty({column})"), gate: Gate::test(&field.data, Is::IsEmpty, Gate::All(Vec::new())) });
+            return Ok(Predicate { text: format!("isempty({column})"), gate: Gate::test(&field.origin.names, Is::IsEmpty, Gate::All(Vec::new())) });
         }
         let tests: Vec<Test> = variants(&string, item).into_iter().map(|string| test(string, item)).collect();
         let cased = has(Modifier::Cased);
@@ -222,9 +223,9 @@ impl<'a> Writer<'a> {
                         (Match::Equals, false) => "=~",
                         (Match::Equals, true) => "==",
                     };
-                    let mut gate = Gate::literal(&field.data, &text, how);
+                    let mut gate = Gate::literal(&field.origin.names, &text, how);
                     if cased {
-                        gate = Gate::test(&field.data, Is::Cased(text.clone(), how), gate);
+                        gate = Gate::test(&field.origin.names, Is::Cased(text.clone(), how), gate);
                     }
                     Predicate { text: format!("{column} {operator} {}", literal(&text)), gate }
                 }
@@ -233,8 +234,11 @@ impl<'a> Writer<'a> {
                     let expression = if cased { expression.replacen("(?is)", "(?s)", 1) } else { expression };
                     let longest = string.parts.iter().filter_map(|part| if let StringPart::Plain(text) = part { Some(text) } else { None }).max_by_key(|text| text.len());
                     // What the longest text cannot tell, the expression does.
-                    let needs = longest.map(|text| Gate::literal(&field.data, text, Match::Contains)).filter(|gate| !matches!(gate, Gate::Open));
-                    Predicate { gate: regex(&field.data, &expression, needs.unwrap_or(Gate::All(Vec::new()))), text: format!("{column} matches regex {}", literal(&expression)) }
+                    let needs = longest.map(|text| Gate::literal(&field.origin.names, text, Match::Contains)).filter(|gate| !matches!(gate, Gate::Open));
+                    Predicate {
+                        gate: Gate::regex(&field.origin.names, &expression, needs.unwrap_or(Gate::All(Vec::new()))),
+                        text: format!("{column} matches regex {}", literal(&expression)),
+                    }
                 }
             })
             .collect();
@@ -244,14 +248,6 @@ impl<'a> Writer<'a> {
 
 fn negated(predicate: Predicate) -> Predicate {
     Predicate { text: format!("not({})", predicate.text), gate: predicate.gate.negated() }
-}
-
-/// The test of a regular expression; one that cannot be read here is left to the query.
-fn regex(fields: &[String], expression: &str, needs: Gate) -> Gate {
-    match regex::Regex::new(expression) {
-        Ok(regex) => Gate::test(fields, Is::Regex(Box::new(regex)), needs),
-        Err(_) => Gate::all(vec![needs, Gate::Open]),
-    }
 }
 
 /// Columns of WindowsEvent, whose names fields may share.

@@ -2,9 +2,11 @@
 //!
 //! A gate says of an event that the rule matches, that it does not, or that only the query can tell.
 
+use crate::source::Origin;
 use regex::Regex;
 use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 /// Letters whose other case is ASCII: the signs of kelvin and of the long s, and a dotted capital i.
 pub const NEARLY_ASCII: [char; 3] = ['\u{212a}', '\u{17f}', '\u{130}'];
@@ -22,7 +24,7 @@ pub enum Match {
 #[derive(Clone, Debug)]
 pub enum Test {
     IsEmpty,
-    Regex(Box<Regex>),
+    Regex(Arc<Pattern>),
     /// The text with this case.
     Cased(String, Match),
     /// There is more in it than ASCII.
@@ -31,6 +33,28 @@ pub enum Test {
     Within(Network),
     /// As a number it stands so to another.
     Number(Ordering, bool, f64),
+}
+
+/// A regular expression, compiled when the first value is tested: of thousands few ever are.
+#[derive(Debug)]
+pub struct Pattern {
+    text: String,
+    /// `None` when the crate cannot read it.
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    pub(crate) fn new(text: &str) -> Pattern {
+        Pattern { text: text.to_owned(), compiled: OnceLock::new() }
+    }
+
+    /// Of one that cannot be read only the query tells.
+    fn holds(&self, value: &str) -> Truth {
+        match self.compiled.get_or_init(|| Regex::new(&self.text).ok()) {
+            Some(regex) => Truth::of(regex.is_match(value)),
+            None => Truth::Unknown,
+        }
+    }
 }
 
 /// A network of either family; one of IPv4 is among the mapped addresses.
@@ -138,6 +162,7 @@ impl Test {
     pub fn holds(&self, value: &str) -> Truth {
         Truth::of(match self {
             Test::Within(network) => return network.holds(value),
+            Test::Regex(pattern) => return pattern.holds(value),
             Test::Number(order, or_equal, number) => {
                 // Of what is no plain number the query tells.
                 const DIGITS: usize = 15;
@@ -146,7 +171,6 @@ impl Test {
                 found == *order || *or_equal && found == Ordering::Equal
             }
             Test::IsEmpty => value.is_empty(),
-            Test::Regex(regex) => regex.is_match(value),
             Test::IsNotAscii => !value.is_ascii(),
             Test::Cased(text, Match::Contains) => value.contains(text),
             Test::Cased(text, Match::StartsWith) => value.starts_with(text),
@@ -187,6 +211,10 @@ impl Gate {
         Gate::all(vec![needs, Gate::Test { fields: fields.to_vec(), test }])
     }
 
+    pub(crate) fn regex(fields: &[String], expression: &str, needs: Gate) -> Gate {
+        Gate::test(fields, Test::Regex(Arc::new(Pattern::new(expression))), needs)
+    }
+
     pub(crate) fn all(gates: Vec<Gate>) -> Gate {
         let mut kept = Vec::new();
         for gate in gates {
@@ -215,6 +243,37 @@ impl Gate {
         }
     }
 
+    /// The gate of one field's value, which may be chosen by another.
+    pub(crate) fn or_chosen(self, origin: &Origin) -> Gate {
+        let Some(choice) = &origin.choice else { return self };
+        let is_empty = Gate::Test { fields: origin.names.clone(), test: Test::IsEmpty };
+        let is_chosen = Gate::literal(std::slice::from_ref(&choice.field), &choice.value, Match::Equals);
+        let when = |text: &str| match self.truth_of(text) {
+            Truth::Yes => Gate::All(Vec::new()),
+            Truth::Unknown => Gate::Open,
+            Truth::No => Gate::Shut,
+        };
+        let (then, otherwise) = (when(&choice.then), when(&choice.otherwise));
+        Gate::any(vec![
+            Gate::all(vec![is_empty.clone().negated(), self]),
+            Gate::all(vec![is_empty.clone(), is_chosen.clone(), then]),
+            Gate::all(vec![is_empty, is_chosen.negated(), otherwise]),
+        ])
+    }
+
+    /// What the gate of one field says of a text in it.
+    fn truth_of(&self, value: &str) -> Truth {
+        match self {
+            Gate::Open => Truth::Unknown,
+            Gate::Shut => Truth::No,
+            Gate::All(parts) => Truth::all(parts.iter().map(|part| part.truth_of(value))),
+            Gate::Any(parts) => Truth::any(parts.iter().map(|part| part.truth_of(value))),
+            Gate::Not(part) => part.truth_of(value).negated(),
+            Gate::Literal { text, how, .. } => Test::Cased(text.clone(), *how).holds(&value.to_ascii_lowercase()),
+            Gate::Test { test, .. } => test.holds(value),
+        }
+    }
+
     pub(crate) fn negated(self) -> Gate {
         Gate::Not(Box::new(self))
     }
@@ -232,6 +291,17 @@ mod tests {
         assert_eq!((holds("10.0.0.0/8", "fe80::1"), holds("10.0.0.0/8", ""), holds("10.0.0.0/8", "10.1.2.3/32")), (No, No, Unknown));
         assert_eq!((holds("fe80::/10", "fe80::1"), holds("fe80::/10", "10.1.2.3"), holds("::1/128", "::1")), (Yes, No, Yes));
         assert_eq!((holds("::/0", "::ffff:1.2.3.4"), Network::parse("10.0.0.0"), Network::parse("10.0.0.0/33")), (Unknown, None, None));
+    }
+
+    #[test]
+    fn a_field_may_be_chosen_by_another() {
+        let choice = crate::Choice { field: "Direction".to_owned(), value: "%%14593".to_owned(), then: "true".to_owned(), otherwise: "false".to_owned() };
+        let origin = Origin { names: vec!["Initiated".to_owned()], choice: Some(choice) };
+        let gate = Gate::literal(&origin.names, "True", Match::Equals).or_chosen(&origin);
+        let Gate::Any(ways) = &gate else { panic!("{gate:?}") };
+        // What is not chosen for is no way to match.
+        assert_eq!(ways.len(), 2);
+        assert!(matches!(&ways[1], Gate::All(parts) if matches!(&parts[1], Gate::Literal { fields, .. } if fields[0] == "Direction")), "{gate:?}");
     }
 
     #[test]

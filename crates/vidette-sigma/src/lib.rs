@@ -20,3 +20,4 @@ mod text;
 
 pub use gate::{Gate, Match, NEARLY_ASCII, Test, Truth};
 pub use rules::{Compiled, Problem, Query, Rules};
+pub use source::{Choice, Origin};

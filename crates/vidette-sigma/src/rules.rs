@@ -3,7 +3,7 @@
 use crate::correlation;
 use crate::detection::{Refused, Writer};
 use crate::gate::Gate;
-use crate::source::{self, Place, places};
+use crate::source::{self, Origin, Place, places};
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaRule, parse_sigma_yaml};
 
 /// All Sigma rules of a run: correlations and filters name rules of other files.
@@ -46,9 +46,8 @@ pub struct Query {
     pub text: String,
     /// What can be told of a row without the query.
     pub gate: Gate,
-    /// The columns that the query adds to an event, and the fields of its data of which each has the first that is not empty;
-    /// `None` when they are more than that.
-    pub own: Option<Vec<(String, Vec<String>)>>,
+    /// The columns that the query adds to an event, and where each has its value; `None` when one is more than that.
+    pub own: Option<Vec<(String, Origin)>>,
 }
 
 /// The columns of a table, when it is known.
@@ -162,7 +161,7 @@ impl Rules {
             text.push_str(&format!("\n| project-away {}", own.join(", ")));
         }
         let gate = Gate::all(vec![place.gate(), predicate.gate]);
-        let of = |name: &&str| writer.data.get(*name).filter(|fields| !fields.is_empty()).map(|fields| ((*name).to_owned(), fields.clone()));
+        let of = |name: &&str| writer.origins.get(*name).filter(|origin| !origin.names.is_empty()).map(|origin| ((*name).to_owned(), origin.clone()));
         let own = own.iter().map(of).collect();
         Ok(Base { query: Query { table: place.table.clone(), text, gate, own }, unknown: writer.unknown, asked })
     }

@@ -15,8 +15,8 @@ pub(crate) struct Place {
     fields: HashMap<String, String>,
     /// Other names that the data of an event have for a field.
     names: HashMap<String, String>,
-    /// Expressions over the data of events.
-    computed: HashMap<String, String>,
+    /// What fields are when the data of an event have no value for them.
+    choices: HashMap<String, Choice>,
 }
 
 struct Source {
@@ -44,7 +44,13 @@ static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
         let Some(place) = source.places.last_mut() else { continue };
         match (word, rest.split_once(" = "), rest.split_once(' ')) {
             ("field", Some((name, expression)), _) => place.fields.insert(name.to_owned(), expression.to_owned()),
-            ("computed", Some((name, expression)), _) => place.computed.insert(name.to_owned(), expression.to_owned()),
+            ("choice", Some((name, choice)), _) => {
+                let words: Vec<String> = choice.split(' ').map(|word| word.trim_matches('"').to_owned()).collect();
+                if let Ok([field, value, then, otherwise]) = <[String; 4]>::try_from(words) {
+                    place.choices.insert(name.to_owned(), Choice { field, value, then, otherwise });
+                }
+                None
+            }
             ("names", _, Some((name, other))) => place.names.insert(name.to_owned(), other.to_owned()),
             _ => None,
         };
@@ -63,11 +69,28 @@ pub(crate) fn places(source: &LogSource) -> &'static [Place] {
     SOURCES.iter().filter_map(|known| Some((score(known)?, known))).max_by_key(|(score, _)| *score).map_or(&[], |(_, known)| &known.places)
 }
 
+/// One of two texts, as another field of an event has a value or not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    pub field: String,
+    pub value: String,
+    pub then: String,
+    pub otherwise: String,
+}
+
+/// Where among the data of an event a column has its value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Origin {
+    /// The first of these that is not empty; none when the column is more than that.
+    pub names: Vec<String>,
+    /// What it is when all of them are empty.
+    pub choice: Option<Choice>,
+}
+
 /// What a field is in a place.
 pub(crate) struct Field {
     pub expression: String,
-    /// The names among the data of an event whose values it has; empty when it is computed.
-    pub data: Vec<String>,
+    pub origin: Origin,
     /// The table has no such column.
     pub unknown: bool,
 }
@@ -102,7 +125,7 @@ impl Place {
     /// What the field is here; `columns` are those of the table, when they are known. `None` when the table cannot tell of it.
     pub(crate) fn field(&self, name: &str, columns: Option<&[String]>) -> Option<Field> {
         if let Some(expression) = self.fields.get(name) {
-            return Some(Field { expression: expression.clone(), data: Vec::new(), unknown: false });
+            return Some(Field { expression: expression.clone(), origin: Origin::default(), unknown: false });
         }
         if self.table == WINDOWS {
             return Some(self.event_field(name));
@@ -111,23 +134,30 @@ impl Place {
             return None;
         }
         if name.is_empty() {
-            return Some(Field { expression: "tostring(pack_all())".to_owned(), data: Vec::new(), unknown: false });
+            return Some(Field { expression: "tostring(pack_all())".to_owned(), origin: Origin::default(), unknown: false });
         }
         let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
         let column = columns.unwrap_or_default().iter().find(|column| plain(column) == plain(name));
         let expression = column.map_or_else(|| "\"\"".to_owned(), |column| format!("tostring({})", if is_identifier(column) { column.clone() } else { format!("['{column}']") }));
-        Some(Field { expression, data: Vec::new(), unknown: column.is_none() })
+        Some(Field { expression, origin: Origin::default(), unknown: column.is_none() })
     }
 
     fn event_field(&self, name: &str) -> Field {
-        let of = |expression: String, data: &[&str]| Field { expression, data: data.iter().map(|name| (*name).to_owned()).collect(), unknown: false };
-        if let Some(expression) = self.computed.get(name) {
-            return of(expression.clone(), &[]);
-        }
+        let of = |expression: String, names: &[&str]| {
+            let origin = Origin { names: names.iter().map(|name| (*name).to_owned()).collect(), choice: None };
+            Field { expression, origin, unknown: false }
+        };
         if let Some(hash) = ["md5", "sha1", "sha256", "imphash"].iter().find(|hash| name.eq_ignore_ascii_case(hash)) {
             return of(format!(r#"extract(@"(?i){hash}=([0-9a-f]+)", 1, tostring(EventData.Hashes))"#), &[]);
         }
         let access = |name: &str| if is_identifier(name) { format!("EventData.{name}") } else { format!("EventData[{}]", literal(name)) };
+        if let Some(choice) = self.choices.get(name) {
+            let Choice { field, value, then, otherwise } = choice;
+            let chosen = format!("iff({} == {}, {}, {})", access(field), literal(value), literal(then), literal(otherwise));
+            let mut field = of(format!("coalesce(tostring({}), {chosen})", access(name)), &[name]);
+            field.origin.choice = Some(choice.clone());
+            return field;
+        }
         if let Some(other) = self.names.get(name) {
             return of(format!("coalesce(tostring({}), tostring({}))", access(name), access(other)), &[name, other]);
         }

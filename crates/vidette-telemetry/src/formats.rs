@@ -4,6 +4,7 @@ mod csv;
 mod event_json;
 mod event_xml;
 mod evtx;
+mod flat;
 mod json;
 mod parquet;
 mod shapes;

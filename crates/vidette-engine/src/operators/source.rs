@@ -26,8 +26,9 @@ impl Lowering<'_> {
     pub(crate) fn table(&mut self, name: &str, columns: &[Column]) -> Result<Rows> {
         let Some(table) = self.workspace.find(name) else { return internal_err!("the binder let the table {name} pass, which is not registered") };
         let mut united: Option<LogicalPlanBuilder> = None;
-        for part in &table.parts {
-            let plan = self.table_part(table, part, columns)?;
+        let parts = table.parts();
+        for part in parts.iter() {
+            let plan = self.table_part(table, part, parts.len() > 1, columns)?;
             united = Some(match united {
                 Some(all) => all.union(plan.build()?)?,
                 None => plan,
@@ -47,7 +48,7 @@ impl Lowering<'_> {
         if self.seen_between().is_some() { columns.iter().find(time) } else { None }
     }
 
-    fn table_part(&mut self, table: &Table, part: &Arc<dyn TableProvider>, columns: &[Column]) -> Result<LogicalPlanBuilder> {
+    fn table_part(&mut self, table: &Table, part: &Arc<dyn TableProvider>, one_of_many: bool, columns: &[Column]) -> Result<LogicalPlanBuilder> {
         let alias = self.hidden_name("t");
         let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(part.clone()), None)?;
         let schema = part.schema();
@@ -66,7 +67,7 @@ impl Lowering<'_> {
                     None => Expr::Literal(crate::arrow_types::scalar(&Value::Null(column.ty)), None),
                 },
             };
-            if table.parts.len() > 1 && column.ty == ScalarType::String {
+            if one_of_many && column.ty == ScalarType::String {
                 // A dictionary column of one part must not decide the type of all.
                 value = cast(value, arrow_type(column.ty));
             }

@@ -30,6 +30,75 @@ pub(super) fn read<'a>(record: &'a [u8], wants: &dyn Fn(&Event) -> bool) -> Resu
     Ok(event)
 }
 
+/// The event of a line `{"Event": {"System": …, "EventData": …}}`, as evtx_dump writes it. What is unusual gives `None`, and the line
+/// is read as any other JSON is.
+pub(super) fn line(line: &[u8]) -> Option<Event<'_>> {
+    if !line.starts_with(b"{\"Event\":") {
+        return None;
+    }
+    let Line(event) = sonic_rs::from_slice(line).ok()?;
+    (event.event_id != 0 && event.created_ticks.is_some()).then_some(event)
+}
+
+struct Line<'a>(Event<'a>);
+
+impl<'de> Deserialize<'de> for Line<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Outer;
+        impl<'de> Visitor<'de> for Outer {
+            type Value = Line<'de>;
+            fn expecting(&self, f: &mut Formatter) -> FmtResult {
+                f.write_str("an object with an event alone")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
+                let mut event = Event::default();
+                while let Some(Text(key)) = map.next_key()? {
+                    if key != "Event" {
+                        return Err(serde::de::Error::custom("more than an event"));
+                    }
+                    map.next_value_seed(Parts(&mut event))?;
+                }
+                Ok(Line(event))
+            }
+        }
+        deserializer.deserialize_map(Outer)
+    }
+}
+
+/// The parts of an event, in any order.
+struct Parts<'a, 'de>(&'a mut Event<'de>);
+
+impl<'de> DeserializeSeed<'de> for Parts<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Parts<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut Formatter) -> FmtResult {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Text(key)) = map.next_key()? {
+            match key.as_ref() {
+                "System" => {
+                    let System(system) = map.next_value()?;
+                    let data = std::mem::take(&mut self.0.data);
+                    *self.0 = Event { data, ..system };
+                }
+                "EventData" | "UserData" => map.next_value_seed(Data { name: Cow::Borrowed(""), into: &mut self.0.data })?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
 struct System<'a>(Event<'a>);
 
 impl<'de> Deserialize<'de> for System<'de> {
@@ -51,7 +120,12 @@ impl<'de> Visitor<'de> for SystemVisitor {
         let mut event = Event::default();
         while let Some(Text(key)) = map.next_key()? {
             let mut part = Part::default();
-            match key.as_ref() {
+            // Some write attributes beside the element.
+            let name = match key.as_ref() {
+                "Provider_attributes" | "TimeCreated_attributes" | "Execution_attributes" | "Security_attributes" => key.trim_end_matches("_attributes"),
+                other => other,
+            };
+            match name {
                 "Provider" | "EventID" | "Version" | "Level" | "Task" | "Opcode" | "Keywords" | "TimeCreated" | "EventRecordID" | "Execution" | "Channel" | "Computer"
                 | "Security" => {
                     map.next_value_seed(&mut part)?;
@@ -61,7 +135,7 @@ impl<'de> Visitor<'de> for SystemVisitor {
                     continue;
                 }
             }
-            match key.as_ref() {
+            match name {
                 "Provider" => event.provider = part.take("Name"),
                 "EventID" => event.event_id = u32::try_from(part.number("")).unwrap_or_default(),
                 "Version" => event.version = part.number(""),
@@ -224,5 +298,18 @@ mod tests {
         let broken = RECORD.replace("\"Port\":443", "\"Port\":");
         assert!(read(broken.as_bytes(), &|_| false).unwrap().data.is_empty());
         assert!(read(broken.as_bytes(), &|_| true).is_err());
+    }
+
+    #[test]
+    fn a_line_is_what_the_general_reader_makes_of_it() {
+        let beside = r##"{"Event":{"EventData":{"Image":"x","Data":["1","2"]},"System":{"EventID":4,"Provider_attributes":{"Name":"P"},"TimeCreated_attributes":{"SystemTime":"2024-01-02T03:04:05Z"},"Execution_attributes":{"ProcessID":1,"ThreadID":2},"Security_attributes":{"UserID":"S-1"}},"UserData":{"Op":{"#attributes":{"xmlns":"u"},"Inner":"y"}}}}"##;
+        for text in [RECORD, beside] {
+            let serde_json::Value::Object(map) = serde_json::from_str(text).unwrap() else { panic!("an object") };
+            let Ok(crate::formats::Record::Event(general)) = crate::formats::shapes::classify(map, 1, std::path::Path::new("a.json")) else { panic!("an event") };
+            assert_eq!(line(text.as_bytes()), Some(general), "{text}");
+        }
+        for other in [r#"{"Event":{"System":{"EventID":4}}}"#, r#"{"Event":{"System":{"EventID":{"Value":4}}},"_raw":"x"}"#, r#"{"Event":"text"}"#] {
+            assert_eq!(line(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
 use super::shapes::classify;
-use super::{Record, Sink, winlogbeat};
+use super::{Record, Sink, event_json, flat, winlogbeat};
 use crate::error::Problem;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -58,7 +58,8 @@ fn read_lines(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Si
         }
         // What stands before the object is the head of a syslog line.
         let start = if line.starts_with(b"{") { 0 } else { memchr::memmem::find(&line, b" {\"").unwrap_or(0) };
-        if let Some(event) = winlogbeat::read(&line[start..]) {
+        let object = &line[start..];
+        if let Some(event) = event_json::line(object).or_else(|| winlogbeat::read(object)).or_else(|| flat::read(object, number)) {
             if !sink.record(Record::Event(event)) {
                 return Ok(());
             }

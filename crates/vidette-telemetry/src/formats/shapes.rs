@@ -112,7 +112,8 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
     let named = ["Channel", "SourceName", "ProviderGuid", "ProviderName"].iter().any(|key| map.contains_key(*key));
     let is_row = map.get("Type").and_then(Value::as_str).is_some_and(|name| TABLES.contains_key(name));
     if map.contains_key("EventID") && named && !is_row {
-        return Ok(Some(flat_event(std::mem::take(map), number)));
+        let fields = std::mem::take(map).into_iter().map(|(key, value)| (key.into(), text(&value).into())).collect();
+        return Ok(Some(flat_event(fields, number)));
     }
     Ok(None)
 }
@@ -154,9 +155,10 @@ fn number(value: Option<&Value>) -> i64 {
 fn event_log(mut event: Map<String, Value>) -> Event<'static> {
     let system = event.remove("System").unwrap_or_default();
     let field = |name: &str| system.get(name);
-    let created = field("TimeCreated").and_then(|created| attribute(created, "SystemTime"));
+    // Some write attributes beside the element.
+    let attribute = |element: &str, name: &str| field(element).and_then(|value| attribute(value, name)).or_else(|| field(&format!("{element}_attributes"))?.get(name));
     let mut result = Event {
-        provider: field("Provider").and_then(|provider| attribute(provider, "Name")).map(text).unwrap_or_default().into(),
+        provider: attribute("Provider", "Name").map(text).unwrap_or_default().into(),
         event_id: u32::try_from(number(field("EventID"))).unwrap_or_default(),
         version: number(field("Version")),
         level: number(field("Level")),
@@ -165,11 +167,11 @@ fn event_log(mut event: Map<String, Value>) -> Event<'static> {
         keywords: field("Keywords").map(text).unwrap_or_default().into(),
         channel: field("Channel").map(text).unwrap_or_default().into(),
         computer: field("Computer").map(text).unwrap_or_default().into(),
-        execution_thread_id: number(field("Execution").and_then(|execution| attribute(execution, "ThreadID"))),
-        user_sid: field("Security").and_then(|security| attribute(security, "UserID")).map(text).unwrap_or_default().into(),
+        execution_thread_id: number(attribute("Execution", "ThreadID")),
+        user_sid: attribute("Security", "UserID").map(text).unwrap_or_default().into(),
         record_id: u64::try_from(number(field("EventRecordID"))).unwrap_or_default(),
-        execution_process_id: number(field("Execution").and_then(|execution| attribute(execution, "ProcessID"))),
-        created_ticks: created.and_then(time),
+        execution_process_id: number(attribute("Execution", "ProcessID")),
+        created_ticks: attribute("TimeCreated", "SystemTime").and_then(time),
         data: Vec::new(),
     };
     for part in ["EventData", "UserData"] {
@@ -183,7 +185,7 @@ fn event_log(mut event: Map<String, Value>) -> Event<'static> {
 /// A time as text or as seconds since 1970.
 fn time(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(seconds) => jiff::Timestamp::from_microsecond((seconds.as_f64()? * 1e6) as i64).ok().map(to_ticks),
+        Value::Number(seconds) => unix_time(&seconds.to_string()),
         other => parse_time(&text(other)),
     }
 }
@@ -192,9 +194,9 @@ fn time(value: &Value) -> Option<i64> {
 fn flatten(data: Map<String, Value>, into: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>) {
     for (key, value) in data {
         match value {
-            Value::Object(inner) if inner.contains_key("#text") => {
-                let value = inner.get("#text").map(text).unwrap_or_default();
-                into.push((key.into(), value.into()));
+            Value::Object(mut inner) if inner.contains_key("#text") => flatten(Map::from_iter([(key, inner.remove("#text").unwrap_or_default())]), into),
+            Value::Array(items) if !items.iter().any(|item| item.is_object() || item.is_array()) => {
+                into.extend(items.iter().map(|item| (key.clone().into(), text(item).into())));
             }
             Value::Object(inner) => flatten(inner.into_iter().filter(|(key, _)| key != "#attributes").collect(), into),
             other => into.push((key.into(), text(&other).into())),
@@ -241,26 +243,32 @@ pub(super) fn level(word: &str) -> i64 {
 }
 
 /// NXLog and its like: system and data fields side by side.
-fn flat_event(map: Map<String, Value>, line: u64) -> Event<'static> {
-    let pick = |names: &[&str]| names.iter().find_map(|name| map.get(*name)).map(text).unwrap_or_default();
-    let record = pick(&["RecordNumber", "EventRecordID", "RecordID"]).parse().unwrap_or(line);
+pub(super) fn flat_event<'a>(data: Vec<(Cow<'a, str>, Cow<'a, str>)>, line: u64) -> Event<'a> {
+    let find = |names: &[&str]| names.iter().find_map(|name| data.iter().find(|(key, _)| key == name)).map(|(_, value)| value.clone());
+    let pick = |names: &[&str]| find(names).unwrap_or_default();
+    let number = |name: &str| pick(&[name]).parse().unwrap_or_default();
     Event {
-        provider: pick(&["SourceName", "ProviderName", "Provider"]).into(),
+        provider: pick(&["SourceName", "ProviderName", "Provider"]),
         event_id: pick(&["EventID"]).parse().unwrap_or_default(),
-        version: number(map.get("Version")),
-        task: number(map.get("Task")),
-        opcode: number(map.get("OpcodeValue")),
-        level: level(map.get("Severity").and_then(Value::as_str).unwrap_or_default()),
-        keywords: pick(&["Keywords"]).into(),
-        channel: pick(&["Channel"]).into(),
-        computer: pick(&["Hostname", "Computer", "host"]).into(),
-        execution_thread_id: number(map.get("ThreadID")),
-        user_sid: pick(&["UserID"]).into(),
-        record_id: record,
+        version: number("Version"),
+        task: number("Task"),
+        opcode: number("OpcodeValue"),
+        level: level(&pick(&["Severity"])),
+        keywords: pick(&["Keywords"]),
+        channel: pick(&["Channel"]),
+        computer: pick(&["Hostname", "Computer", "host"]),
+        execution_thread_id: number("ThreadID"),
+        user_sid: pick(&["UserID"]),
+        record_id: pick(&["RecordNumber", "EventRecordID", "RecordID"]).parse().unwrap_or(line),
         execution_process_id: pick(&["ExecutionProcessID", "ExecutionProcessId"]).parse().unwrap_or_default(),
-        created_ticks: ["@timestamp", "EventTime", "TimeCreated"].iter().find_map(|name| map.get(*name).and_then(time)),
-        data: map.into_iter().map(|(key, value)| (key.into(), text(&value).into())).collect(),
+        created_ticks: ["@timestamp", "EventTime", "TimeCreated"].iter().find_map(|name| find(&[name]).and_then(|text| parse_time(&text).or_else(|| unix_time(&text)))),
+        data,
     }
+}
+
+/// Seconds since 1970, written as a number.
+fn unix_time(text: &str) -> Option<i64> {
+    jiff::Timestamp::from_microsecond((text.parse::<f64>().ok()? * 1e6) as i64).ok().map(to_ticks)
 }
 
 /// A row in the table's own columns; each value is read as its column's type.

@@ -5,7 +5,8 @@ use crate::hunting::{Found, hunt};
 use crate::output::{self, Format};
 use crate::packs::packs_for_hunt;
 use anstyle::{AnsiColor, Style};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Instant;
 use vidette_rules::{Alert, SeverityLevel};
@@ -34,12 +35,21 @@ pub struct Options {
     pub time: TimeOptions,
 }
 
+/// What `--format json` writes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    schema_version: u8,
+    alerts: &'a [Alert],
+}
+
 pub async fn run(options: Options) -> Result<u8, Failure> {
     let started = Instant::now();
     let found = hunt(packs_for_hunt(&options.rules, options.related)?, &options.paths, &options.time).await?;
     let format = Format::choose(options.format, options.output.is_some());
     match format {
         Format::Ndjson => output::write_lines(&found.alerts, options.output.as_ref())?,
+        Format::Json => output::write_lines(&[Report { schema_version: 1, alerts: &found.alerts }], options.output.as_ref())?,
         _ => output::write(&render(&found.alerts, format), options.output.as_ref())?,
     }
     summarize(&found, started);
@@ -115,7 +125,8 @@ fn render(alerts: &[Alert], format: Format) -> String {
             let rows: Vec<Vec<String>> = alerts.iter().map(cells).collect();
             output::csv(&columns, &rows)
         }
-        Format::Ndjson | Format::Json => format!("{}\n", json!({"schemaVersion": 1, "alerts": alerts})),
+        // They are written as they are made.
+        Format::Ndjson | Format::Json => String::new(),
     }
 }
 

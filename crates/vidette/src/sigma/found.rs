@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use vidette_engine::Clock;
 use vidette_kql::time::format_datetime;
 use vidette_rules::{Alert, SigmaRule, alert_of_row};
+use vidette_sigma::{Choice, Origin};
 use vidette_telemetry::Event;
 use vidette_telemetry::row::{Field as Cell, Row};
 
@@ -50,14 +51,15 @@ impl Found {
         Found::new(row.links.time_ticks, columns, data)
     }
 
-    /// The first of the fields that is not empty.
-    fn first(&self, fields: &[String]) -> String {
+    /// What a column of this origin is.
+    fn value(&self, origin: &Origin) -> String {
         let text = |field: &String| match self.columns.get(field).or_else(|| self.data.get(field))? {
             Value::String(text) => Some(text.clone()),
             Value::Null => None,
             other => Some(other.to_string()),
         };
-        fields.iter().filter_map(text).find(|text| !text.is_empty()).unwrap_or_default()
+        let chosen = |choice: &Choice| if text(&choice.field).is_some_and(|value| value == choice.value) { choice.then.clone() } else { choice.otherwise.clone() };
+        origin.names.iter().filter_map(text).find(|text| !text.is_empty()).or_else(|| origin.choice.as_ref().map(chosen)).unwrap_or_default()
     }
 
     pub fn alert(&self, sigma: &SigmaRule) -> Alert {
@@ -66,8 +68,8 @@ impl Found {
         for name in ["Computer", "Channel", "EventID", "EventRecordId"] {
             shown.insert(name.to_owned(), self.columns[name].clone());
         }
-        for (name, fields) in sigma.own.iter().flatten() {
-            shown.insert(name.clone(), self.first(fields).into());
+        for (name, origin) in sigma.own.iter().flatten() {
+            shown.insert(name.clone(), self.value(origin).into());
         }
         alert_of_row(&sigma.rule, &shown, ("EventData", &self.data_text), Clock::at(self.time_ticks))
     }

@@ -18,7 +18,7 @@ use crate::error::Problem;
 use crate::event::Event;
 use crate::row::Row;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -82,34 +82,40 @@ pub fn recognize(head: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(|format| (format.recognizes)(head)).map(|format| format.name)
 }
 
-/// The parts in which a file is best read side by side: numbers of chunks. None for a file that is read as a whole.
+/// The parts in which a file is best read side by side: numbers of the chunks of EVTX, bytes of lines of JSON. None for a file
+/// that is read as a whole.
 pub(crate) fn parts_of(path: &Path) -> Vec<Range<u64>> {
     let mut head = [0; 8];
     let Ok(mut file) = File::open(path) else { return Vec::new() };
     let Ok(length_bytes) = file.metadata().map(|meta| meta.len()) else { return Vec::new() };
-    if file.read_exact(&mut head).is_err() || recognize(&head) != Some("evtx") {
+    if file.read_exact(&mut head).is_err() {
         return Vec::new();
     }
-    evtx::parts(length_bytes)
+    match recognize(&head) {
+        Some("evtx") => evtx::parts(length_bytes),
+        Some("json") if file.rewind().is_ok() => json::parts(file, length_bytes),
+        _ => Vec::new(),
+    }
 }
 
 /// The path that stands for the standard input.
 pub(crate) const STANDARD_INPUT: &str = "-";
 
-/// Reads a file of any known format into the sink, or the chunks of it that [`parts_of`] gave.
+/// Reads a file of any known format into the sink, or the part of it that [`parts_of`] gave.
 ///
 /// # Errors
 /// When the file cannot be opened or is of no known format. Broken records are problems of their own.
-pub(crate) fn read_file(path: &Path, chunks: Option<Range<u64>>, sink: &mut dyn Sink) -> Result<(), Problem> {
+pub(crate) fn read_file(path: &Path, part: Option<Range<u64>>, sink: &mut dyn Sink) -> Result<(), Problem> {
     if path == Path::new(STANDARD_INPUT) {
         return read_stream(path, Box::new(BufReader::with_capacity(1 << 16, std::io::stdin())), sink);
     }
     let file = File::open(path).map_err(|error| Problem::file(path, error.to_string()))?;
-    if let Some(chunks) = chunks {
-        return evtx::read_chunks(path, file, chunks, sink);
-    }
     let mut input = BufReader::with_capacity(1 << 16, file);
     let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
+    if let Some(part) = part {
+        let read = if recognize(head) == Some("evtx") { evtx::read_chunks } else { json::read_part };
+        return read(path, input.into_inner(), part, sink);
+    }
     if head.starts_with(b"PAR1") {
         sink.parquet(path.to_owned());
         return Ok(());

@@ -6,7 +6,9 @@ use crate::error::Problem;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use std::io::{BufRead, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 /// Of a longer line only the records in a wrapper are read, one by one: it is never in memory as a whole.
@@ -23,7 +25,69 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
     if super::first_text(head) == Some(b'[') {
         return read_array(path, input, sink);
     }
-    read_lines(path, input, sink)
+    read_lines(path, Counted { input, at: 0 }, 0..u64::MAX, sink)
+}
+
+/// Files of lines that are shorter are read as a whole.
+const LEAST_SPLIT_BYTES: u64 = 16 << 20;
+/// Bytes of lines that one reader takes at a time.
+const PART_BYTES: u64 = 4 << 20;
+
+/// A long file of lines in parts by byte; a line belongs to the part in which it begins. None when it is short, or no file of
+/// lines: the first must be an object, and the second begin like one.
+pub(super) fn parts(file: File, length_bytes: u64) -> Vec<Range<u64>> {
+    let mut input = BufReader::new(file).take(LINE_LIMIT_BYTES as u64);
+    let mut line = Vec::new();
+    let is_lines = length_bytes >= LEAST_SPLIT_BYTES
+        && input.read_until(b'\n', &mut line).is_ok()
+        && line.starts_with(b"{")
+        && serde_json::from_slice::<IgnoredAny>(&line).is_ok()
+        && input.fill_buf().is_ok_and(|rest| rest.first() == Some(&b'{'));
+    if is_lines { cut(length_bytes, PART_BYTES) } else { Vec::new() }
+}
+
+/// The last part has no end: the file may grow.
+fn cut(length_bytes: u64, part_bytes: u64) -> Vec<Range<u64>> {
+    let count = length_bytes.div_ceil(part_bytes);
+    (0..count).map(|part| part * part_bytes..if part + 1 == count { u64::MAX } else { (part + 1) * part_bytes }).collect()
+}
+
+/// Reads the lines that begin in a part of the file.
+pub(super) fn read_part(path: &Path, mut file: File, part: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let unreadable = |error: std::io::Error| Problem::file(path, error.to_string());
+    // A line begins here when the byte before ends one.
+    let before = part.start.saturating_sub(1);
+    file.seek(SeekFrom::Start(before)).map_err(unreadable)?;
+    let mut input = Counted { input: Box::new(BufReader::with_capacity(1 << 16, file)), at: before };
+    if part.start > 0 {
+        input.skip_until(b'\n').map_err(unreadable)?;
+    }
+    read_lines(path, input, part, sink)
+}
+
+/// A reader that knows where in the file it is.
+struct Counted {
+    input: Box<dyn BufRead + Send>,
+    at: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+impl BufRead for Counted {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount as u64;
+        self.input.consume(amount);
+    }
 }
 
 /// Lines of a text log that hold a JSON object behind a head of their own, as syslog writes them.
@@ -32,19 +96,24 @@ pub(super) fn in_text(head: &[u8]) -> bool {
     std::str::from_utf8(line).is_ok_and(|line| line.contains(" {\"") && line.trim_end().ends_with('}'))
 }
 
-fn read_lines(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+fn read_lines(path: &Path, mut input: Counted, part: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let mut line = Vec::new();
-    for number in 1u64.. {
+    for count in 1u64.. {
+        let place = || if part.start == 0 { format!("line {count}") } else { format!("line {count} behind byte {}", part.start) };
+        // No two lines of a file have the same number, in whatever parts it is read.
+        let number = part.start + count;
+        if input.at >= part.end {
+            return Ok(());
+        }
         line.clear();
-        let length = take_line(&mut input, &mut line).map_err(|error| Problem::at(path, format!("line {number}"), error.to_string()))?;
+        let length = take_line(&mut input, &mut line).map_err(|error| Problem::at(path, place(), error.to_string()))?;
         if length == 0 {
             return Ok(());
         }
-        let place = || format!("line {number}");
         if line.len() > LINE_LIMIT_BYTES {
-            let mut rest = RestOfLine { input: &mut *input, done: line.ends_with(b"\n") };
+            let mut rest = RestOfLine { input: &mut input, done: line.ends_with(b"\n") };
             let whole = std::io::Cursor::new(std::mem::take(&mut line)).chain(&mut rest);
-            let outcome = Document { path, place: &place(), number, whole: false, sink }.read(&mut serde_json::Deserializer::from_reader(std::io::BufReader::new(whole)));
+            let outcome = Document { path, place: &place(), number, whole: false, sink }.read(&mut serde_json::Deserializer::from_reader(BufReader::new(whole)));
             match outcome {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
@@ -124,7 +193,7 @@ impl Read for RestOfLine<'_> {
 }
 
 fn read_document(path: &Path, input: impl Read, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let mut deserializer = serde_json::Deserializer::from_reader(std::io::BufReader::new(input));
+    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(input));
     for number in 1u64.. {
         // Only blanks may be left.
         if deserializer.end().is_ok() {
@@ -284,6 +353,49 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
         Err(message) => {
             sink.problem(Problem::at(path, place, message));
             true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[derive(Default)]
+    struct Numbers(Vec<u64>, Vec<String>);
+
+    impl Sink for Numbers {
+        fn wants(&self, _: &crate::event::Event) -> bool {
+            true
+        }
+        fn record(&mut self, record: Record) -> bool {
+            let Record::Event(event) = record else { panic!("an event") };
+            self.0.push(event.event_id.into());
+            true
+        }
+        fn problem(&mut self, problem: Problem) {
+            self.1.push(problem.to_string());
+        }
+        fn carves(&self) -> bool {
+            false
+        }
+        fn parquet(&mut self, _: PathBuf) {}
+    }
+
+    #[test]
+    fn every_line_is_in_one_part() {
+        let lines: String =
+            (1..=40).map(|id| format!("{{\"EventID\":{id},\"Channel\":\"c\",\"Text\":\"{}\"}}\n{}", "x".repeat(id % 7), if id % 9 == 0 { "\n" } else { "" })).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.json");
+        std::fs::write(&path, lines.trim_end()).unwrap();
+        let length = std::fs::metadata(&path).unwrap().len();
+        for part_bytes in [1, 2, 7, 50, 51, 333, length, length + 1] {
+            let mut sink = Numbers::default();
+            cut(length, part_bytes).into_iter().for_each(|part| read_part(&path, File::open(&path).unwrap(), part, &mut sink).unwrap());
+            assert_eq!(sink.0, (1..=40).collect::<Vec<u64>>(), "parts of {part_bytes} bytes");
+            assert!(sink.1.is_empty(), "{:?}", sink.1);
         }
     }
 }

@@ -170,9 +170,12 @@ impl<'r> Scanner<'r> {
             }
             Gate::Not(part) => Resolved::Not(Box::new(self.resolve(part, literals))),
             Gate::Literal { fields, text, how } => {
-                let mut numbers = fields.iter().map(|field| self.literal(field, text, *how, literals)).collect::<Vec<_>>();
-                let first = numbers.remove(0);
-                if fields[0] == ANYWHERE { Resolved::Anywhere(first) } else { Resolved::Literal(first, numbers) }
+                let first = self.literal(&fields[0], text, *how, literals);
+                if fields[0] == ANYWHERE {
+                    return Resolved::Anywhere(first);
+                }
+                let others = fields.windows(2).map(|names| (self.field(&names[0]), self.literal(&names[1], text, *how, literals))).collect();
+                Resolved::Literal(first, others)
             }
             Gate::Test { fields, test } => {
                 let numbers: Vec<u32> = fields.iter().map(|field| self.field(field)).collect();

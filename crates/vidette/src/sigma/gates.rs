@@ -9,8 +9,8 @@ pub enum Resolved {
     All(Vec<Resolved>),
     Any(Vec<Resolved>),
     Not(Box<Resolved>),
-    /// The literal in the first field, and in the others.
-    Literal(u32, Vec<u32>),
+    /// The literal in the first field, and in the others, each with the field before it.
+    Literal(u32, Vec<(u32, u32)>),
     /// A literal somewhere in the data.
     Anywhere(u32),
     Test(Vec<u32>, Test),
@@ -33,6 +33,10 @@ impl Known {
         self.seen[literal as usize] == self.event
     }
 
+    fn has(&self, field: u32) -> bool {
+        self.values[field as usize].0 == self.event
+    }
+
     fn value(&self, field: u32) -> &str {
         match &self.values[field as usize] {
             (of, value) if *of == self.event => value,
@@ -51,12 +55,18 @@ impl Resolved {
             Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth(known))),
             Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth(known))),
             Resolved::Not(part) => part.truth(known).negated(),
-            Resolved::Literal(first, others) => match (known.saw(*first), others.iter().any(|other| known.saw(*other))) {
-                (true, _) => Truth::Yes,
-                // The first field may have another value.
-                (false, true) => Truth::Unknown,
-                (false, false) => absent,
-            },
+            Resolved::Literal(first, _) if known.saw(*first) => Truth::Yes,
+            Resolved::Literal(_, others) => {
+                // The first field that is not empty counts: one before may have another value.
+                let mut counts = true;
+                for (before, other) in others {
+                    counts &= !known.has(*before);
+                    if known.saw(*other) {
+                        return if counts { Truth::Yes } else { Truth::Unknown };
+                    }
+                }
+                absent
+            }
             Resolved::Anywhere(literal) if known.saw(*literal) => Truth::Unknown,
             Resolved::Anywhere(_) => absent,
             Resolved::Test(..) if known.odd => Truth::Unknown,
@@ -86,7 +96,7 @@ impl Resolved {
             Resolved::Open | Resolved::Shut => {}
             Resolved::All(parts) | Resolved::Any(parts) => parts.iter().for_each(|part| part.fields(of, visit)),
             Resolved::Not(part) => part.fields(of, visit),
-            Resolved::Literal(first, others) => std::iter::once(first).chain(others).for_each(|literal| visit(of[*literal as usize])),
+            Resolved::Literal(first, others) => std::iter::once(first).chain(others.iter().map(|(_, other)| other)).for_each(|literal| visit(of[*literal as usize])),
             Resolved::Anywhere(literal) => visit(of[*literal as usize]),
             Resolved::Test(fields, _) => fields.iter().for_each(|field| visit(*field)),
         }
@@ -100,7 +110,7 @@ pub fn triggers(gate: &Resolved, weights: &[f64]) -> Option<(f64, Vec<u32>)> {
         Resolved::Shut => Some((0.0, Vec::new())),
         Resolved::Anywhere(literal) => Some((weights[*literal as usize], vec![*literal])),
         Resolved::Literal(first, others) => {
-            let literals: Vec<u32> = std::iter::once(*first).chain(others.iter().copied()).collect();
+            let literals: Vec<u32> = std::iter::once(*first).chain(others.iter().map(|(_, other)| *other)).collect();
             Some((literals.iter().map(|literal| weights[*literal as usize]).sum(), literals))
         }
         Resolved::All(parts) => parts.iter().filter_map(|part| triggers(part, weights)).min_by(|a, b| a.0.total_cmp(&b.0)),
@@ -115,5 +125,25 @@ pub fn triggers(gate: &Resolved, weights: &[f64]) -> Option<(f64, Vec<u32>)> {
             all.1.dedup();
             Some(all)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_field_that_an_event_has_counts() {
+        // `Image`, else `NewProcessName`, ends with a text: fields 0 and 1, literals 0 and 1.
+        let gate = Resolved::Literal(0, vec![(0, 1)]);
+        let truth = |seen: [u64; 2], had: [u64; 2]| {
+            let values = had.iter().map(|event| (*event, String::new())).collect();
+            gate.truth(&Known { event: 1, seen: seen.to_vec(), values, odd: false })
+        };
+        assert_eq!(truth([1, 0], [1, 0]), Truth::Yes);
+        assert_eq!(truth([0, 1], [0, 1]), Truth::Yes);
+        // `Image` is there, and may be another program or empty.
+        assert_eq!(truth([0, 1], [1, 1]), Truth::Unknown);
+        assert_eq!(truth([0, 0], [1, 1]), Truth::No);
     }
 }

@@ -28,20 +28,19 @@ impl Print {
         let mut result = Vec::with_capacity(self.columns.len());
         for (at, expr) in self.columns.iter().enumerate() {
             let values = binder.with_row(&[], |binder| binder.named_scalars(expr));
-            let several = values.len() > 1 && !matches!(expr.kind, ExprKind::Named { .. });
-            for (automatic, value) in values {
-                let name = match &expr.kind {
-                    ExprKind::Named { names: explicit, .. } => explicit[0].node.clone(),
-                    _ => automatic.filter(|_| several).unwrap_or_else(|| format!("print_{at}")),
+            let named = matches!(expr.kind, ExprKind::Named { .. });
+            let several = values.len() > 1;
+            for (name, value) in values {
+                let name = match name {
+                    Some(name) if named => name,
+                    Some(automatic) if several => names.unique(&automatic),
+                    _ => format!("print_{at}"),
                 };
-                if !names.take(&name) {
+                if (named || !several) && !names.take(&name) {
                     binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{name}` is already declared"), expr.span, "declared twice");
                     break;
                 }
                 result.push((binder.column(name, value.ty), value));
-                if !several {
-                    break;
-                }
             }
         }
         Some(binder.project(input, result))

@@ -182,7 +182,7 @@ impl Lexer<'_> {
             b'!' if self.peek(1).is_ascii_alphabetic() => {
                 self.at += 1;
                 self.take_name();
-                if self.peek(0) == b'~' && &self.source[self.at - 3..self.at] == "!in" {
+                if self.peek(0) == b'~' && self.source[..self.at].ends_with("!in") {
                     self.at += 1;
                 }
                 Token::BangName

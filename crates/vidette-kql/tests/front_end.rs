@@ -55,6 +55,13 @@ fn depth_does_not_depend_on_the_stack() {
 }
 
 #[test]
+fn names_behind_an_exclamation_mark_may_be_short() {
+    for text in ["!n~8~", "!n~", "T | where \"é\"!n~", "é!x~", "print 1 !in~ (1)"] {
+        compile(text, &Tables);
+    }
+}
+
+#[test]
 fn bottomless_nesting_is_refused() {
     let (_, diagnostics) = parse(&format!("print {}1{}", "(".repeat(100_000), ")".repeat(100_000)));
     assert!(diagnostics.iter().any(|diagnostic| diagnostic.code == "VD003"));

@@ -122,8 +122,8 @@ fn row_of(get: &dyn Fn(&str) -> Option<Value>, has: &dyn Fn(&str) -> bool) -> Op
 }
 
 fn ticks(seconds: f64) -> i64 {
-    // Microseconds are what a double holds of today's times.
-    UNIX_EPOCH_TICKS + (seconds * 1e6).round() as i64 * 10
+    // Microseconds are what a double holds of today's times; what is no time of the calendar is its first or last second.
+    UNIX_EPOCH_TICKS + (seconds.clamp(-62_135_596_800.0, 253_402_300_799.0) * 1e6).round() as i64 * 10
 }
 
 /// What the head of a tab-separated log says.
@@ -209,4 +209,16 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticks;
+    use crate::event::parse_time;
+
+    #[test]
+    fn what_is_no_time_is_the_nearest_that_is_one() {
+        assert_eq!(Some(ticks(1_600_000_000.25)), parse_time("2020-09-13T12:26:40.25Z"));
+        assert_eq!((Some(ticks(1e300)), ticks(f64::NEG_INFINITY)), (parse_time("9999-12-31T23:59:59Z"), 0));
+    }
 }

@@ -95,20 +95,22 @@ pub fn parse_timespan(text: &str) -> Option<i64> {
 }
 
 fn timespan_with_colons(body: &str) -> Option<i64> {
+    // The sign stands before all of it, and no part has more digits than these.
+    let number = |text: &str| text.parse::<u32>().ok().map(i64::from);
     let parts: Vec<&str> = body.split(':').collect();
     let (days, hours) = match parts[0].split_once('.') {
-        Some((days, hours)) => (days.parse::<i64>().ok()?, hours),
+        Some((days, hours)) => (number(days)?, hours),
         None => (0, parts[0]),
     };
     let (days, hours, minutes, seconds) = match parts.len() {
-        2 => (days, hours.parse::<i64>().ok()?, parts[1], "0"),
-        3 => (days, hours.parse::<i64>().ok()?, parts[1], parts[2]),
-        4 => (hours.parse::<i64>().ok()?, parts[1].parse::<i64>().ok()?, parts[2], parts[3]),
+        2 => (days, number(hours)?, parts[1], "0"),
+        3 => (days, number(hours)?, parts[1], parts[2]),
+        4 => (number(hours)?, number(parts[1])?, parts[2], parts[3]),
         _ => return None,
     };
-    let minutes = minutes.parse::<i64>().ok()?;
+    let minutes = number(minutes)?;
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let seconds = seconds.parse::<i64>().ok()?;
+    let seconds = number(seconds)?;
     if minutes > 59 || seconds > 59 || hours > 23 && parts.len() != 2 {
         return None;
     }
@@ -223,9 +225,10 @@ fn parse_time_of_day(text: &str) -> Option<(i64, i64)> {
     if let Some(half) = half_day {
         hours = hours % 12 + half;
     }
-    let minutes: i64 = parts.get(1).map_or(Some(0), |part| part.parse().ok())?;
+    let number = |text: &str| text.parse::<u32>().ok().map(i64::from);
+    let minutes = parts.get(1).map_or(Some(0), |part| number(part))?;
     let (seconds, fraction) = parts.get(2).map_or(("0", ""), |part| part.split_once(['.', ',']).unwrap_or((part, "")));
-    let seconds: i64 = seconds.parse().ok()?;
+    let seconds = number(seconds)?;
     if hours > 24 || minutes > 59 || seconds > 59 || hours < 0 {
         return None;
     }
@@ -252,6 +255,14 @@ mod tests {
         }
         assert_eq!(parse_datetime("2014-13-01"), None);
         assert_eq!(parse_datetime("tomorrow"), None);
+    }
+
+    #[test]
+    fn parts_of_timespans_are_checked() {
+        for wrong in ["2024:-05555555555555555552", "1:-5", "1:2:-3", "1.-2:00:00", "99999999999999999999:00", "4294967295.00:00:00"] {
+            assert_eq!(parse_timespan(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse_datetime("2024-01-01 10:-99999999999999999-0100"), None);
     }
 
     #[test]

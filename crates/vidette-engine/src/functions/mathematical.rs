@@ -15,7 +15,7 @@ macro_rules! real {
 /// Such a function that has no value below zero: null there, as its page says.
 macro_rules! real_of_positive {
     ($name:literal, $body:expr) => {
-        rows($name, |a| Out::from(a[0].real().filter(|n| !(*n < 0.0)).map($body)))
+        rows($name, |a| Out::from(a[0].real().filter(|n| n.is_nan() || *n >= 0.0).map($body)))
     };
 }
 

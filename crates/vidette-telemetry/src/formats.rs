@@ -161,7 +161,10 @@ fn read_utf16(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Si
     // The decoder gives its first bytes one by one; the format is told from more of them.
     let mut head = Vec::new();
     (&mut text).take(1 << 12).read_to_end(&mut head).map_err(|error| Problem::file(path, error.to_string()))?;
-    // Text in UTF-8 is never UTF-16: this cannot come round again.
+    // A mark with nothing behind it comes out as it went in, and must not come round again.
+    if is_utf16(&head) {
+        return Err(Problem::file(path, "UTF-16 that holds no text"));
+    }
     read_stream(path, Box::new(BufReader::with_capacity(1 << 16, std::io::Cursor::new(head).chain(text))), sink)
 }
 

@@ -163,3 +163,13 @@ fn a_bomb_is_told_and_left() {
     assert_eq!(harvest.events_read, 1);
     assert!(harvest.problems[0].message.contains("taken for a bomb"), "{:?}", harvest.problems);
 }
+
+#[test]
+fn a_byte_order_mark_alone_is_no_text() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in [("little", b"\xff\xfe".as_slice()), ("big", b"\xfe\xff"), ("zeros", b"{\0\0\0\0\0\0\0")] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(read(&path).problems.len(), 1, "{name}");
+    }
+}

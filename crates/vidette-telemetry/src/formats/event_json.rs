@@ -14,8 +14,8 @@ use std::fmt::{Formatter, Result as FmtResult};
 pub(super) fn read<'a>(record: &'a [u8], wants: &dyn Fn(&Event) -> bool) -> Result<Event<'a>, String> {
     let after = |key: &str| memchr::memmem::find(record, key.as_bytes()).map(|at| at + key.len());
     let system = after("\"System\":").ok_or("the record has no System element")?;
-    let mut stream = serde_json::Deserializer::from_slice(&record[system..]).into_iter::<System>();
-    let System(mut event) = stream.next().unwrap_or_else(|| Err(serde::de::Error::custom("it ends there"))).map_err(|error| format!("System: {error}"))?;
+    let mut stream = serde_json::Deserializer::from_slice(&record[system..]).into_iter::<Object<System>>();
+    let Object(System(mut event)) = stream.next().unwrap_or_else(|| Err(serde::de::Error::custom("it ends there"))).map_err(|error| format!("System: {error}"))?;
     let rest = &record[system + stream.byte_offset()..];
     if !wants(&event) {
         return Ok(event);
@@ -36,39 +36,32 @@ pub(super) fn line(line: &[u8]) -> Option<Event<'_>> {
     if !line.starts_with(b"{\"Event\":") {
         return None;
     }
-    let Line(event) = sonic_rs::from_slice(line).ok()?;
+    let Object(Line(Parts(event))) = sonic_rs::from_slice(line).ok()?;
     (event.event_id != 0 && event.created_ticks.is_some()).then_some(event)
 }
 
-struct Line<'a>(Event<'a>);
+/// What is done with the keys of an object.
+pub(super) trait Keys<'de> {
+    /// Takes the key's value, which must be read whatever the key is.
+    fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error>;
+}
 
-impl<'de> Deserialize<'de> for Line<'de> {
+/// An object, read key by key into what takes them.
+#[derive(Default)]
+pub(super) struct Object<K>(pub(super) K);
+
+impl<'de, K: Keys<'de> + Default> Deserialize<'de> for Object<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Outer;
-        impl<'de> Visitor<'de> for Outer {
-            type Value = Line<'de>;
-            fn expecting(&self, f: &mut Formatter) -> FmtResult {
-                f.write_str("an object with an event alone")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
-                let mut event = Event::default();
-                while let Some(Text(key)) = map.next_key()? {
-                    if key != "Event" {
-                        return Err(serde::de::Error::custom("more than an event"));
-                    }
-                    map.next_value_seed(Parts(&mut event))?;
-                }
-                Ok(Line(event))
-            }
-        }
-        deserializer.deserialize_map(Outer)
+        let mut object = Object::default();
+        Fill(&mut object.0).deserialize(deserializer)?;
+        Ok(object)
     }
 }
 
-/// The parts of an event, in any order.
-struct Parts<'a, 'de>(&'a mut Event<'de>);
+/// Reads an object into what takes its keys.
+pub(super) struct Fill<'a, K>(pub(super) &'a mut K);
 
-impl<'de> DeserializeSeed<'de> for Parts<'_, 'de> {
+impl<'de, K: Keys<'de>> DeserializeSeed<'de> for Fill<'_, K> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -76,85 +69,93 @@ impl<'de> DeserializeSeed<'de> for Parts<'_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for Parts<'_, 'de> {
+impl<'de, K: Keys<'de>> Visitor<'de> for Fill<'_, K> {
     type Value = ();
 
     fn expecting(&self, f: &mut Formatter) -> FmtResult {
-        f.write_str("an event")
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(key)) = map.next_key()? {
-            match key.as_ref() {
-                "System" => {
-                    let System(system) = map.next_value()?;
-                    let data = std::mem::take(&mut self.0.data);
-                    *self.0 = Event { data, ..system };
-                }
-                "EventData" | "UserData" => map.next_value_seed(Data { name: Cow::Borrowed(""), into: &mut self.0.data })?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
+            self.0.take(key, &mut map)?;
         }
         Ok(())
     }
 }
 
-struct System<'a>(Event<'a>);
+/// An object with an event in it, and nothing else.
+#[derive(Default)]
+struct Line<'a>(Parts<'a>);
 
-impl<'de> Deserialize<'de> for System<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(SystemVisitor)
+impl<'de> Keys<'de> for Line<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        if key != "Event" {
+            return Err(serde::de::Error::custom("more than an event"));
+        }
+        map.next_value_seed(Fill(&mut self.0))
     }
 }
 
-struct SystemVisitor;
+/// The parts of an event, in any order.
+#[derive(Default)]
+struct Parts<'a>(Event<'a>);
 
-impl<'de> Visitor<'de> for SystemVisitor {
-    type Value = System<'de>;
-
-    fn expecting(&self, f: &mut Formatter) -> FmtResult {
-        f.write_str("the system part of an event")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<System<'de>, A::Error> {
-        let mut event = Event::default();
-        while let Some(Text(key)) = map.next_key()? {
-            let mut part = Part::default();
-            // Some write attributes beside the element.
-            let name = match key.as_ref() {
-                "Provider_attributes" | "TimeCreated_attributes" | "Execution_attributes" | "Security_attributes" => key.trim_end_matches("_attributes"),
-                other => other,
-            };
-            match name {
-                "Provider" | "EventID" | "Version" | "Level" | "Task" | "Opcode" | "Keywords" | "TimeCreated" | "EventRecordID" | "Execution" | "Channel" | "Computer"
-                | "Security" => {
-                    map.next_value_seed(&mut part)?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
+impl<'de> Keys<'de> for Parts<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        match key.as_ref() {
+            "System" => {
+                let Object(System(system)) = map.next_value()?;
+                let data = std::mem::take(&mut self.0.data);
+                self.0 = Event { data, ..system };
             }
-            match name {
-                "Provider" => event.provider = part.take("Name"),
-                "EventID" => event.event_id = u32::try_from(part.number("")).unwrap_or_default(),
-                "Version" => event.version = part.number(""),
-                "Level" => event.level = part.number(""),
-                "Task" => event.task = part.number(""),
-                "Opcode" => event.opcode = part.number(""),
-                "Keywords" => event.keywords = part.take(""),
-                "TimeCreated" => event.created_ticks = parse_time(&part.take("SystemTime")),
-                "EventRecordID" => event.record_id = u64::try_from(part.number("")).unwrap_or_default(),
-                "Execution" => {
-                    event.execution_process_id = part.number("ProcessID");
-                    event.execution_thread_id = part.number("ThreadID");
-                }
-                "Channel" => event.channel = part.take(""),
-                "Computer" => event.computer = part.take(""),
-                _ => event.user_sid = part.take("UserID"),
+            "EventData" | "UserData" => map.next_value_seed(Data { name: Cow::Borrowed(""), into: &mut self.0.data })?,
+            _ => drop(map.next_value::<IgnoredAny>()?),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct System<'a>(Event<'a>);
+
+impl<'de> Keys<'de> for System<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let event = &mut self.0;
+        let mut part = Part::default();
+        // Some write attributes beside the element.
+        let name = match key.as_ref() {
+            "Provider_attributes" | "TimeCreated_attributes" | "Execution_attributes" | "Security_attributes" => key.trim_end_matches("_attributes"),
+            other => other,
+        };
+        match name {
+            "Provider" | "EventID" | "Version" | "Level" | "Task" | "Opcode" | "Keywords" | "TimeCreated" | "EventRecordID" | "Execution" | "Channel" | "Computer" | "Security" => {
+                map.next_value_seed(&mut part)?;
+            }
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+                return Ok(());
             }
         }
-        Ok(System(event))
+        match name {
+            "Provider" => event.provider = part.take("Name"),
+            "EventID" => event.event_id = u32::try_from(part.number("")).unwrap_or_default(),
+            "Version" => event.version = part.number(""),
+            "Level" => event.level = part.number(""),
+            "Task" => event.task = part.number(""),
+            "Opcode" => event.opcode = part.number(""),
+            "Keywords" => event.keywords = part.take(""),
+            "TimeCreated" => event.created_ticks = parse_time(&part.take("SystemTime")),
+            "EventRecordID" => event.record_id = u64::try_from(part.number("")).unwrap_or_default(),
+            "Execution" => {
+                event.execution_process_id = part.number("ProcessID");
+                event.execution_thread_id = part.number("ThreadID");
+            }
+            "Channel" => event.channel = part.take(""),
+            "Computer" => event.computer = part.take(""),
+            _ => event.user_sid = part.take("UserID"),
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,11 @@
 //! A flat event, system and data fields side by side, as NXLog and its like write a line, read in place. What is unusual gives
 //! `None`, and the line is read as any other JSON is.
 
-use super::event_json::Text;
+use super::event_json::{Keys, Object};
 use super::shapes::flat_event;
 use crate::event::Event;
 use crate::schemas::TABLES;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt::{Formatter, Result as FmtResult};
 
@@ -13,46 +13,31 @@ use std::fmt::{Formatter, Result as FmtResult};
 /// the line.
 pub(super) fn read(line: &[u8], number: u64) -> Option<Event<'_>> {
     memchr::memmem::find(line, b"\"EventID\"")?;
-    let Line(fields) = sonic_rs::from_slice(line).ok()?;
+    let Object(Line(fields)) = sonic_rs::from_slice(line).ok()?;
     let has = |name: &str| fields.iter().any(|(key, _)| key == name);
     let is_event = has("EventID") && ["Channel", "SourceName", "ProviderGuid", "ProviderName"].into_iter().any(has);
     is_event.then(|| flat_event(fields, number))
 }
 
+/// The fields in order.
+#[derive(Default)]
 struct Line<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl<'de> Deserialize<'de> for Line<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(LineVisitor)
-    }
-}
-
-struct LineVisitor;
-
-impl<'de> Visitor<'de> for LineVisitor {
-    type Value = Line<'de>;
-
-    fn expecting(&self, f: &mut Formatter) -> FmtResult {
-        f.write_str("a flat event")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
-        let mut fields: Vec<(Cow<str>, Cow<str>)> = Vec::with_capacity(32);
-        while let Some(Text(key)) = map.next_key()? {
-            let value = map.next_value_seed(Scalar)?;
-            // Shapes that win over this one, and texts that may hold the event.
-            let other = match key.as_ref() {
-                "_raw" | "System" | "Event" | "event" | "event_id" | "StringInserts" => true,
-                "message" | "Message" | "xml" => value.contains("<Event"),
-                "Type" => TABLES.contains_key(value.as_ref()),
-                key => key.starts_with("winlog."),
-            };
-            if other {
-                return Err(A::Error::custom("another shape"));
-            }
-            fields.push((key, value));
+impl<'de> Keys<'de> for Line<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let value = map.next_value_seed(Scalar)?;
+        // Shapes that win over this one, and texts that may hold the event.
+        let other = match key.as_ref() {
+            "_raw" | "System" | "Event" | "event" | "event_id" | "StringInserts" => true,
+            "message" | "Message" | "xml" => value.contains("<Event"),
+            "Type" => TABLES.contains_key(value.as_ref()),
+            key => key.starts_with("winlog."),
+        };
+        if other {
+            return Err(A::Error::custom("another shape"));
         }
-        Ok(Line(fields))
+        self.0.push((key, value));
+        Ok(())
     }
 }
 

@@ -1,122 +1,89 @@
 //! A line of Winlogbeat, read in place: the shape that logs are most often shipped in, and so the one that must be fast.
 //! What is unusual gives `None`, and the line is read as any other JSON is.
 
-use super::event_json::{Data, Part, Text};
+use super::event_json::{Data, Fill, Keys, Object, Part};
 use crate::event::{Event, parse_time};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess};
 use std::borrow::Cow;
-use std::fmt::{Formatter, Result as FmtResult};
 
 /// The event of a line, which must be an object with an object `winlog` in it.
 pub(super) fn read(line: &[u8]) -> Option<Event<'_>> {
     memchr::memmem::find(line, b"\"winlog\":")?;
-    let Line { event, is_whole } = sonic_rs::from_slice(line).ok()?;
-    (is_whole && !event.provider.is_empty()).then_some(event)
+    let Object(Line { winlog, created_ticks, host, level, is_whole }) = sonic_rs::from_slice(line).ok()?;
+    let mut event = winlog.0;
+    event.created_ticks = created_ticks;
+    event.level = super::shapes::level(&level);
+    if event.computer.is_empty() {
+        event.computer = host;
+    }
+    (is_whole && created_ticks.is_some() && !event.provider.is_empty()).then_some(event)
 }
 
 #[derive(Default)]
 struct Line<'a> {
-    event: Event<'a>,
+    winlog: Winlog<'a>,
+    created_ticks: Option<i64>,
+    host: Cow<'a, str>,
+    level: Cow<'a, str>,
     is_whole: bool,
 }
 
-impl<'de> Deserialize<'de> for Line<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(LineVisitor)
-    }
-}
-
-struct LineVisitor;
-
-impl<'de> Visitor<'de> for LineVisitor {
-    type Value = Line<'de>;
-
-    fn expecting(&self, f: &mut Formatter) -> FmtResult {
-        f.write_str("a record of Winlogbeat")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
-        let mut line = Line::default();
-        let (mut host, mut level) = (Cow::Borrowed(""), Cow::Borrowed(""));
-        while let Some(Text(key)) = map.next_key()? {
-            let mut part = Part::default();
-            match key.as_ref() {
-                "@timestamp" => {
-                    map.next_value_seed(&mut part)?;
-                    line.event.created_ticks = parse_time(&part.take(""));
-                }
-                "host" => {
-                    map.next_value_seed(&mut part)?;
-                    host = part.take("name");
-                }
-                "log" => {
-                    map.next_value_seed(&mut part)?;
-                    level = part.take("level");
-                }
-                "winlog" => {
-                    map.next_value_seed(Winlog(&mut line.event))?;
-                    line.is_whole = true;
-                }
-                // Shapes that win over this one.
-                "_raw" | "Event" | "System" | "result" | "records" => {
-                    map.next_value::<IgnoredAny>()?;
-                    return Ok(Line::default());
-                }
-                _ => drop(map.next_value::<IgnoredAny>()?),
+impl<'de> Keys<'de> for Line<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let mut part = Part::default();
+        match key.as_ref() {
+            "@timestamp" => {
+                map.next_value_seed(&mut part)?;
+                self.created_ticks = parse_time(&part.take(""));
             }
+            "host" => {
+                map.next_value_seed(&mut part)?;
+                self.host = part.take("name");
+            }
+            "log" => {
+                map.next_value_seed(&mut part)?;
+                self.level = part.take("level");
+            }
+            "winlog" => {
+                map.next_value_seed(Fill(&mut self.winlog))?;
+                self.is_whole = true;
+            }
+            // Shapes that win over this one.
+            "_raw" | "Event" | "System" | "result" | "records" => return Err(A::Error::custom("another shape")),
+            _ => drop(map.next_value::<IgnoredAny>()?),
         }
-        line.event.level = super::shapes::level(&level);
-        if line.event.computer.is_empty() {
-            line.event.computer = host;
+        Ok(())
+    }
+}
+
+/// The event as far as the object `winlog` tells it.
+#[derive(Default)]
+struct Winlog<'a>(Event<'a>);
+
+impl<'de> Keys<'de> for Winlog<'de> {
+    fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let event = &mut self.0;
+        if matches!(key.as_ref(), "event_data" | "user_data") {
+            return map.next_value_seed(Data { name: Cow::Borrowed(""), into: &mut event.data });
         }
-        line.is_whole &= line.event.created_ticks.is_some();
-        Ok(line)
-    }
-}
-
-struct Winlog<'a, 'de>(&'a mut Event<'de>);
-
-impl<'de> DeserializeSeed<'de> for Winlog<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Winlog<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut Formatter) -> FmtResult {
-        f.write_str("the object winlog")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let event = self.0;
-        while let Some(Text(key)) = map.next_key()? {
-            if matches!(key.as_ref(), "event_data" | "user_data") {
-                map.next_value_seed(Data { name: Cow::Borrowed(""), into: &mut event.data })?;
-                continue;
-            }
-            let wanted = ["provider_name", "channel", "computer_name", "event_id", "record_id", "version", "task", "opcode", "process", "user"];
-            if !wanted.contains(&key.as_ref()) {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            let mut part = Part::default();
-            map.next_value_seed(&mut part)?;
-            match key.as_ref() {
-                "provider_name" => event.provider = part.take(""),
-                "channel" => event.channel = part.take(""),
-                "computer_name" => event.computer = part.take(""),
-                "event_id" => event.event_id = u32::try_from(part.number("")).unwrap_or_default(),
-                "record_id" => event.record_id = u64::try_from(part.number("")).unwrap_or_default(),
-                "version" => event.version = part.number(""),
-                "task" => event.task = part.number(""),
-                "opcode" => event.opcode = part.number(""),
-                "process" => event.execution_process_id = part.number("pid"),
-                _ => event.user_sid = part.take("identifier"),
-            }
+        let wanted = ["provider_name", "channel", "computer_name", "event_id", "record_id", "version", "task", "opcode", "process", "user"];
+        if !wanted.contains(&key.as_ref()) {
+            map.next_value::<IgnoredAny>()?;
+            return Ok(());
+        }
+        let mut part = Part::default();
+        map.next_value_seed(&mut part)?;
+        match key.as_ref() {
+            "provider_name" => event.provider = part.take(""),
+            "channel" => event.channel = part.take(""),
+            "computer_name" => event.computer = part.take(""),
+            "event_id" => event.event_id = u32::try_from(part.number("")).unwrap_or_default(),
+            "record_id" => event.record_id = u64::try_from(part.number("")).unwrap_or_default(),
+            "version" => event.version = part.number(""),
+            "task" => event.task = part.number(""),
+            "opcode" => event.opcode = part.number(""),
+            "process" => event.execution_process_id = part.number("pid"),
+            _ => event.user_sid = part.take("identifier"),
         }
         Ok(())
     }

@@ -214,12 +214,12 @@ impl Parcel {
     }
 }
 
-/// A file, or the chunks of one that a reader takes at a time.
+/// A file, or the part of one that a reader takes at a time.
 struct Unit<'a> {
     file: &'a Path,
     /// The user named it: whatever it is, it is to be read.
     named: bool,
-    chunks: Option<Range<u64>>,
+    part: Option<Range<u64>>,
     /// How many units of the file are unread.
     left: &'a AtomicUsize,
 }
@@ -273,9 +273,9 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     let units: Vec<Unit> = files
         .iter()
         .flat_map(|(file, parts, left)| {
-            let chunks: Vec<Option<Range<u64>>> = if parts.is_empty() { vec![None] } else { parts.iter().cloned().map(Some).collect() };
+            let parts: Vec<Option<Range<u64>>> = if parts.is_empty() { vec![None] } else { parts.iter().cloned().map(Some).collect() };
             let named = named.contains(file);
-            chunks.into_iter().map(move |chunks| Unit { file, named, chunks, left })
+            parts.into_iter().map(move |part| Unit { file, named, part, left })
         })
         .collect();
     let next = AtomicUsize::new(0);
@@ -322,7 +322,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
 
 fn read_one(unit: &Unit, reader: &mut Reader) {
     // A reader of untrusted bytes must not take the hunt down with it.
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.chunks.clone(), reader)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.part.clone(), reader)));
     let mut parcel = std::mem::take(&mut reader.parcel);
     match outcome {
         Ok(Ok(())) => {}

@@ -50,7 +50,8 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     match format {
         Format::Ndjson => output::write_lines(&found.alerts, options.output.as_ref())?,
         Format::Json => output::write_lines(&[Report { schema_version: 1, alerts: &found.alerts }], options.output.as_ref())?,
-        _ => output::write(&render(&found.alerts, format), options.output.as_ref())?,
+        Format::Table => output::write(&table(&found.alerts), options.output.as_ref())?,
+        Format::Csv => output::write(&csv(&found.alerts), options.output.as_ref())?,
     }
     summarize(&found, started);
     Ok(if found.broken {
@@ -104,30 +105,26 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn render(alerts: &[Alert], format: Format) -> String {
-    let columns = COLUMNS.map(str::to_owned);
-    match format {
-        Format::Table if alerts.is_empty() => String::new(),
-        Format::Table => {
-            // The number is what `investigate` and `tune` take. Where not all fits, the title says most of the rest.
-            const WIDE: usize = 150;
-            let shown: &[usize] = if output::width() < WIDE { &[0, 1, 2, 4] } else { &[0, 1, 2, 3, 4, 5] };
-            let columns: Vec<String> = std::iter::once("#").chain(shown.iter().map(|at| COLUMNS[*at])).map(str::to_owned).collect();
-            let numbered = |(at, alert): (usize, &Alert)| {
-                let cells = cells(alert);
-                std::iter::once((at + 1).to_string()).chain(shown.iter().map(|at| cells[*at].clone())).collect()
-            };
-            let rows: Vec<Vec<String>> = alerts.iter().enumerate().map(numbered).collect();
-            let colored = output::color();
-            output::table(&columns, &rows, output::width(), |at, cell| if at == 1 && colored { severity_style(cell) } else { None })
-        }
-        Format::Csv => {
-            let rows: Vec<Vec<String>> = alerts.iter().map(cells).collect();
-            output::csv(&columns, &rows)
-        }
-        // They are written as they are made.
-        Format::Ndjson | Format::Json => String::new(),
+fn table(alerts: &[Alert]) -> String {
+    // The number is what `investigate` and `tune` take. Where not all fits, the title says most of the rest.
+    const WIDE: usize = 150;
+    if alerts.is_empty() {
+        return String::new();
     }
+    let shown: &[usize] = if output::width() < WIDE { &[0, 1, 2, 4] } else { &[0, 1, 2, 3, 4, 5] };
+    let columns: Vec<String> = std::iter::once("#").chain(shown.iter().map(|at| COLUMNS[*at])).map(str::to_owned).collect();
+    let numbered = |(at, alert): (usize, &Alert)| {
+        let cells = cells(alert);
+        std::iter::once((at + 1).to_string()).chain(shown.iter().map(|at| cells[*at].clone())).collect()
+    };
+    let rows: Vec<Vec<String>> = alerts.iter().enumerate().map(numbered).collect();
+    let colored = output::color();
+    output::table(&columns, &rows, output::width(), |at, cell| if at == 1 && colored { severity_style(cell) } else { None })
+}
+
+fn csv(alerts: &[Alert]) -> String {
+    let rows: Vec<Vec<String>> = alerts.iter().map(cells).collect();
+    output::csv(&COLUMNS.map(str::to_owned), &rows)
 }
 
 fn summarize(found: &Found, started: Instant) {

@@ -193,8 +193,26 @@ impl Catalog for Workspace {
         external::read(&folder.join(name), reading)
     }
 
-    fn searchable(&self) -> Option<Vec<String>> {
+    fn filled_tables(&self) -> Option<Vec<String>> {
         Some(self.tables.iter().filter(|(_, table)| !table.is_schema).map(|(name, _)| name.clone()).collect())
+    }
+
+    fn known_columns(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
+        let mut order: Vec<&str> = Vec::new();
+        let mut types: HashMap<&str, Vec<(ScalarType, usize)>> = HashMap::new();
+        for (name, ty) in self.tables.values().flat_map(|table| &table.columns).filter(|(name, _)| wanted(name)) {
+            let known = types.entry(name).or_insert_with(|| {
+                order.push(name);
+                Vec::new()
+            });
+            match known.iter_mut().find(|(known, _)| known == ty) {
+                Some((_, tables)) => *tables += 1,
+                None => known.push((*ty, 1)),
+            }
+        }
+        // Of two types that are as common the one that came first.
+        let most = |name: &str| types[name].iter().rev().max_by_key(|(_, tables)| *tables).map(|(ty, _)| (name.to_owned(), *ty));
+        order.into_iter().filter_map(most).collect()
     }
 
     fn runs(&self, feature: Feature, name: &str) -> bool {
@@ -211,14 +229,20 @@ impl Catalog for Workspace {
 pub struct Checker<'a> {
     workspace: &'a Workspace,
     open: Cell<bool>,
+    everything: Cell<bool>,
 }
 
 impl<'a> Checker<'a> {
     pub fn new(workspace: &'a Workspace) -> Checker<'a> {
-        Checker { workspace, open: Cell::new(false) }
+        Checker { workspace, open: Cell::new(false), everything: Cell::new(false) }
     }
 
-    /// Whether a query so far depends on what only rows can tell, as the tables of `search`: what was bound is then not all of it.
+    /// Whether a query so far reads every table that has rows, as `union *` and `search` do.
+    pub fn reads_everything(&self) -> bool {
+        self.everything.get()
+    }
+
+    /// Whether a query so far depends on what only rows can tell, as the columns of `bag_unpack`: what was bound is then not all of it.
     pub fn is_open(&self) -> bool {
         self.open.get()
     }
@@ -245,9 +269,13 @@ impl Catalog for Checker<'_> {
         self.workspace.enrichment(name)
     }
 
-    fn searchable(&self) -> Option<Vec<String>> {
-        self.open.set(true);
+    fn filled_tables(&self) -> Option<Vec<String>> {
+        self.everything.set(true);
         None
+    }
+
+    fn known_columns(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
+        self.workspace.known_columns(wanted)
     }
 
     fn ask(&self, _: usize, _: &Question) -> Option<Vec<(String, ScalarType)>> {
@@ -293,8 +321,12 @@ impl Catalog for Answering<'_> {
         self.workspace.external(location, reading)
     }
 
-    fn searchable(&self) -> Option<Vec<String>> {
-        self.workspace.searchable()
+    fn filled_tables(&self) -> Option<Vec<String>> {
+        self.workspace.filled_tables()
+    }
+
+    fn known_columns(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
+        self.workspace.known_columns(wanted)
     }
 
     fn ask(&self, number: usize, question: &Question) -> Option<Vec<(String, ScalarType)>> {

@@ -19,17 +19,19 @@ use crate::operators::GraphScope;
 use crate::span::Span;
 use crate::syntax::{self, FunctionDeclaration};
 use crate::types::ScalarType;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use functions::canonical;
 pub use signatures::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS};
 
 /// Binds a parsed query: one bound query per tabular statement. With any error diagnostic the queries must not run.
-pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Diagnostic>) {
+pub fn bind<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog) -> (Vec<Query>, Vec<Diagnostic>) {
     let mut binder = Binder {
         catalog,
         diagnostics: Vec::new(),
         next_column: 0,
+        numbered: 0,
         subqueries: Vec::new(),
         environment: None,
         row: RowScope::default(),
@@ -44,6 +46,7 @@ pub fn bind(query: &syntax::Query, catalog: &dyn Catalog) -> (Vec<Query>, Vec<Di
         settings: Vec::new(),
         graph: None,
         more: Vec::new(),
+        words: &query.words,
     };
     let queries = binder.bind_statements(query);
     binder.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -55,6 +58,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) catalog: &'a dyn Catalog,
     diagnostics: Vec<Diagnostic>,
     next_column: u32,
+    /// Columns without a name so far, in all operators of the query.
+    numbered: usize,
     pub(crate) subqueries: Vec<Subquery>,
     environment: Environment,
     pub(crate) row: RowScope,
@@ -77,6 +82,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) graph: Option<GraphScope>,
     /// Results of the statement after its first: those of `fork`, `facet`, `graph-to-table`.
     pub(crate) more: Vec<Relation>,
+    /// See [`syntax::Query::words`].
+    words: &'a HashSet<String>,
 }
 
 /// A tabular value: a plan and the columns it shows.
@@ -179,6 +186,32 @@ impl Binder<'_> {
     pub(crate) fn column(&mut self, name: impl Into<String>, ty: ScalarType) -> Column {
         self.next_column += 1;
         Column { id: ColumnId(self.next_column), name: name.into(), ty }
+    }
+
+    /// `Column1`, `Column2` …: the names of columns that have none, counted over the whole query.
+    pub(crate) fn numbered(&mut self) -> String {
+        self.numbered += 1;
+        format!("Column{}", self.numbered)
+    }
+
+    /// The name of a column of a result: what the expression says or is, or a number.
+    pub(crate) fn column_name(&mut self, names: &mut naming::Names, expr: &syntax::Expr, name: Option<String>) -> Option<String> {
+        let Some(name) = name else {
+            let name = self.numbered();
+            return Some(names.unique(&name));
+        };
+        if !matches!(expr.kind, syntax::ExprKind::Name(_) | syntax::ExprKind::Named { .. }) {
+            return Some(names.unique(&name));
+        }
+        let declared = names.declare(&name);
+        if declared.is_none() {
+            self.declared_twice(&name, expr.span);
+        }
+        declared
+    }
+
+    pub(crate) fn declared_twice(&mut self, name: &str, span: Span) {
+        self.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{name}` is already declared"), span, "declared twice");
     }
 
     pub(crate) fn define(&mut self, name: &str, binding: Binding) {

@@ -38,6 +38,11 @@ pub enum ExprKind {
 }
 
 impl Expr {
+    /// The value of a column in the rows of a table without it: null, of strings the empty one.
+    pub fn absent(ty: ScalarType) -> Expr {
+        Expr::literal(if ty == ScalarType::String { Value::String(String::new()) } else { Value::Null(ty) })
+    }
+
     pub fn literal(value: Value) -> Expr {
         Expr { ty: value.scalar_type(), kind: ExprKind::Literal(value) }
     }

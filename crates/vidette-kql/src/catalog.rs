@@ -54,9 +54,14 @@ pub trait Catalog {
         Err(format!("`{location}` is elsewhere, and no query reaches the network"))
     }
 
-    /// The tables that `search` and `find` look through when none is named; `None` when that is not known.
-    fn searchable(&self) -> Option<Vec<String>> {
+    /// The tables that have rows, as far as the workspace knows; `None` when there are only schemas.
+    fn filled_tables(&self) -> Option<Vec<String>> {
         None
+    }
+
+    /// Every column of the known tables that is `wanted`, with the type that most of them give it, in the order of the tables.
+    fn known_columns(&self, _wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
+        Vec::new()
     }
 
     /// The answer to what only the rows can tell; questions are numbered in the order of binding. Without an answer the

@@ -11,6 +11,7 @@ use crate::lexer::{Lexeme, Token, lex};
 use crate::span::{Span, Spanned};
 use crate::syntax::{ColumnDeclaration, Expr, ExprKind, Name, OperatorParameter, Query};
 use crate::types::ScalarType;
+use std::collections::HashSet;
 
 /// Nesting beyond this is refused with `VD003`; real rules stay below a hundred.
 pub const DEPTH_LIMIT: usize = 3000;
@@ -64,6 +65,17 @@ const WORD_PARAMETERS: &[&str] = &[
 impl<'a> Parser<'a> {
     pub(crate) fn lexeme(&self, ahead: usize) -> Lexeme {
         self.tokens[(self.at + ahead).min(self.tokens.len() - 1)]
+    }
+
+    /// See [`Query::words`].
+    fn words(&self) -> HashSet<String> {
+        let text = |lexeme: &Lexeme| lexeme.span.text(self.source);
+        let everything = |lexeme: &Lexeme| lexeme.token == Token::Star || lexeme.token == Token::Name && matches!(text(lexeme), "search" | "find");
+        if !self.tokens.iter().any(everything) {
+            return HashSet::new();
+        }
+        let words = self.tokens.iter().filter(|lexeme| matches!(lexeme.token, Token::Name | Token::String));
+        words.map(|lexeme| text(lexeme).trim_matches(['\'', '"']).to_owned()).collect()
     }
 
     pub(crate) fn peek(&self) -> Token {

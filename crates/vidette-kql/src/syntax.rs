@@ -3,6 +3,7 @@
 use crate::operators::Operator;
 use crate::span::{Span, Spanned};
 use crate::types::{ScalarType, Value};
+use std::collections::HashSet;
 
 pub type Name = Spanned<String>;
 
@@ -10,6 +11,8 @@ pub type Name = Spanned<String>;
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     pub statements: Vec<Statement>,
+    /// The words of the text, when it may read all tables: `union *`, `search` and `find` have the columns that are among them.
+    pub words: HashSet<String>,
 }
 
 #[derive(Clone, Debug)]

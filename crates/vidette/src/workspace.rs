@@ -167,14 +167,13 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// What the queries read. Of a query that does not compile without rows, or stays open, as a `search` of every table
-    /// does, it cannot be told.
+    /// What the queries read. Of a query that does not compile without rows, stays open, or reads every table, it cannot be told.
     pub fn by<'q>(workspace: &Workspace, queries: impl IntoIterator<Item = &'q str>) -> Wanted {
         let mut tables = BTreeMap::new();
         for text in queries {
             let checker = Checker::new(workspace);
             let (queries, diagnostics) = vidette_kql::compile(text, &checker);
-            if checker.is_open() || vidette_kql::errors(&diagnostics).next().is_some() {
+            if checker.is_open() || checker.reads_everything() || vidette_kql::errors(&diagnostics).next().is_some() {
                 return Wanted::All;
             }
             queries.iter().for_each(|query| needs(query, &mut tables));

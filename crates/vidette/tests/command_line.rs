@@ -21,6 +21,23 @@ fn alerts(output: &Output) -> Vec<serde_json::Value> {
 }
 
 #[test]
+fn every_table_is_read_where_none_is_named() {
+    // `Operation` and `OperationName` are columns of known tables that have no rows here.
+    let queries = [
+        ("union * | extend Action = coalesce(Operation, OperationName, ActionType) | where Action == 'DnsQueryResponse' | count", 20),
+        ("search 'DnsQueryResponse' | where Operation == '' | where $table startswith 'Device' | count", 20),
+        ("find where ActionType == 'DnsQueryResponse' or Operation == 'x' | count", 20),
+    ];
+    for (query, rows) in queries {
+        let output = vidette(&["query", query, "samples/"]);
+        assert_eq!(text(&output.stdout).trim(), format!(r#"{{"Count":{rows}}}"#), "{query}: {}", text(&output.stderr));
+    }
+    let output = vidette(&["query", "union * | where NoSuchColumn == 1", "samples/"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("unknown name `NoSuchColumn`"));
+}
+
+#[test]
 fn hunt_finds_the_four_tests_and_nothing_benign() {
     let output = vidette(&["hunt", "samples/"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

@@ -39,6 +39,7 @@ impl Binder<'_> {
             Syntax::And(operands) => self.logical("and", operands),
             Syntax::Or(operands) => self.logical("or", operands),
             Syntax::Unary { operator, operand } => self.unary(operator, operand),
+            Syntax::Binary { operator, left, right } if matches!(left.kind, Syntax::Star) => self.star(operator, left.span, right),
             Syntax::Binary { operator, left, right } => {
                 let (left_span, right_span) = (left.span, right.span);
                 let left = self.scalar(left);
@@ -65,6 +66,33 @@ impl Binder<'_> {
                 broken()
             }
             Syntax::Error => broken(),
+        }
+    }
+
+    /// `* has "x"`: whether any column is so. Texts are compared with columns of text, other values with those of their kind.
+    fn star(&mut self, operator: &Spanned<String>, span: Span, right: &syntax::Expr) -> Expr {
+        let value = self.scalar(right);
+        let text = |ty: ScalarType| matches!(ty, ScalarType::String | ScalarType::Dynamic | ScalarType::Guid);
+        let value = if text(value.ty) { self.convert(value, ScalarType::String) } else { value };
+        self.any_column(|binder, column| {
+            let comparable = match (text(value.ty), text(column.ty)) {
+                (true, true) => true,
+                (false, false) => column.ty == value.ty || column.ty.is_number() && value.ty.is_number(),
+                _ => false,
+            };
+            let column = if comparable && text(column.ty) { binder.convert(column, ScalarType::String) } else { column };
+            comparable.then(|| binder.binary(operator, (column, span), (value.clone(), right.span)))
+        })
+    }
+
+    /// Whether any column of the row is as `wanted`, which passes over those it gives nothing for.
+    pub(crate) fn any_column(&mut self, mut wanted: impl FnMut(&mut Self, Expr) -> Option<Expr>) -> Expr {
+        let columns: Vec<Expr> = self.row.columns.iter().map(Expr::column).collect();
+        let mut parts: Vec<Expr> = columns.into_iter().filter_map(|column| wanted(self, column)).collect();
+        match parts.len() {
+            0 => Expr::literal(Value::Bool(false)),
+            1 => parts.remove(0),
+            _ => Expr::call("or", ScalarType::Bool, parts),
         }
     }
 

@@ -56,13 +56,17 @@ pub fn canonical(name: &str) -> &str {
     }
 }
 
+fn is_built_in(name: &str) -> bool {
+    SCALAR_FUNCTIONS.contains_key(name) || AGGREGATES.contains_key(name)
+}
+
 impl Binder<'_> {
     pub(super) fn bind_call(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr], span: Span) -> Bound {
         match self.lookup(&name.node) {
             Some(Binding::Function(function, environment)) => return self.call_user_function(&name.node, &function, &environment, arguments.iter().collect(), span),
             Some(Binding::Broken) => return Bound::Broken,
             Some(Binding::Pattern(..)) => return self.pattern(&name.node, arguments, None, span).unwrap_or(Bound::Broken),
-            Some(Binding::Scalar(_) | Binding::Tabular(..)) if !SCALAR_FUNCTIONS.contains_key(name.node.as_str()) => {
+            Some(Binding::Scalar(_) | Binding::Tabular(..)) if !is_built_in(&name.node) => {
                 self.error(codes::UNKNOWN_FUNCTION, format!("`{}` is not a function", name.node), name.span, "a variable");
                 return Bound::Broken;
             }
@@ -226,12 +230,14 @@ impl Binder<'_> {
             self.define(&parameter.name.node, binding);
         }
         self.call_depth += 1;
+        let numbered = std::mem::take(&mut self.numbered);
         let depth = std::mem::replace(&mut self.scalar_depth, 0);
         let aggregates = self.aggregates.take();
         let result = stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.with_row(&[], |binder| binder.body(&function.body)));
         self.aggregates = aggregates;
         self.scalar_depth = depth;
         self.call_depth -= 1;
+        self.numbered = numbered;
         self.environment = caller;
         result
     }

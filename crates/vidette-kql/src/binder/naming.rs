@@ -3,7 +3,8 @@
 use super::signatures::{AGGREGATES, Naming, SCALAR_FUNCTIONS, Signature};
 use crate::syntax::{Expr, ExprKind};
 use crate::types::Value;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The name an expression gives its column, or `None` when it gets a numbered one.
 pub(crate) fn automatic_name(expr: &Expr) -> Option<String> {
@@ -83,18 +84,40 @@ pub(crate) fn aggregate_name(function: &str, arguments: &[Expr]) -> String {
 /// Gives out column names without repeating one.
 #[derive(Default)]
 pub(crate) struct Names {
-    used: HashSet<String>,
-    numbered: usize,
+    /// Whether the query itself says the name: two such are an error, all others step aside.
+    used: HashMap<String, bool>,
 }
 
 impl Names {
     pub(crate) fn with(names: impl IntoIterator<Item = String>) -> Names {
-        Names { used: names.into_iter().collect(), numbered: 0 }
+        Names { used: names.into_iter().map(|name| (name, false)).collect() }
     }
 
     /// Takes `name`; `false` when it is taken already.
     pub(crate) fn take(&mut self, name: &str) -> bool {
-        self.used.insert(name.to_owned())
+        self.insert(name, false)
+    }
+
+    /// A name that the query says: as it is, or with a number when an automatic name came first, or `None` when it is said twice.
+    pub(crate) fn declare(&mut self, name: &str) -> Option<String> {
+        match self.used.get(name) {
+            Some(true) => None,
+            Some(false) => Some(self.unique(name)),
+            None => {
+                self.insert(name, true);
+                Some(name.to_owned())
+            }
+        }
+    }
+
+    fn insert(&mut self, name: &str, declared: bool) -> bool {
+        match self.used.entry(name.to_owned()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(declared);
+                true
+            }
+        }
     }
 
     /// `name`, or `name1`, `name2` …
@@ -102,17 +125,6 @@ impl Names {
         if self.take(name) {
             return name.to_owned();
         }
-        (1..).map(|n| format!("{name}{n}")).find(|candidate| self.used.insert(candidate.clone())).unwrap_or_default()
-    }
-
-    /// `Column1`, `Column2` …
-    pub(crate) fn numbered(&mut self) -> String {
-        loop {
-            self.numbered += 1;
-            let name = format!("Column{}", self.numbered);
-            if self.take(&name) {
-                return name;
-            }
-        }
+        (1..).map(|n| format!("{name}{n}")).find(|candidate| self.take(candidate)).unwrap_or_default()
     }
 }

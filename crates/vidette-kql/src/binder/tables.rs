@@ -7,6 +7,7 @@ use crate::diagnostics::codes;
 use crate::span::Span;
 use crate::syntax::{self, ExprKind};
 use crate::types::{ScalarType, Value};
+use std::collections::HashSet;
 
 /// Functions that stand for another place; Vidette has one workspace, so they resolve to it.
 const SCOPES: &[&str] = &["cluster", "database", "workspace", "app", "resource"];
@@ -82,6 +83,23 @@ impl Binder<'_> {
         let columns: Vec<Column> = watchlist.columns.iter().map(|name| self.column(name.clone(), ScalarType::String)).collect();
         let rows = watchlist.rows.into_iter().map(|row| row.into_iter().map(Value::String).collect()).collect();
         Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows }, columns })
+    }
+
+    /// What `*` stands for: the views of the query, the tables with rows, and, without a row, the columns of the other known tables,
+    /// so that a query may name them. Kusto has them all; where there are rows, only those that the query names are shown.
+    pub(crate) fn every_table(&mut self) -> Vec<(String, Relation)> {
+        let filled = self.catalog.filled_tables();
+        let mut found = Vec::new();
+        for name in filled.iter().flatten() {
+            found.extend(self.named_table(name).map(|relation| (name.clone(), relation)));
+        }
+        let shown: HashSet<&str> = found.iter().flat_map(|(_, relation)| &relation.columns).map(|column| column.name.as_str()).collect();
+        let others = self.catalog.known_columns(&|name| !shown.contains(name) && (filled.is_none() || self.words.contains(name)));
+        let columns: Vec<Column> = others.into_iter().map(|(name, ty)| self.column(name, ty)).collect();
+        if !columns.is_empty() {
+            found.push((String::new(), Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns }));
+        }
+        found
     }
 
     /// The tables a name with `*` stands for.

@@ -5,7 +5,7 @@ use crate::binder::{Binder, Relation};
 use crate::bound::{Column, Expr as Bound};
 use crate::parser::Parser;
 use crate::span::Span;
-use crate::syntax::Expr;
+use crate::syntax::{Expr, ExprKind};
 
 #[derive(Clone, Debug)]
 pub struct Extend {
@@ -38,9 +38,24 @@ pub(super) fn add_columns(binder: &mut Binder, input: Relation, columns: Vec<(Co
 pub(super) fn extend(binder: &mut Binder, input: Relation, columns: &[Expr]) -> Relation {
     let mut names = Names::with(input.columns.iter().map(|column| column.name.clone()));
     let mut result: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
-    let bound = binder.with_row(&input.columns, |binder| columns.iter().flat_map(|column| binder.named_scalars(column)).collect::<Vec<_>>());
-    for (name, value) in bound {
-        let name = name.unwrap_or_else(|| names.numbered());
+    let mut declared = Names::default();
+    let bound =
+        binder.with_row(&input.columns, |binder| columns.iter().flat_map(|column| binder.named_scalars(column).into_iter().map(move |bound| (column, bound))).collect::<Vec<_>>());
+    for (expr, (name, value)) in bound {
+        if let (ExprKind::Named { .. }, Some(name)) = (&expr.kind, &name)
+            && declared.declare(name).is_none()
+        {
+            binder.declared_twice(name, expr.span);
+            continue;
+        }
+        let name = name.unwrap_or_else(|| {
+            loop {
+                let free = binder.numbered();
+                if names.take(&free) {
+                    break free;
+                }
+            }
+        });
         let column = binder.column(name.clone(), value.ty);
         match result.iter_mut().find(|(existing, _)| existing.name == name) {
             Some(slot) => *slot = (column, value),

@@ -32,17 +32,8 @@ impl Project {
         let mut names = Names::default();
         let mut result = Vec::with_capacity(self.columns.len());
         for expr in &self.columns {
-            let plain = matches!(expr.kind, ExprKind::Name(_) | ExprKind::Named { .. });
             for (name, value) in binder.with_row(&input.columns, |binder| binder.named_scalars(expr)) {
-                let name = match name {
-                    Some(name) if names.take(&name) => name,
-                    Some(name) if plain => {
-                        binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{name}` is already declared"), expr.span, "declared twice");
-                        continue;
-                    }
-                    Some(name) => names.unique(&name),
-                    None => names.numbered(),
-                };
+                let Some(name) = binder.column_name(&mut names, expr, name) else { continue };
                 result.push((binder.column(name, value.ty), value));
             }
         }

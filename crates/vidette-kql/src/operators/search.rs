@@ -1,13 +1,15 @@
 //! `search` and `find`: rows of many tables. Kusto docs: `search-operator`, `find-operator`.
 
+use super::extend::add_columns;
 use super::union::{Union, combine};
 use crate::binder::{Binder, Relation};
-use crate::bound::{Column, Expr as Bound, Plan};
+use crate::bound::{Column, ColumnId, Expr as Bound, Plan};
 use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
 use crate::types::{ScalarType, Value};
+use std::collections::HashSet;
 
 /// What `search` looks for.
 #[derive(Clone, Debug)]
@@ -45,18 +47,9 @@ impl Search {
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let case_sensitive = parameter(&self.parameters, "kind").and_then(Expr::name) == Some("case_sensitive");
         let sources = sources(binder, &self.tables, self.leading, input, self.span)?;
-        let several = sources.len() > 1;
-        let mut found = Vec::with_capacity(sources.len());
-        for (name, relation) in sources {
-            let reported = binder.diagnostic_count();
-            let predicate = binder.with_row(&relation.columns, |binder| self.wanted.bind(binder, case_sensitive));
-            if several && binder.diagnostic_count() > reported {
-                // A column that this table lacks: its rows do not match.
-                binder.forget_diagnostics(reported);
-                continue;
-            }
-            found.push((name, Relation { plan: Plan::Filter { input: Box::new(relation.plan), predicate }, columns: relation.columns }));
-        }
+        let mut named = Vec::new();
+        self.wanted.names(&mut named);
+        let found = matching(binder, sources, &named, |binder| self.wanted.bind(binder, case_sensitive));
         Some(combine(binder, found, false, Some("$table")))
     }
 }
@@ -90,6 +83,15 @@ fn one(parser: &mut Parser) -> Wanted {
 }
 
 impl Wanted {
+    /// The columns it names.
+    fn names(&self, found: &mut Vec<String>) {
+        match self {
+            Wanted::All(parts) | Wanted::Any(parts) => parts.iter().for_each(|part| part.names(found)),
+            Wanted::In(column, _) => column.names(found),
+            Wanted::Is(expr) => expr.names(found),
+        }
+    }
+
     fn bind(&self, binder: &mut Binder, case_sensitive: bool) -> Bound {
         let bool_call = |function: &str, values: Vec<Bound>| Bound::call(function, ScalarType::Bool, values);
         match self {
@@ -110,29 +112,13 @@ impl Wanted {
                 }
             }
             Wanted::Is(expr) => match &expr.kind {
-                ExprKind::Literal(Value::String(text)) => anywhere(binder, |column| holds(column, text, case_sensitive)),
-                ExprKind::Binary { operator, left, right } if matches!(left.kind, ExprKind::Star) => {
-                    let right = binder.scalar(right);
-                    let right = binder.convert(right, ScalarType::String);
-                    anywhere(binder, |column| Bound::call(&operator.node, ScalarType::Bool, vec![column, right.clone()]))
-                }
+                ExprKind::Literal(Value::String(text)) => binder.any_column(|binder, column| match column.ty {
+                    ScalarType::String | ScalarType::Dynamic | ScalarType::Guid => Some(holds(binder.convert(column, ScalarType::String), text, case_sensitive)),
+                    _ => None,
+                }),
                 _ => binder.predicate(expr),
             },
         }
-    }
-}
-
-/// Whether any column of text is as wanted.
-fn anywhere(binder: &mut Binder, wanted: impl Fn(Bound) -> Bound) -> Bound {
-    let columns: Vec<Column> = binder.row.columns.clone();
-    let mut parts = Vec::new();
-    for column in columns.iter().filter(|column| matches!(column.ty, ScalarType::String | ScalarType::Dynamic | ScalarType::Guid)) {
-        parts.push(wanted(binder.convert(Bound::column(column), ScalarType::String)));
-    }
-    match parts.len() {
-        0 => Bound::literal(Value::Bool(false)),
-        1 => parts.remove(0),
-        _ => Bound::call("or", ScalarType::Bool, parts),
     }
 }
 
@@ -142,8 +128,9 @@ fn holds(value: Bound, text: &str, case_sensitive: bool) -> Bound {
     let bare = text.trim_matches('*');
     if bare.contains('*') {
         let flags = if case_sensitive { "" } else { "(?i)" };
-        let pattern: Vec<String> = text.split('*').map(escaped).collect();
-        return Bound::call("matches regex", ScalarType::Bool, vec![value, Bound::literal(Value::String(format!("{flags}{}", pattern.join(".*"))))]);
+        let (start, end) = (if front { "" } else { r"\b" }, if back { "" } else { r"\b" });
+        let pattern: Vec<String> = bare.split('*').map(escaped).collect();
+        return Bound::call("matches regex", ScalarType::Bool, vec![value, Bound::literal(Value::String(format!("{flags}{start}{}{end}", pattern.join(".*"))))]);
     }
     let function = match (front, back, case_sensitive) {
         _ if bare.is_empty() => return Bound::call("isnotempty", ScalarType::Bool, vec![value]),
@@ -173,34 +160,50 @@ fn tables(parser: &mut Parser) -> Vec<Expr> {
     tables
 }
 
-/// The named tables, else the input, else every table that has rows.
+/// The named tables, else the input, else all tables.
 fn sources(binder: &mut Binder, tables: &[Expr], leading: bool, input: Relation, span: Span) -> Option<Vec<(String, Relation)>> {
-    if !tables.is_empty() {
-        let union = Union { parameters: Vec::new(), tables: tables.to_vec(), leading: true, span };
-        let mut found = Vec::with_capacity(tables.len());
-        for table in tables {
-            union.member(binder, table, false, &mut found)?;
-        }
-        return Some(found);
-    }
-    if !leading {
+    if tables.is_empty() && !leading {
         let name = binder.row.table_name.clone().unwrap_or_default();
         return Some(vec![(name, input)]);
     }
-    let views = binder.wildcard_views("*");
+    let every = [Expr::new(ExprKind::Name("*".to_owned()), span)];
     let union = Union { parameters: Vec::new(), tables: Vec::new(), leading: true, span };
-    let mut found = Vec::with_capacity(views.len());
-    for name in views {
-        union.member(binder, &Expr::new(ExprKind::Name(name), span), false, &mut found)?;
-    }
-    // Without a workspace there is no saying which tables have rows: the query stays open.
-    let names = binder.catalog.searchable()?;
-    for name in names {
-        if let Some(relation) = binder.named_table(&name) {
-            found.push((name, relation));
-        }
+    let mut found = Vec::with_capacity(tables.len());
+    for table in if tables.is_empty() { &every } else { tables } {
+        union.member(binder, table, false, &mut found)?;
     }
     Some(found)
+}
+
+/// The rows of each table for which `predicate` holds. A column that only other tables have is null, as in a union of them.
+fn matching(binder: &mut Binder, sources: Vec<(String, Relation)>, named: &[String], mut predicate: impl FnMut(&mut Binder) -> Bound) -> Vec<(String, Relation)> {
+    let mut types: Vec<(&String, ScalarType)> = Vec::new();
+    for name in named {
+        let column = sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == *name);
+        types.extend(column.map(|column| (name, column.ty)));
+    }
+    let mut found = Vec::with_capacity(sources.len());
+    let reported = binder.diagnostic_count();
+    let several = sources.len() > 1;
+    for (name, relation) in sources {
+        let absent: Vec<(&String, ScalarType)> = types.iter().filter(|(name, _)| !relation.columns.iter().any(|column| column.name == **name)).copied().collect();
+        let absent: Vec<(Column, Bound)> = absent.into_iter().map(|(name, ty)| (binder.column(name.clone(), ty), Bound::absent(ty))).collect();
+        let relation = if absent.is_empty() { relation } else { add_columns(binder, relation, absent) };
+        let before = binder.diagnostic_count();
+        let predicate = binder.with_row(&relation.columns, &mut predicate);
+        if several && binder.diagnostic_count() > before {
+            // A column has another type in this table: its rows do not match. What no table can tell is an error, said once.
+            if before > reported {
+                binder.forget_diagnostics(before);
+            }
+            continue;
+        }
+        found.push((name, Relation { plan: Plan::Filter { input: Box::new(relation.plan), predicate }, columns: relation.columns }));
+    }
+    if !found.is_empty() && several {
+        binder.forget_diagnostics(reported);
+    }
+    found
 }
 
 #[derive(Clone, Debug)]
@@ -256,14 +259,14 @@ impl Find {
         let sources = sources(binder, &self.tables, self.leading, input, self.span)?;
         let several = sources.len() > 1;
         let common = |column: &Column| sources.iter().all(|(_, relation)| relation.columns.iter().any(|other| other.name == column.name && other.ty == column.ty));
+        let mut named = Vec::new();
+        self.predicate.iter().for_each(|predicate| predicate.names(&mut named));
         let wanted: Vec<(String, ScalarType)> = match sources.first() {
             Some((_, first)) if self.columns.is_empty() => {
                 // The columns that all tables have, and those that the predicate reads.
-                let mut named = Vec::new();
-                self.predicate.iter().for_each(|predicate| predicate.names(&mut named));
                 let mut wanted: Vec<(String, ScalarType)> = first.columns.iter().filter(|column| common(column)).map(|column| (column.name.clone(), column.ty)).collect();
-                for name in named {
-                    let column = sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == name);
+                for name in &named {
+                    let column = sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == *name);
                     if let Some(column) = column.filter(|column| !wanted.iter().any(|(known, _)| *known == column.name)) {
                         wanted.push((column.name.clone(), column.ty));
                     }
@@ -276,24 +279,19 @@ impl Find {
             }
         };
         let pack = self.pack || several && self.columns.is_empty();
+        let own: HashSet<ColumnId> = sources.iter().flat_map(|(_, relation)| &relation.columns).map(|column| column.id).collect();
+        let sources = match &self.predicate {
+            Some(predicate) => matching(binder, sources, &named, |binder| binder.predicate(predicate)),
+            None => sources,
+        };
         let mut found = Vec::with_capacity(sources.len());
         for (name, relation) in sources {
-            let reported = binder.diagnostic_count();
-            let predicate = self.predicate.as_ref().map(|predicate| binder.with_row(&relation.columns, |binder| binder.predicate(predicate)));
-            if several && binder.diagnostic_count() > reported {
-                binder.forget_diagnostics(reported);
-                continue;
-            }
-            let columns = relation.columns.clone();
-            let mut relation = relation;
-            if let Some(predicate) = predicate {
-                relation.plan = Plan::Filter { input: Box::new(relation.plan), predicate };
-            }
+            let columns: Vec<Column> = relation.columns.iter().filter(|column| own.contains(&column.id)).cloned().collect();
             let mut shown: Vec<(Column, Bound)> = Vec::new();
             for (name, ty) in &wanted {
                 let value = match columns.iter().find(|column| column.name == *name) {
                     Some(column) => binder.convert(Bound::column(column), *ty),
-                    None => Bound::literal(Value::Null(*ty)),
+                    None => Bound::absent(*ty),
                 };
                 shown.push((binder.column(name.clone(), *ty), value));
             }

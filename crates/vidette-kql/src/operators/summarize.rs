@@ -68,16 +68,7 @@ pub(super) fn bind_keys(binder: &mut Binder, input: &Relation, keys: &[Expr]) ->
     let mut by = Vec::with_capacity(keys.len());
     for key in keys {
         let (name, value) = binder.with_row(&input.columns, |binder| binder.named_scalar(key));
-        let plain = matches!(key.kind, ExprKind::Name(_) | ExprKind::Named { .. });
-        let name = match name {
-            Some(name) if names.take(&name) => name,
-            Some(name) if plain => {
-                binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{name}` is already declared"), key.span, "declared twice");
-                continue;
-            }
-            Some(name) => names.unique(&name),
-            None => names.numbered(),
-        };
+        let Some(name) = binder.column_name(&mut names, key, name) else { continue };
         by.push((binder.column(name, value.ty), value));
     }
     (by, names)
@@ -119,14 +110,17 @@ pub(super) fn bind_aggregate(binder: &mut Binder, input: &Relation, expr: &Expr,
     for (at, (automatic, value)) in reported.into_iter().enumerate() {
         let name = match (explicit.get(at), automatic) {
             (Some(name), _) => {
-                if !found.names.take(&name.node) {
-                    binder.error(codes::DUPLICATE_COLUMN, format!("a column with the name `{}` is already declared", name.node), name.span, "declared twice");
+                let Some(name) = found.names.declare(&name.node) else {
+                    binder.declared_twice(&name.node, name.span);
                     return;
-                }
-                name.node.clone()
+                };
+                name
             }
             (None, Some(name)) => found.names.unique(&name),
-            (None, None) => found.names.numbered(),
+            (None, None) => {
+                let name = binder.numbered();
+                found.names.unique(&name)
+            }
         };
         found.results.push((binder.column(name, value.ty), value));
     }
@@ -177,7 +171,7 @@ fn arg_extreme(binder: &mut Binder, input: &Relation, function: &Name, arguments
             (Some(name), _) => name.node.clone(),
             (None, Some(name)) if legacy => format!("{prefix}_{key_name}_{name}"),
             (None, Some(name)) => name,
-            (None, None) => found.names.numbered(),
+            (None, None) => binder.numbered(),
         };
         values.push((name, value));
     }

@@ -2,7 +2,7 @@
 
 use super::summarize::{Found, bind_aggregate, bind_keys};
 use super::take::row_count;
-use crate::binder::naming::{Names, automatic_name};
+use crate::binder::naming::Names;
 use crate::binder::{Binder, Relation};
 use crate::bound::{Column, ColumnId, Expr as Bound, JoinKind, Plan, SortKey};
 use crate::lexer::Token;
@@ -70,12 +70,9 @@ impl TopNested {
         let mut keyed: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
         let mut keys = Vec::with_capacity(self.levels.len());
         for level in &self.levels {
-            let (_, value) = bind_keys(binder, &input, std::slice::from_ref(&level.key)).0.pop()?;
+            let (named, value) = bind_keys(binder, &input, std::slice::from_ref(&level.key)).0.pop()?;
             binder.not_dynamic(&value, level.key.span);
-            let name = match automatic_name(&level.key) {
-                Some(name) => names.unique(&name),
-                None => names.numbered(),
-            };
+            let name = names.unique(&named.name);
             let column = binder.column(name, value.ty);
             keyed.push((column.clone(), value));
             keys.push(column);

@@ -52,15 +52,20 @@ impl Union {
 
     pub(super) fn member(&self, binder: &mut Binder, table: &Expr, fuzzy: bool, inputs: &mut Vec<(String, Relation)>) -> Option<()> {
         if let Some(pattern) = table.name().filter(|name| name.contains('*')) {
-            let names = binder.wildcard_tables(pattern);
             let views = binder.wildcard_views(pattern);
-            if names.is_empty() && views.is_empty() && !fuzzy {
-                binder.unknown_table(pattern, table.span);
-                return None;
-            }
+            let any_view = !views.is_empty();
             for name in views {
                 let view = Expr::new(ExprKind::Name(name), table.span);
                 self.member(binder, &view, fuzzy, inputs)?;
+            }
+            if pattern == "*" {
+                inputs.extend(binder.every_table());
+                return Some(());
+            }
+            let names = binder.wildcard_tables(pattern);
+            if names.is_empty() && !any_view && !fuzzy {
+                binder.unknown_table(pattern, table.span);
+                return None;
             }
             for name in names {
                 if let Some(relation) = binder.named_table(&name) {
@@ -129,8 +134,7 @@ pub(crate) fn combine(binder: &mut Binder, inputs: Vec<(String, Relation)>, inne
             None => Bound::literal(Value::String(table.to_owned())),
             Some(name) => match lookup.get(&(*name, column.ty)) {
                 Some(column) => Bound::column(column),
-                None if column.ty == ScalarType::String => Bound::literal(Value::String(String::new())),
-                None => Bound::literal(Value::Null(column.ty)),
+                None => Bound::absent(column.ty),
             },
         };
         columns.iter().map(value).collect()

@@ -68,7 +68,7 @@ impl Parser<'_> {
                 }
             }
         }
-        Query { statements }
+        Query { statements, words: self.words() }
     }
 
     /// The name of a pattern and, after `=`, its arguments and rows.

@@ -26,6 +26,7 @@ fn every_table_is_read_where_none_is_named() {
     let queries = [
         ("union * | extend Action = coalesce(Operation, OperationName, ActionType) | where Action == 'DnsQueryResponse' | count", 20),
         ("search 'DnsQueryResponse' | where Operation == '' | where $table startswith 'Device' | count", 20),
+        ("search * | where ActionType == 'DnsQueryResponse' | count", 20),
         ("find where ActionType == 'DnsQueryResponse' or Operation == 'x' | count", 20),
     ];
     for (query, rows) in queries {

@@ -122,26 +122,38 @@ impl MvApply {
         MvApply { parameters, items, limit, operators, span }
     }
 
-    /// The subquery runs once over all rows, grouped by the row each element came from.
+    /// The subquery runs once over all rows, grouped by the row each element came from. Within another such subquery it carries
+    /// along what that one carries.
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
-        if binder.group.is_some() {
-            binder.refuse("`mv-apply` inside `mv-apply`", self.span);
-            return None;
-        }
+        let around = binder.group.take();
+        let relation = self.apply(binder, input, around.as_ref());
+        binder.group = around;
+        let (relation, shown) = relation?;
+        Some(binder.project(relation, shown))
+    }
+
+    fn apply(&self, binder: &mut Binder, input: Relation, around: Option<&GroupContext>) -> Option<(Relation, Vec<(Column, Bound)>)> {
         let row_id = binder.column("$row", ScalarType::Long);
         let expanded: Vec<String> = self.items.iter().filter_map(|item| automatic_name(&item.expr)).collect();
         let outer: Vec<Column> = input.columns.iter().filter(|column| !expanded.contains(&column.name)).cloned().collect();
         let mut numbered = Relation { plan: Plan::RowId { input: Box::new(input.plan), column: row_id.clone() }, columns: input.columns.clone() };
         // Outer columns are carried below every operator of the subquery, under ids of their own.
         let carried: Vec<Column> = outer.iter().map(|column| binder.column(column.name.clone(), column.ty)).collect();
-        let mut copies: Vec<(Column, Bound)> = numbered.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+        let mut group = GroupContext { row_id: row_id.clone(), carried: carried.clone() };
+        group.carried.extend(around.iter().flat_map(|around| around.carried.iter().chain([&around.row_id]).cloned()));
+        let own = numbered.columns.iter().chain(&group.carried[carried.len()..]).chain([&row_id]);
+        let mut copies: Vec<(Column, Bound)> = Vec::with_capacity(2 * outer.len() + 1);
+        for column in own {
+            if !copies.iter().any(|(copied, _)| copied.id == column.id) {
+                copies.push((column.clone(), Bound::column(column)));
+            }
+        }
         copies.extend(carried.iter().zip(&outer).map(|(copy, column)| (copy.clone(), Bound::column(column))));
-        copies.push((row_id.clone(), Bound::column(&row_id)));
         numbered.plan = Plan::Project { input: Box::new(numbered.plan), columns: copies };
-        binder.group = Some(GroupContext { row_id: row_id.clone(), carried: carried.clone() });
+        binder.group = Some(group.clone());
         let expanded = expand(binder, numbered, &self.parameters, &self.items, self.limit.as_ref());
         binder.group = None;
-        let relation = grouped(binder, GroupContext { row_id, carried: carried.clone() }, expanded?, &self.operators, "mv-apply")?;
+        let relation = grouped(binder, group, expanded?, &self.operators, "mv-apply")?;
         // Outer columns that the subquery kept are shown once, in their first place.
         let mut shown: Vec<(Column, Bound)> = Vec::new();
         for (copy, column) in carried.iter().zip(&outer) {
@@ -155,7 +167,7 @@ impl MvApply {
                 shown.push((inner.clone(), Bound::column(inner)));
             }
         }
-        Some(binder.project(relation, shown))
+        Some((relation, shown))
     }
 }
 
@@ -178,6 +190,7 @@ pub(super) fn grouped(binder: &mut Binder, group: GroupContext, input: Relation,
         "top",
         "sort",
         "mv-expand",
+        "mv-apply",
         "parse",
         "parse-where",
         "parse-kv",

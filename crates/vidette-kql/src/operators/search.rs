@@ -112,6 +112,7 @@ impl Wanted {
                 }
             }
             Wanted::Is(expr) => match &expr.kind {
+                ExprKind::Star => Bound::literal(Value::Bool(true)),
                 ExprKind::Literal(Value::String(text)) => binder.any_column(|binder, column| match column.ty {
                     ScalarType::String | ScalarType::Dynamic | ScalarType::Guid => Some(holds(binder.convert(column, ScalarType::String), text, case_sensitive)),
                     _ => None,

@@ -59,7 +59,7 @@ pub(crate) struct Binder<'a> {
     diagnostics: Vec<Diagnostic>,
     next_column: u32,
     /// Columns without a name so far, in all operators of the query.
-    numbered: usize,
+    pub(crate) numbered: usize,
     pub(crate) subqueries: Vec<Subquery>,
     environment: Environment,
     pub(crate) row: RowScope,
@@ -217,6 +217,15 @@ impl Binder<'_> {
     pub(crate) fn define(&mut self, name: &str, binding: Binding) {
         let outer = self.environment.take();
         self.environment = Some(Arc::new(Scope { name: name.to_owned(), binding, outer }));
+    }
+
+    /// Runs `bind` with one more name.
+    pub(crate) fn with_defined<T>(&mut self, name: &str, binding: Binding, bind: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.environment.clone();
+        self.define(name, binding);
+        let result = bind(self);
+        self.environment = outer;
+        result
     }
 
     /// What a name of the query means, or of a saved function.

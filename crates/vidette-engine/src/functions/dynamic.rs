@@ -1,6 +1,7 @@
 //! Dynamic values: paths, arrays, bags and sets. Kusto docs: `scalar-functions`, "Dynamic/array functions".
 
 use super::conversion::to_json;
+use super::parsing::{json_path, path_keys};
 use super::udf::Argument;
 use super::{ScalarFunction, batch, rows};
 use crate::cells::{Cell, Out};
@@ -143,12 +144,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("bag_set_key", |a| {
         let Some(bag) = a[0].json().and_then(json::object) else { return Out::Null };
         let mut bag = Value::Object(bag);
-        let keys: Vec<&str> = match a[1].text().strip_prefix("$.") {
-            Some(path) => path.split('.').collect(),
-            None => vec![a[1].text()],
-        };
         let mut place = &mut bag;
-        for key in keys {
+        for key in bag_keys(a[1].text()) {
             if !place.is_object() {
                 *place = Value::Object(Map::new());
             }
@@ -380,23 +377,16 @@ fn range(a: &[Cell]) -> Out {
 
 /// Walks a path `$.a[0].b` or a plain key.
 fn follow<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
-    match path.strip_prefix("$.").or_else(|| path.strip_prefix('$')) {
-        Some(rest) => rest.split('.').filter(|key| !key.is_empty()).try_fold(document, |value, key| {
-            let key = key.trim_matches(['[', ']', '\'', '"']);
-            value.get(key).or_else(|| key.parse::<usize>().ok().and_then(|at| value.get(at)))
-        }),
-        None => document.get(path),
-    }
+    if path.starts_with('$') { json_path(document, path) } else { document.get(path) }
+}
+
+/// The steps to a place in a bag: those of a path, else a name at its root.
+fn bag_keys(path: &str) -> Vec<&str> {
+    if path.starts_with('$') { path_keys(path).unwrap_or_default() } else { vec![path] }
 }
 
 fn remove(document: &mut Value, path: &str) {
-    let Some(rest) = path.strip_prefix("$.") else {
-        if let Value::Object(map) = document {
-            map.shift_remove(path);
-        }
-        return;
-    };
-    let mut keys: Vec<&str> = rest.split('.').collect();
+    let mut keys = bag_keys(path);
     let Some(last) = keys.pop() else { return };
     let mut target = Some(document);
     for key in keys {

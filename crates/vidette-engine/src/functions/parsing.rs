@@ -151,27 +151,35 @@ fn split_csv(text: &str) -> Vec<String> {
     fields
 }
 
-/// `$.a.b[0]['c']`
+/// The value at `$.a.b[0]['c']`.
 pub(crate) fn json_path<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
-    let mut value = document;
+    path_keys(path)?.into_iter().try_fold(document, |value, key| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => value.get(key),
+    })
+}
+
+/// The steps of a path, `a`, `b`, `0` and `c` of `$.a.b[0]['c']`. Kusto docs: `jsonpath`.
+pub(super) fn path_keys(path: &str) -> Option<Vec<&str>> {
+    let mut keys = Vec::new();
     let mut rest = path.strip_prefix('$').unwrap_or(path);
     while !rest.is_empty() {
         if let Some(inner) = rest.strip_prefix('[') {
-            let end = inner.find(']')?;
-            let key = inner[..end].trim_matches(['\'', '"']);
-            value = match key.parse::<usize>() {
-                Ok(index) if value.is_array() => value.get(index)?,
-                _ => value.get(key)?,
+            let quote = inner.chars().next().filter(|first| matches!(first, '\'' | '"'));
+            let (key, after) = match quote {
+                Some(quote) => inner[1..].split_once(quote).and_then(|(key, after)| Some((key, after.strip_prefix(']')?)))?,
+                None => inner.split_once(']')?,
             };
-            rest = &inner[end + 1..];
+            keys.push(key);
+            rest = after;
         } else {
             let name = rest.strip_prefix('.').unwrap_or(rest);
             let end = name.find(['.', '[']).unwrap_or(name.len());
-            value = value.get(&name[..end])?;
+            keys.push(&name[..end]);
             rest = &name[end..];
         }
     }
-    Some(value)
+    Some(keys)
 }
 
 /// Arguments as Windows splits them: quotes group, a backslash escapes a quote.

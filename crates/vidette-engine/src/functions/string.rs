@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::functions::unicode::expr_fn::character_length;
 use libdeflater::{CompressionLvl, Compressor};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -184,7 +184,7 @@ pub(super) fn with_regex<T>(pattern: &str, body: impl FnOnce(&Regex) -> T) -> Op
         if let Some((_, regex)) = regexes.iter().find(|(text, _)| text == pattern) {
             return regex.clone();
         }
-        let compiled = Regex::new(pattern).ok().map(Rc::new);
+        let compiled = RegexBuilder::new(pattern).octal(true).build().ok().map(Rc::new);
         if regexes.len() == CACHED_REGEXES {
             regexes.remove(0);
         }

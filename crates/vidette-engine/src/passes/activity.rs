@@ -117,12 +117,13 @@ pub(super) fn activity_counts_metrics(inputs: &[Table], output: &mut Output) -> 
     if table.rows == 0 {
         return Ok(());
     }
-    let (start, end, window) = (ticks(table, 2, NAME)?, ticks(table, 3, NAME)?, positive(table, 4, NAME)?);
+    ticks(table, 2, NAME)?;
+    ticks(table, 3, NAME)?;
+    let periods = Periods::of(table, [2, 3, 4], NAME)?;
     for (group, events) in events(table, 5) {
         let mut known: HashSet<&str> = HashSet::new();
-        for at in 0..bins(start, end, window, NAME)? {
-            let from = start + at * window;
-            let seen: Vec<&Event> = events.iter().filter(|event| event.time >= from && event.time < from + window && event.time <= end).collect();
+        for (at, from) in periods.starts.iter().copied().enumerate() {
+            let seen: Vec<&Event> = events.iter().filter(|event| periods.find(event.time) == Some(at)).collect();
             let users: HashSet<&str> = seen.iter().map(|event| event.user.as_str()).collect();
             let new = users.iter().filter(|user| !known.contains(**user)).count() as i64;
             known.extend(&users);

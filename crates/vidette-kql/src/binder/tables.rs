@@ -53,10 +53,17 @@ impl Binder<'_> {
         match bound.as_literal() {
             Some(Value::String(name)) => match self.named_table(&name.clone()) {
                 Some(relation) => Bound::Tabular(relation),
-                None => {
-                    self.unknown_table(&name.clone(), argument.span);
-                    Bound::Broken
-                }
+                None => match self.lookup(name) {
+                    // A saved function has no scope around it.
+                    Some(Binding::Function(function, scope)) if function.view || scope.is_none() => {
+                        let name = name.clone();
+                        self.call_user_function(&name, &function, &scope, Vec::new(), argument.span)
+                    }
+                    _ => {
+                        self.unknown_table(&name.clone(), argument.span);
+                        Bound::Broken
+                    }
+                },
             },
             _ => {
                 self.refuse("`table` of a computed name", argument.span);

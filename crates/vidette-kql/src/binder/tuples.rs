@@ -56,20 +56,27 @@ impl Binder<'_> {
     /// The columns an expression of `extend` or `project` makes: one, or all results of a function of several.
     ///
     /// Without names they are automatic (`None` is a numbered one); with fewer than there are results, only those columns are
-    /// there (`series-stats-function`; Microsoft's analyzer lists the others, too).
+    /// there (`series-stats-function`; Microsoft's analyzer lists the others, too), in `project` all (`series-fit-2lines-function`).
     pub(crate) fn named_scalars(&mut self, expr: &syntax::Expr) -> Vec<(Option<String>, Expr)> {
+        let (mut results, named) = self.all_results(expr);
+        results.truncate(named);
+        results
+    }
+
+    /// As [`Binder::named_scalars`], with the results that have no name, too; and how many are there without them.
+    pub(crate) fn all_results(&mut self, expr: &syntax::Expr) -> (Vec<(Option<String>, Expr)>, usize) {
         let (explicit, value): (&[syntax::Name], &syntax::Expr) = match &expr.kind {
             Syntax::Named { names, value } => (names, value),
             _ => (&[], expr),
         };
-        let Syntax::Call { name, arguments } = &value.kind else { return vec![self.named_scalar(expr)] };
+        let Syntax::Call { name, arguments } = &value.kind else { return (vec![self.named_scalar(expr)], 1) };
         let function = name.node.as_str();
         let sorts = matches!(function, "array_sort_asc" | "array_sort_desc");
         if self.lookup(function).is_some() || !sorts && tuple(function).is_none() {
-            return vec![self.named_scalar(expr)];
+            return (vec![self.named_scalar(expr)], 1);
         }
         let first = self.scalar(value);
-        let Some(call) = innermost(&first, function) else { return vec![(explicit.first().map(|name| name.node.clone()), first)] };
+        let Some(call) = innermost(&first, function) else { return (vec![(explicit.first().map(|name| name.node.clone()), first)], 1) };
         let results: Vec<(String, Expr)> = match tuple(function) {
             Some(elements) => {
                 let argument = arguments.first().and_then(naming::automatic_name).unwrap_or_default();
@@ -83,7 +90,7 @@ impl Binder<'_> {
         }
         let named = |(at, (automatic, result)): (usize, (String, Expr))| (Some(explicit.get(at).map_or(automatic, |name| name.node.clone())), result);
         let shown = if explicit.is_empty() { results.len() } else { explicit.len() };
-        results.into_iter().take(shown).enumerate().map(named).collect()
+        (results.into_iter().enumerate().map(named).collect(), shown)
     }
 
     /// `array_sort_asc` and `array_sort_desc` give an array for each that they are given: of one, the array itself.

@@ -399,23 +399,30 @@ impl Binder<'_> {
             "node_degree_in" => Fold::DegreeIn,
             "node_degree_out" => Fold::DegreeOut,
             "labels" => return Some(Bound::literal(Value::Dynamic("[]".into()))),
+            "node_id" => Fold::One,
             _ => return None,
         };
         let scope = self.graph.as_ref()?;
+        let id = scope.nodes.columns[0].clone();
+        // Without an argument, of the inner node that is looked at.
+        if fold == Fold::One && arguments.is_empty() && self.row.columns.iter().any(|column| column.id == id.id) {
+            return Some(self.convert(Bound::column(&id), ScalarType::String));
+        }
         let first = arguments.first()?;
         let (element, inner) = match &first.kind {
             ExprKind::Call { name, arguments } if name.node == "inner_nodes" => (arguments.first()?, true),
             _ => (first, false),
         };
         let at = element.name().and_then(|name| scope.elements.iter().position(|element| element.name == name));
-        let degree = matches!(fold, Fold::DegreeIn | Fold::DegreeOut);
-        let Some(at) = at.filter(|at| scope.elements[*at].node == degree) else {
-            let what = if degree { "a node" } else { "an edge" };
+        let of_node = matches!(fold, Fold::DegreeIn | Fold::DegreeOut | Fold::One);
+        let Some(at) = at.filter(|at| scope.elements[*at].node == of_node) else {
+            let what = if of_node { "a node" } else { "an edge" };
             self.error(codes::INVALID_USE, format!("`{}` is about {what} of the pattern", name.node), first.span, format!("not the name of {what}"));
             return Some(crate::binder::expressions::broken());
         };
-        let source = if inner { scope.nodes.columns[1..].to_vec() } else { scope.edges.columns.clone() };
+        let source = if inner { [&scope.nodes.columns[1..], std::slice::from_ref(&id)].concat() } else { scope.edges.columns.clone() };
         let (value, ty) = match (fold, arguments.get(1)) {
+            (Fold::One, _) => (self.convert(Bound::column(&id), ScalarType::String), ScalarType::String),
             (Fold::DegreeIn | Fold::DegreeOut, _) => (Bound::literal(Value::Bool(true)), ScalarType::Long),
             (Fold::Map, Some(value)) => {
                 let value = self.of_each(&source, |binder| binder.scalar(value));

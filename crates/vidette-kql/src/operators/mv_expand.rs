@@ -171,8 +171,8 @@ impl MvApply {
     }
 }
 
-/// Runs a subquery over all rows at once, every operator by group; the others are refused.
-pub(super) fn grouped(binder: &mut Binder, group: GroupContext, input: Relation, operators: &[Operator], outer: &str) -> Option<Relation> {
+/// Whether an operator can work on all groups of rows at once.
+pub(super) fn runs_grouped(operator: &Operator) -> bool {
     const GROUPED: &[&str] = &[
         "where",
         "extend",
@@ -199,8 +199,13 @@ pub(super) fn grouped(binder: &mut Binder, group: GroupContext, input: Relation,
         "as",
         "serialize",
     ];
+    GROUPED.contains(&operator.name())
+}
+
+/// Runs a subquery over all rows at once, every operator by group; the others are refused.
+pub(super) fn grouped(binder: &mut Binder, group: GroupContext, input: Relation, operators: &[Operator], outer: &str) -> Option<Relation> {
     for operator in operators {
-        if !GROUPED.contains(&operator.name()) {
+        if !runs_grouped(operator) {
             binder.refuse(&format!("`{}` inside `{outer}`", operator.name()), operator.span());
             return None;
         }

@@ -32,7 +32,7 @@ impl Project {
         let mut names = Names::default();
         let mut result = Vec::with_capacity(self.columns.len());
         for expr in &self.columns {
-            for (name, value) in binder.with_row(&input.columns, |binder| binder.named_scalars(expr)) {
+            for (name, value) in binder.with_row(&input.columns, |binder| binder.all_results(expr)).0 {
                 let Some(name) = binder.column_name(&mut names, expr, name) else { continue };
                 result.push((binder.column(name, value.ty), value));
             }

@@ -7,7 +7,7 @@ use crate::bound::{Column, ColumnId, Expr as Bound, Plan};
 use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
-use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
+use crate::syntax::{Expr, ExprKind, Name, OperatorParameter, parameter};
 use crate::types::{ScalarType, Value};
 use std::collections::HashSet;
 
@@ -89,6 +89,19 @@ impl Wanted {
             Wanted::All(parts) | Wanted::Any(parts) => parts.iter().for_each(|part| part.names(found)),
             Wanted::In(column, _) => column.names(found),
             Wanted::Is(expr) => expr.names(found),
+        }
+    }
+
+    /// Whether a part of it looks at all columns.
+    fn anywhere(&self) -> bool {
+        match self {
+            Wanted::All(parts) | Wanted::Any(parts) => parts.iter().any(Wanted::anywhere),
+            Wanted::In(..) => false,
+            Wanted::Is(expr) => match &expr.kind {
+                ExprKind::Literal(Value::String(_)) | ExprKind::Star => true,
+                ExprKind::Binary { left, .. } => matches!(left.kind, ExprKind::Star),
+                _ => false,
+            },
         }
     }
 
@@ -212,10 +225,10 @@ pub struct Find {
     pub parameters: Vec<OperatorParameter>,
     pub tables: Vec<Expr>,
     pub leading: bool,
-    pub predicate: Option<Expr>,
+    pub wanted: Option<Wanted>,
     /// The columns of `project`, each with its type; none for `project-smart`.
-    pub columns: Vec<(String, Option<ScalarType>)>,
-    /// `pack(*)` among the columns.
+    pub columns: Vec<(Name, Option<ScalarType>)>,
+    /// `pack_all()` or `pack(*)` among the columns.
     pub pack: bool,
     pub span: Span,
 }
@@ -230,14 +243,19 @@ impl Find {
         let mut parameters = parser.operator_parameters();
         let tables = tables(parser);
         parameters.extend(parser.operator_parameters());
-        let mut predicate = None;
+        let mut wanted = None;
         if parser.eat_word("where") || !parser.at_word("project") {
-            predicate = Some(parser.expression());
+            wanted = Some(any_of(parser));
         }
         let (mut columns, mut pack) = (Vec::new(), false);
-        if parser.eat_word("project") || parser.eat_word("project-smart") {
+        let smart = parser.at_word("project") && parser.peek_at(1) == Token::Minus && parser.text_at(2) == "smart";
+        if smart {
+            for _ in 0..3 {
+                parser.bump();
+            }
+        } else if parser.eat_word("project") {
             parser.comma_list(|parser| {
-                if parser.at_word("pack") && parser.peek_at(1) == Token::OpenParen {
+                if matches!(parser.text(), "pack" | "pack_all") && parser.peek_at(1) == Token::OpenParen {
                     parser.bump();
                     parser.arguments();
                     pack = true;
@@ -245,25 +263,28 @@ impl Find {
                 }
                 let name = parser.name_pattern();
                 let ty = parser.eat(Token::Colon).then(|| parser.scalar_type());
-                columns.push((name.node, ty));
+                columns.push((name, ty));
             });
         }
-        if parser.peek() == Token::Name && parser.text() == "project" {
-            parser.recover();
-        }
-        Find { parameters, tables, leading, predicate, columns, pack, span }
+        Find { parameters, tables, leading, wanted, columns, pack, span }
     }
 
-    /// Columns: the source, the projected or the common columns, and, of several tables, the others in a bag.
+    /// Columns: the source; then the projected ones, or those that all tables have and those that the predicate reads; then, if there
+    /// are others, these in a bag. A table without any column that the predicate reads is left out.
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let source = parameter(&self.parameters, "withsource").or_else(|| parameter(&self.parameters, "with_source")).and_then(Expr::name).unwrap_or("source_");
-        let sources = sources(binder, &self.tables, self.leading, input, self.span)?;
-        let several = sources.len() > 1;
-        let common = |column: &Column| sources.iter().all(|(_, relation)| relation.columns.iter().any(|other| other.name == column.name && other.ty == column.ty));
+        let mut sources = sources(binder, &self.tables, self.leading, input, self.span)?;
         let mut named = Vec::new();
-        self.predicate.iter().for_each(|predicate| predicate.names(&mut named));
-        let wanted: Vec<(String, ScalarType)> = match sources.first() {
-            Some((_, first)) if self.columns.is_empty() => {
+        self.wanted.iter().for_each(|wanted| wanted.names(&mut named));
+        let reads = |relation: &Relation| relation.columns.iter().any(|column| named.contains(&column.name));
+        if self.wanted.as_ref().is_some_and(|wanted| !wanted.anywhere()) && sources.iter().any(|(_, relation)| reads(relation)) {
+            sources.retain(|(_, relation)| reads(relation));
+        }
+        // Known columns of tables without rows are part of no table here.
+        let tables: Vec<&Relation> = sources.iter().filter(|(name, _)| !name.is_empty() || sources.len() == 1).map(|(_, relation)| relation).collect();
+        let common = |column: &Column| tables.iter().all(|relation| relation.columns.iter().any(|other| other.name == column.name && other.ty == column.ty));
+        let wanted: Vec<(String, ScalarType)> = match tables.first() {
+            Some(first) if self.columns.is_empty() => {
                 // The columns that all tables have, and those that the predicate reads.
                 let mut wanted: Vec<(String, ScalarType)> = first.columns.iter().filter(|column| common(column)).map(|column| (column.name.clone(), column.ty)).collect();
                 for name in &named {
@@ -275,14 +296,17 @@ impl Find {
                 wanted
             }
             _ => {
-                let ty = |name: &str| sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == name).map_or(ScalarType::String, |column| column.ty);
-                self.columns.iter().map(|(name, given)| (name.clone(), given.unwrap_or_else(|| ty(name)))).collect()
+                let known = |name: &Name| sources.iter().flat_map(|(_, relation)| &relation.columns).find(|column| column.name == name.node).map(|column| column.ty);
+                let types: Vec<(&Name, Option<ScalarType>)> = self.columns.iter().map(|(name, given)| (name, given.or_else(|| known(name)))).collect();
+                types.iter().filter(|(_, ty)| ty.is_none()).for_each(|(name, _)| binder.unknown_name(&name.node, name.span));
+                types.into_iter().map(|(name, ty)| (name.node.clone(), ty.unwrap_or(ScalarType::String))).collect()
             }
         };
-        let pack = self.pack || several && self.columns.is_empty();
+        let is_left = |column: &Column| self.pack || !wanted.iter().any(|(name, _)| *name == column.name);
+        let pack = self.pack || self.columns.is_empty() && tables.iter().any(|relation| relation.columns.iter().any(is_left));
         let own: HashSet<ColumnId> = sources.iter().flat_map(|(_, relation)| &relation.columns).map(|column| column.id).collect();
-        let sources = match &self.predicate {
-            Some(predicate) => matching(binder, sources, &named, |binder| binder.predicate(predicate)),
+        let sources = match &self.wanted {
+            Some(predicate) => matching(binder, sources, &named, |binder| predicate.bind(binder, false)),
             None => sources,
         };
         let mut found = Vec::with_capacity(sources.len());
@@ -298,7 +322,7 @@ impl Find {
             }
             if pack {
                 let mut rest = Vec::new();
-                for column in columns.iter().filter(|column| !wanted.iter().any(|(name, _)| *name == column.name)) {
+                for column in columns.iter().filter(|column| is_left(column)) {
                     rest.push(Bound::literal(Value::String(column.name.clone())));
                     rest.push(binder.convert(Bound::column(column), ScalarType::Dynamic));
                 }

@@ -298,6 +298,10 @@ impl Parser<'_> {
     fn literal(&mut self) -> Expr {
         let lexeme = self.bump();
         let text = lexeme.span.text(self.source);
+        if lexeme.token == Token::Typed(ScalarType::DateTime) && text.ends_with("()") {
+            // The time of the query (the page of the data type).
+            return Expr::new(ExprKind::Call { name: Spanned { node: "now".to_owned(), span: lexeme.span }, arguments: Vec::new() }, lexeme.span);
+        }
         let value = match lexeme.token {
             Token::Long => literals::long(text).map(Value::Long),
             Token::Real => text.parse().ok().map(Value::Real),

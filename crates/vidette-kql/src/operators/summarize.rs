@@ -1,7 +1,7 @@
 //! `summarize`: one row per distinct tuple of the `by` expressions. Kusto docs: `summarize-operator`.
 
 use crate::binder::naming::{Names, automatic_name};
-use crate::binder::{Binder, Relation};
+use crate::binder::{Binder, Binding, Relation};
 use crate::bound::{Aggregate, Column, ColumnId, Expr as Bound, ExprKind as BoundKind, Plan};
 use crate::diagnostics::codes;
 use crate::lexer::Token;
@@ -87,7 +87,7 @@ pub(super) fn bind_aggregate(binder: &mut Binder, input: &Relation, expr: &Expr,
         _ => (&[], expr),
     };
     if let ExprKind::Call { name, arguments } = &value.kind
-        && binder.lookup(&name.node).is_none()
+        && !matches!(binder.lookup(&name.node), Some(Binding::Function(..)))
     {
         match name.node.as_str() {
             "arg_max" | "arg_min" | "argmax" | "argmin" => return arg_extreme(binder, input, name, arguments, explicit, by, found),

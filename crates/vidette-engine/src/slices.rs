@@ -5,8 +5,11 @@ use arrow::array::{Array, ByteView, NullBufferBuilder, StringViewArray};
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
 
-/// A block of own text grows no further: offsets into it are of 32 bits.
-const BLOCK_BYTES: usize = 1 << 20;
+/// A block of own text begins and ends with this size, so that it is never copied to grow.
+const BLOCK_BYTES: usize = 1 << 16;
+
+/// Texts up to this length stand in the view itself.
+const INLINE: usize = 12;
 
 /// Builds an array of views into the texts of `source`, and into text of its own.
 pub struct Slices<'a> {
@@ -40,14 +43,18 @@ impl<'a> Slices<'a> {
 
     /// A text that stands nowhere in the source.
     pub fn push_own(&mut self, text: &str) {
-        if self.own.last().is_none_or(|block| block.len() >= BLOCK_BYTES) {
-            self.own.push(Vec::new());
+        self.valid.append_non_null();
+        if text.len() <= INLINE {
+            self.views.push(make_view(text.as_bytes(), 0, 0));
+            return;
+        }
+        if self.own.last().is_none_or(|block| block.capacity() - block.len() < text.len()) {
+            self.own.push(Vec::with_capacity(BLOCK_BYTES.max(text.len())));
         }
         let block = self.own.len() - 1;
         let at = self.own[block].len();
         self.own[block].extend_from_slice(text.as_bytes());
         self.views.push(make_view(text.as_bytes(), (self.source.data_buffers().len() + block) as u32, at as u32));
-        self.valid.append_non_null();
     }
 
     pub fn push_null(&mut self) {

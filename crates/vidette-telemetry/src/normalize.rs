@@ -60,6 +60,12 @@ pub static SIGNALS: LazyLock<BTreeMap<(&'static str, u32), &'static str>> = Lazy
     mapped.collect::<Vec<_>>().into_iter().rev().chain(written).collect()
 });
 
+/// All tables that rows of events go to.
+pub fn tables_of_events() -> BTreeSet<&'static str> {
+    let written = WRITTEN.iter().flat_map(|written| written.tables.iter().copied());
+    written.chain(MAPPINGS.iter().map(|mapping| mapping.table.name)).chain(sentinel::TABLES_OF_LOGS).collect()
+}
+
 /// The tables that rows of an event id go to.
 pub fn tables_of(provider: &str, event_id: u32) -> Vec<&'static str> {
     let is = |known: &str, ids: &[u32]| ids.contains(&event_id) && known.eq_ignore_ascii_case(provider);

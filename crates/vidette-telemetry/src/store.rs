@@ -5,7 +5,7 @@
 //! `.vidette/ingested.jsonl` lists the files that were read, `.vidette/seen.bin` the events.
 
 use crate::error::Error;
-use crate::schemas::{ColumnType, TableSchema};
+use crate::schemas::{ColumnSchema, ColumnType, TableSchema};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampNanosecondArray, UInt32Array};
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, TimeUnit};
@@ -13,7 +13,7 @@ use arrow::record_batch::RecordBatch;
 use hashbrown::HashSet;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
@@ -267,15 +267,24 @@ impl Step {
         };
         let sorted = with_timestamps(day.table, &sorted)?;
         let level = ZstdLevel::try_new(3).map_err(Error::from)?;
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).build();
+        let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+        for column in day.table.columns.iter().filter(|column| !prunes(column)) {
+            properties = properties.set_column_statistics_enabled(column.name.into(), EnabledStatistics::None);
+        }
         let file = at(&path, File::create(&path))?;
-        let mut writer = ArrowWriter::try_new(file, sorted.schema(), Some(properties))?;
+        let mut writer = ArrowWriter::try_new(file, sorted.schema(), Some(properties.build()))?;
         writer.write(&sorted)?;
         let file = writer.into_inner()?;
         at(&path, file.sync_all())?;
         self.written_bytes += at(&path, file.metadata())?.len();
         Ok(())
     }
+}
+
+/// Whether the least and the greatest value of a column tell anything. Those of long texts that begin alike do not, and cost more than
+/// all else in writing.
+fn prunes(column: &ColumnSchema) -> bool {
+    column.ty != ColumnType::Dynamic && !["EventData", "ParameterXml", "CommandLine"].iter().any(|long| column.name.ends_with(long))
 }
 
 fn time_column(table: &TableSchema, batch: &RecordBatch) -> Option<Int64Array> {

@@ -14,7 +14,7 @@ use vidette_kql::ScalarType;
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::time::parse_datetime;
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, harvest};
+use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, harvest, tables_of_events};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -162,23 +162,39 @@ pub fn register_schemas(workspace: &mut Workspace) {
 pub enum Wanted {
     All,
     These(BTreeMap<String, Need>),
+    /// Every table, of these only what is asked for.
+    AllBut(BTreeMap<String, Need>),
     /// Rows that are in files as rows of these tables; none that events make.
     Rows(BTreeSet<String>),
 }
 
 impl Wanted {
-    /// What the queries read. Of a query that does not compile without rows, stays open, or reads every table, it cannot be told.
+    /// What the queries read. Of a query that does not compile without rows, or stays open, it cannot be told.
     pub fn by<'q>(workspace: &Workspace, queries: impl IntoIterator<Item = &'q str>) -> Wanted {
+        let texts: Vec<&str> = queries.into_iter().collect();
         let mut tables = BTreeMap::new();
-        for text in queries {
+        let mut every = false;
+        for text in &texts {
             let checker = Checker::new(workspace);
-            let (queries, diagnostics) = vidette_kql::compile(text, &checker);
-            if checker.is_open() || checker.reads_everything() || vidette_kql::errors(&diagnostics).next().is_some() {
-                return Wanted::All;
+            let queries = compiled(text, &checker);
+            every |= checker.reads_everything();
+            match queries {
+                Some(queries) if !checker.is_open() => queries.iter().for_each(|query| needs(query, &mut tables)),
+                _ => return Wanted::All,
             }
+        }
+        if !every {
+            return Wanted::These(tables);
+        }
+        // Where a query reads every table, what it reads of those that events make is told as if all of them had rows.
+        let mut tables: BTreeMap<String, Need> =
+            tables_of_events().into_iter().map(|table| (table.to_owned(), Need { actions: Some(BTreeSet::new()), ..Need::default() })).collect();
+        for text in texts {
+            let checker = Checker::new(workspace).with_filled(tables.keys().cloned().collect());
+            let Some(queries) = compiled(text, &checker) else { return Wanted::All };
             queries.iter().for_each(|query| needs(query, &mut tables));
         }
-        Wanted::These(tables)
+        Wanted::AllBut(tables)
     }
 
     /// A table that is no known one may be asked for by name.
@@ -186,7 +202,7 @@ impl Wanted {
         match self {
             Wanted::These(tables) => tables.contains_key(table) || !TABLES.contains_key(table),
             Wanted::Rows(tables) => tables.contains(table),
-            Wanted::All => true,
+            Wanted::All | Wanted::AllBut(_) => true,
         }
     }
 
@@ -194,17 +210,27 @@ impl Wanted {
         match self.clone() {
             Wanted::All => Normalizer::new(|_, _| true),
             Wanted::Rows(tables) => Normalizer::new(move |table, _| tables.contains(table)).without_events(),
-            Wanted::These(tables) => {
-                let columns: BTreeMap<String, BTreeSet<String>> = tables.iter().map(|(name, need)| (name.clone(), need.columns.clone())).collect();
-                let wants = move |table: &str, action: Option<&str>| match (tables.get(table), action) {
-                    (None, _) => false,
-                    (Some(Need { actions: Some(actions), .. }), Some(action)) => actions.iter().any(|wanted| wanted.eq_ignore_ascii_case(action)),
-                    (Some(_), _) => true,
-                };
-                Normalizer::new(wants).with_columns(|table| columns.get(table).cloned())
-            }
+            Wanted::These(tables) => narrowed(tables, false),
+            Wanted::AllBut(tables) => narrowed(tables, true),
         }
     }
+}
+
+/// Without errors; `None` with one.
+fn compiled(text: &str, checker: &Checker) -> Option<Vec<vidette_kql::bound::Query>> {
+    let (queries, diagnostics) = vidette_kql::compile(text, checker);
+    vidette_kql::errors(&diagnostics).next().is_none().then_some(queries)
+}
+
+/// Makes of these tables what is asked for; of the others everything or nothing.
+fn narrowed(tables: BTreeMap<String, Need>, others: bool) -> Normalizer {
+    let columns: BTreeMap<String, BTreeSet<String>> = tables.iter().map(|(name, need)| (name.clone(), need.columns.clone())).collect();
+    let wants = move |table: &str, action: Option<&str>| match (tables.get(table), action) {
+        (None, _) => others,
+        (Some(Need { actions: Some(actions), .. }), Some(action)) => actions.iter().any(|wanted| wanted.eq_ignore_ascii_case(action)),
+        (Some(_), _) => true,
+    };
+    Normalizer::new(wants).with_columns(|table| columns.get(table).cloned())
 }
 
 /// A workspace in which every known table is empty.

@@ -16,6 +16,8 @@ static ACTIVITIES: LazyLock<HashMap<u32, &'static str>> = LazyLock::new(|| {
     lines.filter_map(|line| line.split_once(' ')).filter_map(|(id, text)| Some((id.parse().ok()?, text))).collect()
 });
 
+pub(super) const TABLES_OF_LOGS: [&str; 3] = ["SecurityEvent", "WindowsEvent", "Event"];
+
 /// Which of the tables are asked for.
 pub(super) struct Landings {
     security: bool,

@@ -69,13 +69,11 @@ impl Process {
     /// Fills the columns that hold nothing yet.
     fn fill(&self, row: &mut Row) {
         let Some(positions) = POSITIONS.get(row.table.name) else { return };
-        let mut filled = [0u128; 2];
-        row.fields.iter().for_each(|(at, _)| filled[usize::from(*at) >> 7 & 1] |= 1 << (at & 127));
         for (place, field) in &self.columns {
             let Some(at) = positions[usize::from(*place)] else { continue };
             let empty = matches!(field, Field::Text(text) if text.is_empty());
-            if !empty && filled[at >> 7 & 1] & 1 << (at & 127) == 0 {
-                row.fields.push((at as u16, field.clone()));
+            if !empty && !row.may_hold(at) {
+                row.set_at(at, field.clone());
             }
         }
     }

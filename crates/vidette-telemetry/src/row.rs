@@ -45,6 +45,8 @@ pub struct Row {
     pub table: &'static TableSchema,
     pub fields: Vec<(u16, Field)>,
     pub links: Links,
+    /// Which of the first columns hold something, a bit each.
+    filled: [u128; 2],
 }
 
 /// What a row still wants from other events.
@@ -64,7 +66,12 @@ pub struct Links {
 
 impl Row {
     pub fn new(table: &'static TableSchema) -> Row {
-        Row { table, fields: Vec::with_capacity(24), links: Links::default() }
+        Row::with_capacity(table, 24)
+    }
+
+    /// With room for so many columns.
+    pub fn with_capacity(table: &'static TableSchema, columns: usize) -> Row {
+        Row { table, fields: Vec::with_capacity(columns), links: Links::default(), filled: [0; 2] }
     }
 
     /// Sets a column; a column the table does not have, and an empty text, set nothing.
@@ -80,11 +87,28 @@ impl Row {
 
     /// As [`Row::set`], of the column at a position.
     pub fn set_at(&mut self, position: usize, value: Field) {
-        let position = position as u16;
-        match self.fields.iter_mut().find(|(at, _)| *at == position) {
-            Some((_, slot)) => *slot = value,
-            None => self.fields.push((position, value)),
+        match self.place(position) {
+            Some(at) => self.fields[at].1 = value,
+            None => {
+                if let Some(bits) = self.filled.get_mut(position >> 7) {
+                    *bits |= 1 << (position & 127);
+                }
+                self.fields.push((position as u16, value));
+            }
         }
+    }
+
+    /// Where in `fields` a column is.
+    fn place(&self, position: usize) -> Option<usize> {
+        if !self.may_hold(position) {
+            return None;
+        }
+        self.fields.iter().position(|(at, _)| usize::from(*at) == position)
+    }
+
+    /// Whether a column may hold something; the first 256 are known.
+    pub(crate) fn may_hold(&self, position: usize) -> bool {
+        self.filled.get(position >> 7).is_none_or(|bits| bits & 1 << (position & 127) != 0)
     }
 
     pub fn text(&mut self, column: &str, value: impl Into<CompactString>) -> &mut Row {
@@ -106,8 +130,8 @@ impl Row {
     }
 
     pub fn get(&self, column: &str) -> Option<&Field> {
-        let position = self.table.position(column)? as u16;
-        self.fields.iter().find(|(at, _)| *at == position).map(|(_, value)| value)
+        let at = self.place(self.table.position(column)?)?;
+        Some(&self.fields[at].1)
     }
 
     pub fn has(&self, column: &str) -> bool {

@@ -5,7 +5,7 @@ use super::columns::{device, file_name};
 use crate::event::Event;
 use crate::mapping::typed;
 use crate::row::{Field, Row};
-use crate::schemas::TABLES;
+use crate::schemas::{TABLES, TableSchema};
 use quick_xml::escape::escape;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,22 +18,25 @@ static ACTIVITIES: LazyLock<HashMap<u32, &'static str>> = LazyLock::new(|| {
 
 pub(super) const TABLES_OF_LOGS: [&str; 3] = ["SecurityEvent", "WindowsEvent", "Event"];
 
-/// Which of the tables are asked for.
-pub(super) struct Landings {
-    security: bool,
-    windows: bool,
-    event: bool,
-    /// Columns that are long and that nobody asks for.
-    left_out: LeftOut,
+/// Columns of a table, with their places.
+type Columns = HashMap<&'static str, usize, foldhash::fast::FixedState>;
+
+/// The columns that are asked for; `None` when no one asks for the table.
+type Asked = Option<Columns>;
+
+fn all_columns(table: &TableSchema) -> Asked {
+    Some(table.columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect())
 }
 
-/// Columns with all the data of an event, left out of a table.
-#[derive(Clone, Copy, Default)]
-struct LeftOut {
-    windows_data: bool,
-    security_data: bool,
-    event_data: bool,
-    event_parameters: bool,
+static WINDOWS_EVENT: LazyLock<&TableSchema> = LazyLock::new(|| &TABLES["WindowsEvent"]);
+static SECURITY_EVENT: LazyLock<&TableSchema> = LazyLock::new(|| &TABLES["SecurityEvent"]);
+static EVENT: LazyLock<&TableSchema> = LazyLock::new(|| &TABLES["Event"]);
+
+/// What is asked for of each table.
+pub(super) struct Landings {
+    security: Asked,
+    windows: Asked,
+    event: Asked,
 }
 
 fn is_security(event: &Event) -> bool {
@@ -42,57 +45,101 @@ fn is_security(event: &Event) -> bool {
 
 impl Landings {
     pub(super) fn new(wanted: &dyn Fn(&str) -> bool) -> Landings {
-        Landings { security: wanted("SecurityEvent"), windows: wanted("WindowsEvent"), event: wanted("Event"), left_out: LeftOut::default() }
+        let asked = |table: &TableSchema| if wanted(table.name) { all_columns(table) } else { None };
+        Landings { security: asked(&SECURITY_EVENT), windows: asked(&WINDOWS_EVENT), event: asked(&EVENT) }
     }
 
     /// Of a table only these columns are asked for.
     pub(super) fn narrow(&mut self, table: &str, asked: &dyn Fn(&str) -> bool) {
-        match table {
-            "WindowsEvent" => self.left_out.windows_data = !asked("EventData"),
-            "SecurityEvent" => self.left_out.security_data = !asked("EventData"),
-            "Event" => {
-                self.left_out.event_data = !asked("EventData");
-                self.left_out.event_parameters = !asked("ParameterXml");
-            }
-            _ => {}
+        let columns = match table {
+            "WindowsEvent" => &mut self.windows,
+            "SecurityEvent" => &mut self.security,
+            "Event" => &mut self.event,
+            _ => return,
+        };
+        if let Some(columns) = columns {
+            columns.retain(|name, _| asked(name));
         }
     }
 
     pub(super) fn want(&self, event: &Event) -> bool {
-        self.windows || if is_security(event) { self.security } else { self.event }
+        self.windows.is_some() || if is_security(event) { self.security.is_some() } else { self.event.is_some() }
     }
 
     pub(super) fn rows(&self, event: &Event, rows: &mut Vec<Row>) {
-        if self.windows {
-            rows.push(windows_row(event, self.left_out));
+        if let Some(asked) = &self.windows {
+            rows.push(windows_row(event, asked));
         }
         if is_security(event) {
-            if self.security {
-                rows.push(security_event(event, self.left_out));
-            }
-        } else if self.event {
-            rows.push(log_event(event, self.left_out));
+            rows.extend(self.security.as_ref().map(|asked| security_event(event, asked)));
+        } else {
+            rows.extend(self.event.as_ref().map(|asked| log_event(event, asked)));
         }
     }
 }
 
-fn start(table: &str, event: &Event) -> Row {
-    let mut row = Row::new(&TABLES[table]);
+/// A row that takes in only what is asked for.
+struct Landing<'a> {
+    row: Row,
+    asked: &'a Columns,
+}
+
+impl Landing<'_> {
+    fn set(&mut self, column: &str, value: Field) {
+        if let Some(at) = self.asked.get(column).filter(|_| !matches!(&value, Field::Text(text) if text.is_empty())) {
+            self.row.set_at(*at, value);
+        }
+    }
+
+    fn text(&mut self, column: &str, value: &str) {
+        if let Some(at) = self.asked.get(column).filter(|_| !value.is_empty()) {
+            self.row.set_at(*at, Field::Text(value.into()));
+        }
+    }
+
+    /// A text that is made only when it is asked for.
+    fn made(&mut self, column: &str, value: impl FnOnce() -> String) {
+        if let Some(at) = self.asked.get(column) {
+            let text = value();
+            if !text.is_empty() {
+                self.row.set_at(*at, Field::Text(text.into()));
+            }
+        }
+    }
+
+    fn long(&mut self, column: &str, value: i64) {
+        self.set(column, Field::Long(value));
+    }
+}
+
+fn start<'a>(table: &'static TableSchema, event: &Event, asked: &'a Columns) -> Landing<'a> {
+    let mut landing = Landing { row: Row::with_capacity(table, asked.len().min(24)), asked };
     // These tables carry the time of the log, not the one among the data.
     let time = event.created_ticks.or_else(|| event.time_ticks());
-    row.ticks("TimeGenerated", time).text("Type", table).text("Computer", event.computer.as_ref()).text("SourceSystem", "OpsManager");
-    row.long("EventID", Some(i64::from(event.event_id)));
-    row.links.time_ticks = time.unwrap_or_default();
-    row.links.host = device(&event.computer).0;
-    row
+    if let Some(time) = time {
+        landing.set("TimeGenerated", Field::Ticks(time));
+    }
+    landing.text("Type", table.name);
+    landing.text("Computer", &event.computer);
+    landing.text("SourceSystem", "OpsManager");
+    landing.long("EventID", i64::from(event.event_id));
+    landing.row.links.time_ticks = time.unwrap_or_default();
+    landing.row.links.host = device(&event.computer).0;
+    landing
 }
 
 /// What `WindowsEvent` and `SecurityEvent` take from the system part.
-fn system(row: &mut Row, event: &Event) {
-    row.text("Channel", event.channel.as_ref()).text("SystemUserId", event.user_sid.as_ref()).text("Keywords", event.keywords.as_ref());
-    row.text("EventRecordId", event.record_id.to_string()).text("Opcode", event.opcode.to_string()).text("EventLevelName", level_name(event.level));
-    row.long("Task", Some(event.task)).long("Version", Some(event.version));
-    row.long("SystemProcessId", Some(event.execution_process_id)).long("SystemThreadId", Some(event.execution_thread_id));
+fn system(landing: &mut Landing, event: &Event) {
+    landing.text("Channel", &event.channel);
+    landing.text("SystemUserId", &event.user_sid);
+    landing.text("Keywords", &event.keywords);
+    landing.made("EventRecordId", || event.record_id.to_string());
+    landing.made("Opcode", || event.opcode.to_string());
+    landing.text("EventLevelName", level_name(event.level));
+    landing.long("Task", event.task);
+    landing.long("Version", event.version);
+    landing.long("SystemProcessId", event.execution_process_id);
+    landing.long("SystemThreadId", event.execution_thread_id);
 }
 
 fn level_name(level: i64) -> &'static str {
@@ -108,17 +155,19 @@ fn level_name(level: i64) -> &'static str {
 
 /// The row of `WindowsEvent` that an event is.
 pub fn windows_event(event: &Event) -> Row {
-    windows_row(event, LeftOut::default())
+    static ALL: LazyLock<Asked> = LazyLock::new(|| all_columns(&WINDOWS_EVENT));
+    windows_row(event, ALL.as_ref().unwrap_or(&HashMap::default()))
 }
 
-fn windows_row(event: &Event, left_out: LeftOut) -> Row {
-    let mut row = start("WindowsEvent", event);
-    system(&mut row, event);
-    row.text("Provider", event.provider.as_ref()).long("EventLevel", Some(event.level));
-    if !left_out.windows_data {
-        row.set("EventData", Field::Json(bag(event)));
+fn windows_row(event: &Event, asked: &Columns) -> Row {
+    let mut landing = start(&WINDOWS_EVENT, event, asked);
+    system(&mut landing, event);
+    landing.text("Provider", &event.provider);
+    landing.long("EventLevel", event.level);
+    if asked.contains_key("EventData") {
+        landing.set("EventData", Field::Json(bag(event)));
     }
-    row
+    landing.row
 }
 
 /// The data as a bag; values of one name are an array.
@@ -155,40 +204,46 @@ fn bag(event: &Event) -> String {
 }
 
 /// Fields under their own names; those without a column are in `EventData`, as XML.
-fn security_event(event: &Event, left_out: LeftOut) -> Row {
-    let mut row = start("SecurityEvent", event);
-    system(&mut row, event);
-    row.text("EventSourceName", event.provider.as_ref()).text("Level", event.level.to_string());
-    let mut all_have_columns = true;
+fn security_event(event: &Event, asked: &Columns) -> Row {
+    let mut landing = start(&SECURITY_EVENT, event, asked);
+    system(&mut landing, event);
+    landing.text("EventSourceName", &event.provider);
+    landing.made("Level", || event.level.to_string());
+    let table = landing.row.table;
     for (name, value) in &event.data {
-        match row.table.position(name) {
-            Some(at) => {
-                let field = typed(row.table.columns[at].ty, value);
-                field.into_iter().for_each(|field| row.set_at(at, field));
-            }
-            None => all_have_columns = false,
+        if let Some(at) = asked.get(name.as_ref())
+            && let Some(field) = typed(table.columns[*at].ty, value)
+        {
+            landing.row.set_at(*at, field);
         }
     }
-    if !all_have_columns && !left_out.security_data {
-        row.text("EventData", event_data(event));
+    if asked.contains_key("EventData") && event.data.iter().any(|(name, _)| table.position(name).is_none()) {
+        landing.made("EventData", || event_data(event));
     }
-    let activity = ACTIVITIES.get(&event.event_id).map_or_else(|| event.event_id.to_string(), |text| format!("{} - {text}", event.event_id));
-    row.text("Activity", activity);
-    let name = |prefix: &str| match (event.get(&format!("{prefix}DomainName")), event.get(&format!("{prefix}UserName"))) {
+    landing.made("Activity", || ACTIVITIES.get(&event.event_id).map_or_else(|| event.event_id.to_string(), |text| format!("{} - {text}", event.event_id)));
+    let name = |domain: &str, user: &str| match (event.get(domain), event.get(user)) {
         (_, "") => String::new(),
         ("", user) => user.to_owned(),
         (domain, user) => format!(r"{domain}\{user}"),
     };
-    let (subject, target) = (name("Subject"), name("Target"));
-    let logon = matches!(event.event_id, 4624 | 4625 | 4634 | 4647 | 4768..=4776) && !target.is_empty();
-    let account = if logon || subject.is_empty() { &target } else { &subject };
-    if !account.is_empty() {
-        row.text("Account", account.as_str()).text("AccountType", if account.ends_with('$') { "Machine" } else { "User" });
+    if ["Account", "AccountType", "SubjectAccount", "TargetAccount"].iter().any(|column| asked.contains_key(column)) {
+        let (subject, target) = (name("SubjectDomainName", "SubjectUserName"), name("TargetDomainName", "TargetUserName"));
+        let logon = matches!(event.event_id, 4624 | 4625 | 4634 | 4647 | 4768..=4776) && !target.is_empty();
+        let account = if logon || subject.is_empty() { &target } else { &subject };
+        if !account.is_empty() {
+            landing.text("Account", account);
+            landing.text("AccountType", if account.ends_with('$') { "Machine" } else { "User" });
+        }
+        landing.text("SubjectAccount", &subject);
+        landing.text("TargetAccount", &target);
     }
-    row.text("SubjectAccount", subject.as_str()).text("TargetAccount", target.as_str());
-    let process = [event.get("NewProcessName"), event.get("ProcessName")].into_iter().find(|path| !path.is_empty()).unwrap_or_default();
-    row.text("Process", file_name(process));
-    if let Some(kind) = event.number("LogonType") {
+    if asked.contains_key("Process") {
+        let process = [event.get("NewProcessName"), event.get("ProcessName")].into_iter().find(|path| !path.is_empty()).unwrap_or_default();
+        landing.text("Process", file_name(process));
+    }
+    if asked.contains_key("LogonTypeName")
+        && let Some(kind) = event.number("LogonType")
+    {
         let name = match kind {
             2 => "Interactive",
             3 => "Network",
@@ -201,34 +256,36 @@ fn security_event(event: &Event, left_out: LeftOut) -> Row {
             11 => "CachedInteractive",
             _ => "Unknown",
         };
-        row.text("LogonTypeName", format!("{kind} - {name}"));
+        landing.made("LogonTypeName", || format!("{kind} - {name}"));
     }
-    row
+    landing.row
 }
 
-fn log_event(event: &Event, left_out: LeftOut) -> Row {
-    let mut row = start("Event", event);
-    row.text("Source", event.provider.as_ref()).text("EventLog", event.channel.as_ref()).text("UserName", event.user_sid.as_ref());
+fn log_event(event: &Event, asked: &Columns) -> Row {
+    let mut landing = start(&EVENT, event, asked);
+    landing.text("Source", &event.provider);
+    landing.text("EventLog", &event.channel);
+    landing.text("UserName", &event.user_sid);
     // The levels of the classic log: 1 error, 2 warning, 4 information.
     let (level, name) = match event.level {
         1 | 2 => (1, "Error"),
         3 => (2, "Warning"),
         _ => (4, "Information"),
     };
-    row.long("EventLevel", Some(level)).text("EventLevelName", name).long("EventCategory", Some(event.task));
-    if !left_out.event_parameters {
+    landing.long("EventLevel", level);
+    landing.text("EventLevelName", name);
+    landing.long("EventCategory", event.task);
+    landing.made("ParameterXml", || {
         let mut parameters = String::with_capacity(event.data.iter().map(|(_, value)| value.len() + 16).sum());
         for (_, value) in &event.data {
             parameters.push_str("<Param>");
             parameters.push_str(&escape(value.as_ref()));
             parameters.push_str("</Param>");
         }
-        row.text("ParameterXml", parameters);
-    }
-    if !left_out.event_data {
-        row.text("EventData", format!(r#"<DataItem type="System.XmlData" time="" sourceHealthServiceId="">{}</DataItem>"#, event_data(event)));
-    }
-    row
+        parameters
+    });
+    landing.made("EventData", || format!(r#"<DataItem type="System.XmlData" time="" sourceHealthServiceId="">{}</DataItem>"#, event_data(event)));
+    landing.row
 }
 
 fn event_data(event: &Event) -> String {

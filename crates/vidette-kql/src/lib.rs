@@ -43,7 +43,7 @@ pub mod types;
 
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
 pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist};
-pub use diagnostics::{Diagnostic, Severity, errors, render};
+pub use diagnostics::{Diagnostic, Kind, Severity, errors, render};
 pub use lexer::lex;
 pub use operators::OPERATORS;
 pub use parser::parse;

@@ -6,15 +6,17 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use vidette_engine::{Checker, Clock, TIMES, Table, TimedFile, TimedFiles, Workspace};
-use vidette_kql::ScalarType;
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::time::parse_datetime;
+use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, harvest, tables_of_events};
+use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest, tables_of_events};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -169,30 +171,35 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// What the queries read. Of a query that does not compile without rows, or stays open, it cannot be told.
+    /// What the queries read. Of one that does not compile without rows, or stays open, every table that it names is taken whole.
     pub fn by<'q>(workspace: &Workspace, queries: impl IntoIterator<Item = &'q str>) -> Wanted {
-        let texts: Vec<&str> = queries.into_iter().collect();
         let mut tables = BTreeMap::new();
-        let mut every = false;
-        for text in &texts {
+        let mut of_every = Vec::new();
+        for text in queries {
             let checker = Checker::new(workspace);
-            let queries = compiled(text, &checker);
-            every |= checker.reads_everything();
-            match queries {
+            match compiled(text, &checker) {
+                Some(_) if checker.reads_everything() => of_every.push(text),
+                Some(queries) if !checker.is_open() => queries.iter().for_each(|query| needs(query, &mut tables)),
+                _ => match named_tables(workspace, text) {
+                    Some(named) => tables.extend(named),
+                    None => return Wanted::All,
+                },
+            }
+        }
+        if of_every.is_empty() {
+            return Wanted::These(tables);
+        }
+        // What is read of the tables that events make is told as if all of them had rows.
+        let all = tables_of_events();
+        for table in &all {
+            tables.entry((*table).to_owned()).or_insert_with(|| Need { actions: Some(BTreeSet::new()), ..Need::default() });
+        }
+        for text in of_every {
+            let checker = Checker::new(workspace).with_filled(all.iter().map(|table| (*table).to_owned()).collect());
+            match compiled(text, &checker) {
                 Some(queries) if !checker.is_open() => queries.iter().for_each(|query| needs(query, &mut tables)),
                 _ => return Wanted::All,
             }
-        }
-        if !every {
-            return Wanted::These(tables);
-        }
-        // Where a query reads every table, what it reads of those that events make is told as if all of them had rows.
-        let mut tables: BTreeMap<String, Need> =
-            tables_of_events().into_iter().map(|table| (table.to_owned(), Need { actions: Some(BTreeSet::new()), ..Need::default() })).collect();
-        for text in texts {
-            let checker = Checker::new(workspace).with_filled(tables.keys().cloned().collect());
-            let Some(queries) = compiled(text, &checker) else { return Wanted::All };
-            queries.iter().for_each(|query| needs(query, &mut tables));
         }
         Wanted::AllBut(tables)
     }
@@ -220,6 +227,32 @@ impl Wanted {
 fn compiled(text: &str, checker: &Checker) -> Option<Vec<vidette_kql::bound::Query>> {
     let (queries, diagnostics) = vidette_kql::compile(text, checker);
     vidette_kql::errors(&diagnostics).next().is_none().then_some(queries)
+}
+
+/// The known tables that a text names, with all their columns; `None` when it may read others, through a function or a pattern.
+fn named_tables(workspace: &Workspace, text: &str) -> Option<BTreeMap<String, Need>> {
+    let words: BTreeSet<&str> = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    let by_pattern = ["search", "find"].iter().any(|word| words.contains(word)) || words.contains("union") && text.contains('*');
+    if by_pattern || words.iter().any(|word| workspace.function(word).is_some()) {
+        return None;
+    }
+    let whole = |table: &&TableSchema| Need { actions: None, columns: table.columns.iter().map(|column| column.name.to_owned()).collect() };
+    Some(words.into_iter().filter_map(|word| TABLES.get(word)).map(|table| (table.name.to_owned(), whole(&table))).collect())
+}
+
+/// The diagnostics of a query with errors that no data can mend: those of its syntax, and, where no file brings a table of its own, all.
+pub fn hopeless(workspace: &Workspace, text: &str, paths: &[PathBuf]) -> Vec<Diagnostic> {
+    let (_, diagnostics) = vidette_kql::compile(text, workspace);
+    let mut errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).peekable();
+    let any = errors.peek().is_some();
+    if errors.any(|error| error.kind == Kind::Syntax) || any && !may_bring_tables(paths) { diagnostics } else { Vec::new() }
+}
+
+/// Whether there is a Parquet file, whose table may be one that is not known, or what cannot be told before it is read.
+fn may_bring_tables(paths: &[PathBuf]) -> bool {
+    let Ok((files, _)) = files_under(paths) else { return true };
+    let mut head = [0; 4];
+    files.iter().any(|file| file == Path::new("-") || File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && &head == b"PAR1")
 }
 
 /// Makes of these tables what is asked for; of the others everything or nothing.

@@ -51,6 +51,10 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
     let mut empty = workspace::empty();
     install(&packs, &mut empty);
+    let hopeless = workspace::hopeless(&empty, &text, &paths);
+    if !hopeless.is_empty() {
+        return Err(Failure::query(vidette_kql::render(&text, &name, &hopeless)));
+    }
     let wanted = Wanted::by(&empty, [text.as_str()]);
     let loaded = workspace::load(empty, &paths, &wanted, Keep::default(), None).await?;
     for problem in &loaded.harvest.problems {

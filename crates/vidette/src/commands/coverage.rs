@@ -7,10 +7,12 @@ use crate::workspace::{self, Loaded, Wanted};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use vidette_engine::{Checker, Clock};
-use vidette_kql::needs::{Leaf, can_have_rows};
+use vidette_engine::{Checker, Clock, Workspace};
+use vidette_kql::bound::Query;
+use vidette_kql::needs::{Leaf, Need, can_have_rows};
 use vidette_kql::time::{TICKS_PER_HOUR, format_datetime, parse_datetime};
-use vidette_telemetry::Keep;
+use vidette_rules::Rule;
+use vidette_telemetry::{Keep, tables_of_events};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -59,24 +61,22 @@ struct Verdict {
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     let packs = packs(&options.rules)?;
-    let loaded = workspace::load(workspace::empty(), &options.paths, &Wanted::All, Keep::default(), None).await?;
-    let hosts = hosts(&loaded).await;
-    let mut verdicts = Vec::new();
     let mut workspace = workspace::empty();
     let mut broken = install(&packs, &mut workspace);
-    for rule in packs.iter().flat_map(|pack| &pack.rules) {
-        let (queries, diagnostics) = vidette_kql::compile(&rule.query, &Checker::new(&workspace));
-        if let Some(error) = vidette_kql::errors(&diagnostics).next() {
-            verdicts.push(Verdict { rule: rule.name.clone(), can_fire: "no", why: vec![format!("the query is wrong: {}", error)] });
-            broken = true;
-            continue;
-        }
-        let Some(query) = queries.last() else { continue };
-        let mut leaves = Vec::new();
-        can_have_rows(query, &mut |leaf| {
-            leaves.push(leaf.clone());
-            true
-        });
+    let rules: Vec<(&Rule, Result<(Query, Vec<Leaf>), String>)> = packs.iter().flat_map(|pack| &pack.rules).map(|rule| (rule, leaves(&rule.query, &workspace))).collect();
+    let asked = rules.iter().filter_map(|(_, read)| read.as_ref().ok()).flat_map(|(_, leaves)| leaves);
+    let loaded = workspace::load(workspace::empty(), &options.paths, &wanted(asked), Keep::default(), None).await?;
+    let hosts = hosts(&loaded).await;
+    let mut verdicts = Vec::new();
+    for (rule, read) in rules {
+        let (query, leaves) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                verdicts.push(Verdict { rule: rule.name.clone(), can_fire: "no", why: vec![format!("the query is wrong: {error}")] });
+                broken = true;
+                continue;
+            }
+        };
         let (mut there, mut why) = (Vec::new(), Vec::new());
         for leaf in &leaves {
             let found = look(&loaded, leaf).await;
@@ -86,7 +86,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         let mut said = BTreeSet::new();
         why.retain(|reason| said.insert(reason.clone()));
         let mut at = 0;
-        let can = can_have_rows(query, &mut |_| {
+        let can = can_have_rows(&query, &mut |_| {
             at += 1;
             there.get(at - 1).copied().unwrap_or(true)
         });
@@ -108,6 +108,33 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     } else {
         3
     })
+}
+
+/// The query of a rule, and what it reads; or its first error.
+fn leaves(text: &str, workspace: &Workspace) -> Result<(Query, Vec<Leaf>), String> {
+    let (mut queries, diagnostics) = vidette_kql::compile(text, &Checker::new(workspace));
+    if let Some(error) = vidette_kql::errors(&diagnostics).next() {
+        return Err(error.to_string());
+    }
+    let query = queries.pop().ok_or_else(|| "there is none".to_owned())?;
+    let mut leaves = Vec::new();
+    can_have_rows(&query, &mut |leaf| {
+        leaves.push(leaf.clone());
+        true
+    });
+    Ok((query, leaves))
+}
+
+/// Of every table that events make: its hosts, times and actions, and the columns that a rule looks at.
+fn wanted<'l>(leaves: impl Iterator<Item = &'l Leaf>) -> Wanted {
+    let always = || ["DeviceName", "Computer", "Timestamp", "TimeGenerated", "ActionType"].map(str::to_owned).into_iter().collect();
+    let mut tables: BTreeMap<String, Need> = tables_of_events().into_iter().map(|table| (table.to_owned(), Need { actions: None, columns: always() })).collect();
+    for leaf in leaves {
+        if let Some(need) = tables.get_mut(&leaf.table) {
+            need.columns.extend(leaf.filtered.iter().cloned());
+        }
+    }
+    Wanted::AllBut(tables)
 }
 
 /// Hosts by name, from every table that has rows.

@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use vidette_kql::Value;
 use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
-use vidette_kql::needs::used_columns;
+use vidette_kql::needs::{plan_can_have_rows, used_columns};
 
 /// The value of an expression without columns.
 pub(crate) fn constant(expr: &Expr) -> Result<ScalarValue> {
@@ -74,6 +74,8 @@ pub(crate) struct Lowering<'a> {
     /// Columns that some operator or the result reads.
     used: HashSet<ColumnId>,
     pub(crate) weights: Weights,
+    /// Parts without rows are left out; not where an assertion must be looked at, rows or no rows.
+    leaves_out: bool,
     hidden: u32,
     windows: u32,
     /// The counts of restarts that the rows carry: the condition, the group, the column.
@@ -95,14 +97,13 @@ pub(crate) fn reference(column: &Column) -> Expr {
 
 impl<'a> Lowering<'a> {
     pub(crate) fn new(workspace: &'a Workspace, clock: PlanClock, subqueries: &'a [Expr], drawn: &'a [Drawn]) -> Lowering<'a> {
-        Lowering { workspace, clock, subqueries, drawn, used: HashSet::new(), weights: Weights::default(), hidden: 0, windows: 0, restarts: Vec::new() }
+        Lowering { workspace, clock, subqueries, drawn, used: HashSet::new(), weights: Weights::default(), leaves_out: false, hidden: 0, windows: 0, restarts: Vec::new() }
     }
 
     /// The plan of a whole query: ordered, its columns in Kusto's order.
     pub(crate) fn query(&mut self, plan: &Plan, columns: &[Column]) -> Result<LogicalPlan> {
-        self.used = used_columns(plan, columns);
-        self.weights = Weights::of_plan(plan);
-        let rows = self.rows(plan)?;
+        self.begin(plan, columns);
+        let rows = if columns.is_empty() || self.may_have_rows(plan) { self.rows(plan)? } else { self.values(columns, &[])? };
         let ordered = ordered(rows)?;
         if columns.is_empty() {
             return ordered.plan.limit(0, Some(0))?.build();
@@ -113,12 +114,23 @@ impl<'a> Lowering<'a> {
 
     /// The plan of a table whose rows are to be kept: its columns, and those it is ordered by.
     pub(crate) fn draw(&mut self, plan: &Plan, columns: &[Column]) -> Result<(LogicalPlan, Vec<Sort>)> {
-        self.used = used_columns(plan, columns);
-        self.weights = Weights::of_plan(plan);
+        self.begin(plan, columns);
         let rows = self.rows(plan)?;
         let mut shown = columns.iter().map(reference).collect::<Vec<_>>();
         let order = self.carried(rows.order, &mut shown);
         Ok((rows.plan.show(shown)?.build()?, order))
+    }
+
+    fn begin(&mut self, plan: &Plan, columns: &[Column]) {
+        self.used = used_columns(plan, columns);
+        self.weights = Weights::of_plan(plan);
+        self.leaves_out = true;
+        plan.visit_expressions(&mut |expr| expr.visit(&mut |inner| self.leaves_out &= !matches!(&inner.kind, ExprKind::Call { function, .. } if function == "assert")));
+    }
+
+    /// Whether a part of the query can have rows, as far as the tables that it reads tell.
+    pub(crate) fn may_have_rows(&self, plan: &Plan) -> bool {
+        !self.leaves_out || plan_can_have_rows(plan, &mut |leaf| self.workspace.find(&leaf.table).is_none_or(|table| !table.is_schema))
     }
 
     /// The table's rows, if they are drawn.

@@ -149,7 +149,12 @@ pub struct Leaf {
 /// Whether the query can have rows, when `has` says of each table it reads whether that one can. Filters are taken to let
 /// something through; `has` is asked about every leaf.
 pub fn can_have_rows(query: &Query, has: &mut dyn FnMut(&Leaf) -> bool) -> bool {
-    can(&query.plan, &[], has)
+    plan_can_have_rows(&query.plan, has)
+}
+
+/// As [`can_have_rows`], of a part of a query.
+pub fn plan_can_have_rows(plan: &Plan, has: &mut dyn FnMut(&Leaf) -> bool) -> bool {
+    can(plan, &[], has)
 }
 
 fn can(plan: &Plan, filters: &[&Expr], has: &mut dyn FnMut(&Leaf) -> bool) -> bool {

@@ -9,7 +9,7 @@ use vidette_kql::bound::{Column, Expr as Bound, Plan};
 impl Lowering<'_> {
     pub(crate) fn union(&mut self, inputs: &[(Plan, Vec<Bound>)], columns: &[Column]) -> Result<Rows> {
         let mut united: Option<LogicalPlanBuilder> = None;
-        for (input, values) in inputs {
+        for (input, values) in inputs.iter().filter(|(input, _)| self.may_have_rows(input)).collect::<Vec<_>>() {
             let rows = self.rows(input)?;
             let mut shown = Vec::with_capacity(columns.len());
             for (column, value) in columns.iter().zip(values) {
@@ -29,6 +29,9 @@ impl Lowering<'_> {
                 None => plan,
             });
         }
-        Ok(Rows { plan: united.unwrap_or_else(|| LogicalPlanBuilder::empty(false)), order: Vec::new() })
+        match united {
+            Some(plan) => Ok(Rows { plan, order: Vec::new() }),
+            None => self.values(columns, &[]),
+        }
     }
 }

@@ -49,6 +49,24 @@ async fn a_time_filter_reaches_the_reader_as_a_native_comparison() {
 }
 
 #[tokio::test]
+async fn what_has_no_rows_is_not_planned() {
+    let mut workspace = in_memory();
+    workspace.register("Known", Table::empty(vec![("DeviceName".to_owned(), vidette_kql::ScalarType::String), ("Other".to_owned(), vidette_kql::ScalarType::Long)]));
+    let plan = workspace.explain("union T, (Known | where Other > 1 | join kind=inner T on DeviceName) | count", noon()).await.expect("the query plans");
+    assert!(!plan.contains("Join") && !plan.contains("Union"), "{plan}");
+    for (query, rows) in [
+        ("Known | summarize n = count()", 1),
+        ("Known | summarize n = count() by DeviceName", 0),
+        ("union Known, (print DeviceName = 'x')", 1),
+        ("T | take 1 | join kind=leftouter Known on DeviceName", 1),
+    ] {
+        let result = workspace.query(query, noon()).await.expect(query);
+        assert_eq!(result.tables[0].text_rows().len(), rows, "{query}");
+    }
+    assert!(workspace.query("Known | where assert(1 > 2, 'never')", noon()).await.is_err(), "an assertion is looked at, rows or no rows");
+}
+
+#[tokio::test]
 async fn an_absent_string_is_empty() {
     let folder = tempfile::tempdir().expect("a folder");
     let workspace = workspace(folder.path()).await;

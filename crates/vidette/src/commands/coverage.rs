@@ -11,7 +11,6 @@ use vidette_engine::{Checker, Clock, Workspace};
 use vidette_kql::bound::Query;
 use vidette_kql::needs::{Leaf, Need, can_have_rows};
 use vidette_kql::time::{TICKS_PER_HOUR, format_datetime, parse_datetime};
-use vidette_rules::Rule;
 use vidette_telemetry::{Keep, tables_of_events};
 
 #[derive(clap::Args, Debug)]
@@ -63,7 +62,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     let packs = packs(&options.rules)?;
     let mut workspace = workspace::empty();
     let mut broken = install(&packs, &mut workspace);
-    let rules: Vec<(&Rule, Result<(Query, Vec<Leaf>), String>)> = packs.iter().flat_map(|pack| &pack.rules).map(|rule| (rule, leaves(&rule.query, &workspace))).collect();
+    let rules: Vec<_> = packs.iter().flat_map(|pack| &pack.rules).map(|rule| (rule, leaves(&rule.query, &workspace))).collect();
     let asked = rules.iter().filter_map(|(_, read)| read.as_ref().ok()).flat_map(|(_, leaves)| leaves);
     let loaded = workspace::load(workspace::empty(), &options.paths, &wanted(asked), Keep::default(), None).await?;
     let hosts = hosts(&loaded).await;

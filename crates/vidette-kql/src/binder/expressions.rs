@@ -19,6 +19,9 @@ fn is_broken(expr: &Expr) -> bool {
     matches!(expr.as_literal(), Some(Value::Null(_)))
 }
 
+/// Operators that `*` cannot stand before: only equality and the operators of texts look at any column.
+const ARITHMETIC_OR_ORDER: &[&str] = &["+", "-", "*", "/", "%", "<", "<=", ">", ">="];
+
 impl Binder<'_> {
     pub(super) fn in_scalar_context(&self) -> bool {
         self.scalar_depth > 0
@@ -39,7 +42,9 @@ impl Binder<'_> {
             Syntax::And(operands) => self.logical("and", operands),
             Syntax::Or(operands) => self.logical("or", operands),
             Syntax::Unary { operator, operand } => self.unary(operator, operand),
-            Syntax::Binary { operator, left, right } if matches!(left.kind, Syntax::Star) => self.star(operator, left.span, right),
+            Syntax::Binary { operator, left, right } if matches!(left.kind, Syntax::Star) && !ARITHMETIC_OR_ORDER.contains(&operator.node.as_str()) => {
+                self.star(operator, left.span, right)
+            }
             Syntax::Binary { operator, left, right } => {
                 let (left_span, right_span) = (left.span, right.span);
                 let left = self.scalar(left);

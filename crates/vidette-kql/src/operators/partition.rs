@@ -94,12 +94,10 @@ impl Partition {
         }
         // Without rows, a leg without rows says which columns there are.
         let values: Vec<String> = if values.is_empty() { vec![String::new()] } else { values.into_iter().map(|(value, _)| value).collect() };
-        let rows = Arc::new(Plan::Project {
-            input: Box::new(input.plan),
-            columns: input.columns.iter().map(|column| (column.clone(), Bound::column(column))).chain([(binder.column("$text", ScalarType::String), text)]).collect(),
-        });
-        let Plan::Project { columns: stored, .. } = rows.as_ref() else { return None };
-        let stored: Vec<Column> = stored.iter().map(|(column, _)| column.clone()).collect();
+        let mut stored: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+        stored.push((binder.column("$text", ScalarType::String), text));
+        let columns: Vec<Column> = stored.iter().map(|(column, _)| column.clone()).collect();
+        let rows = Arc::new(Plan::Project { input: Box::new(input.plan), columns: stored });
         let mut legs = Vec::with_capacity(values.len());
         let numbered = binder.numbered;
         for value in values {
@@ -112,7 +110,7 @@ impl Partition {
                     binder.with_defined(&self.key.node, Binding::Scalar(value), |binder| binder.tabular(query))?
                 }
                 None => {
-                    let mut relation = binder.reference(&rows, &stored);
+                    let mut relation = binder.reference(&rows, &columns);
                     let text = relation.columns.pop()?;
                     let predicate = Bound::call("==", ScalarType::Bool, vec![Bound::column(&text), value]);
                     relation.plan = Plan::Filter { input: Box::new(relation.plan), predicate };

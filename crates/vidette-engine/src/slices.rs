@@ -5,7 +5,7 @@ use arrow::array::{Array, ByteView, NullBufferBuilder, StringViewArray};
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
 
-/// A block of own text begins and ends with this size, so that it is never copied to grow.
+/// A block of own text grows no further.
 const BLOCK_BYTES: usize = 1 << 16;
 
 /// Texts up to this length stand in the view itself.
@@ -48,8 +48,8 @@ impl<'a> Slices<'a> {
             self.views.push(make_view(text.as_bytes(), 0, 0));
             return;
         }
-        if self.own.last().is_none_or(|block| block.capacity() - block.len() < text.len()) {
-            self.own.push(Vec::with_capacity(BLOCK_BYTES.max(text.len())));
+        if self.own.last().is_none_or(|block| block.len() + text.len() > BLOCK_BYTES) {
+            self.own.push(Vec::new());
         }
         let block = self.own.len() - 1;
         let at = self.own[block].len();

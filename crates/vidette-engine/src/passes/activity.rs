@@ -117,18 +117,19 @@ pub(super) fn activity_counts_metrics(inputs: &[Table], output: &mut Output) -> 
     if table.rows == 0 {
         return Ok(());
     }
+    // Here the ends must be given; other plugins take them from the events.
     ticks(table, 2, NAME)?;
     ticks(table, 3, NAME)?;
     let periods = Periods::of(table, [2, 3, 4], NAME)?;
     for (group, events) in events(table, 5) {
         let mut known: HashSet<&str> = HashSet::new();
-        for (at, from) in periods.starts.iter().copied().enumerate() {
-            let seen: Vec<&Event> = events.iter().filter(|event| periods.find(event.time) == Some(at)).collect();
-            let users: HashSet<&str> = seen.iter().map(|event| event.user.as_str()).collect();
+        let mut counts = vec![0; periods.starts.len()];
+        events.iter().filter_map(|event| periods.find(event.time)).for_each(|at| counts[at] += 1);
+        for ((from, count), users) in periods.starts.iter().zip(counts).zip(periods.users(&events)) {
             let new = users.iter().filter(|user| !known.contains(**user)).count() as i64;
             known.extend(&users);
-            if !seen.is_empty() {
-                output.push(time_row(from, &group, [seen.len() as i64, users.len() as i64, new, known.len() as i64]));
+            if count > 0 {
+                output.push(time_row(*from, &group, [count, users.len() as i64, new, known.len() as i64]));
             }
         }
     }

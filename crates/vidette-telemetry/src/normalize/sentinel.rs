@@ -24,8 +24,8 @@ type Columns = HashMap<&'static str, usize, foldhash::fast::FixedState>;
 /// The columns that are asked for; `None` when no one asks for the table.
 type Asked = Option<Columns>;
 
-fn all_columns(table: &TableSchema) -> Asked {
-    Some(table.columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect())
+fn all_columns(table: &TableSchema) -> Columns {
+    table.columns.iter().enumerate().map(|(at, column)| (column.name, at)).collect()
 }
 
 static WINDOWS_EVENT: LazyLock<&TableSchema> = LazyLock::new(|| &TABLES["WindowsEvent"]);
@@ -45,7 +45,7 @@ fn is_security(event: &Event) -> bool {
 
 impl Landings {
     pub(super) fn new(wanted: &dyn Fn(&str) -> bool) -> Landings {
-        let asked = |table: &TableSchema| if wanted(table.name) { all_columns(table) } else { None };
+        let asked = |table: &TableSchema| wanted(table.name).then(|| all_columns(table));
         Landings { security: asked(&SECURITY_EVENT), windows: asked(&WINDOWS_EVENT), event: asked(&EVENT) }
     }
 
@@ -155,8 +155,8 @@ fn level_name(level: i64) -> &'static str {
 
 /// The row of `WindowsEvent` that an event is.
 pub fn windows_event(event: &Event) -> Row {
-    static ALL: LazyLock<Asked> = LazyLock::new(|| all_columns(&WINDOWS_EVENT));
-    windows_row(event, ALL.as_ref().unwrap_or(&HashMap::default()))
+    static ALL: LazyLock<Columns> = LazyLock::new(|| all_columns(&WINDOWS_EVENT));
+    windows_row(event, &ALL)
 }
 
 fn windows_row(event: &Event, asked: &Columns) -> Row {

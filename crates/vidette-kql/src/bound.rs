@@ -218,9 +218,10 @@ pub struct PassInput {
 pub struct Graph {
     pub edges: Arc<Plan>,
     pub edge_columns: Vec<Column>,
-    /// Columns of the edges.
+    /// Columns of the plan of the edges; of a graph that is partitioned they are not among its columns.
     pub source: Column,
     pub target: Column,
+    pub partitioned: bool,
     pub nodes: Arc<Plan>,
     /// The properties, without the id.
     pub node_columns: Vec<Column>,

@@ -68,9 +68,12 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let argument = |at: usize, default: i64| a.get(at).and_then(|cell| cell.long()).unwrap_or(default);
         let start = argument(2, 0);
         let start = if start < 0 { (count + start).max(0) } else { start };
-        let length = argument(3, -1);
-        let end = if length < 0 { count } else { (start + length).min(count) };
-        let occurrence = argument(4, 1).max(1) as usize;
+        let (length, occurrence) = (argument(3, -1), argument(4, 1));
+        if length < -1 || occurrence < 0 {
+            return Out::Null;
+        }
+        let end = if length < 0 { count } else { start.saturating_add(length).min(count) };
+        let occurrence = occurrence.max(1) as usize;
         let found = (start..end).filter(|at| same(&items[*at as usize], &wanted)).nth(occurrence - 1);
         Out::Long(found.unwrap_or(-1))
     }),
@@ -242,8 +245,10 @@ fn rotate(mut items: Vec<Value>, left: i64) -> Vec<Value> {
     items
 }
 
+/// What is shifted in is null, or `""` among strings.
 fn shift(items: Vec<Value>, left: i64, default: Option<&Cell>) -> Vec<Value> {
-    let default = default.map_or(Value::Null, |cell| value(*cell));
+    let nothing = if items.iter().all(Value::is_string) { Value::String(String::new()) } else { Value::Null };
+    let default = default.map_or(nothing, |cell| value(*cell));
     let count = items.len() as i64;
     (0..count).map(|at| at.checked_add(left).and_then(|at| usize::try_from(at).ok()).and_then(|at| items.get(at)).cloned().unwrap_or_else(|| default.clone())).collect()
 }

@@ -55,9 +55,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("series_sum", |a| Out::from(known(a[0]).map(|x| x.iter().sum::<f64>() + 0.0))),
     rows("series_product", |a| Out::from(known(a[0]).map(|x| x.iter().product::<f64>()))),
     rows("series_magnitude", |a| Out::from(known(a[0]).map(|x| magnitude(&x)))),
-    rows("series_dot_product", |a| Out::from(both(a[0], a[1]).map(|(x, y)| dot(&x, &y)))),
+    rows("series_dot_product", |a| Out::from(pairs(a[0], a[1]).map(|(x, y)| dot(&x, &y)))),
     rows("series_cosine_similarity", |a| {
-        let Some((x, y)) = both(a[0], a[1]) else { return Out::Null };
+        let Some((x, y)) = pairs(a[0], a[1]) else { return Out::Null };
         let length = |at: usize, series: &[f64]| a.get(at).and_then(|cell| cell.real()).unwrap_or_else(|| magnitude(series));
         let scale = length(2, &x) * length(3, &y);
         if scale == 0.0 { Out::Null } else { Out::Real(dot(&x, &y) / scale) }
@@ -221,16 +221,32 @@ pub(super) fn known(cell: Cell) -> Option<Vec<f64>> {
 }
 
 fn both(left: Cell, right: Cell) -> Option<(Vec<f64>, Vec<f64>)> {
-    let number = |cell: Cell| match cell {
-        Cell::Json(text) => json::parse(text)?.as_f64(),
-        other => other.real(),
-    };
     match (known(left), known(right)) {
         (Some(x), Some(y)) => (x.len() == y.len()).then_some((x, y)),
         (Some(x), None) => number(right).map(|n| (x.clone(), vec![n; x.len()])),
         (None, Some(y)) => number(left).map(|n| (vec![n; y.len()], y)),
         (None, None) => None,
     }
+}
+
+fn number(cell: Cell) -> Option<f64> {
+    match cell {
+        Cell::Json(text) => json::parse(text)?.as_f64(),
+        other => other.real(),
+    }
+}
+
+/// The numbers that stand side by side, up to the end of the shorter series; a number goes with each of the other's. `None`
+/// of an empty series. Kusto docs: `series-dot-product-function`, `series-cosine-similarity-function`.
+fn pairs(left: Cell, right: Cell) -> Option<(Vec<f64>, Vec<f64>)> {
+    let series = |cell: Cell| cell.json().and_then(json::numbers);
+    let (x, y) = match (series(left), series(right)) {
+        (Some(x), Some(y)) => (x, y),
+        (Some(x), None) => (x.clone(), vec![number(right); x.len()]),
+        (None, Some(y)) => (vec![number(left); y.len()], y),
+        (None, None) => return None,
+    };
+    (!x.is_empty() && !y.is_empty()).then(|| x.into_iter().zip(y).filter_map(|(x, y)| x.zip(y)).unzip())
 }
 
 fn map(cell: Cell, body: fn(f64) -> f64) -> Out {

@@ -1,6 +1,7 @@
 //! `make-graph`, `graph-to-table`, `graph-mark-components`: rows as edges of a graph, and back. Kusto docs:
 //! `make-graph-operator`, `graph-to-table-operator`, `graph-mark-components-operator`.
 
+use super::Operator;
 use crate::binder::naming::Names;
 use crate::binder::{Binder, Binding, Relation};
 use crate::bound::{Column, Expr as Bound, Graph, PassInput, Plan};
@@ -9,7 +10,7 @@ use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, Name, OperatorParameter, parameter};
-use crate::types::ScalarType;
+use crate::types::{ScalarType, Value};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -20,8 +21,8 @@ pub struct MakeGraph {
     pub nodes: Vec<(Expr, Name)>,
     /// `with_node_id=name`
     pub node_id: Option<Name>,
-    /// `partitioned-by`
-    pub unusual: Option<Span>,
+    /// `partitioned-by column (operators)`
+    pub partition: Option<(Name, Vec<Operator>)>,
     pub span: Span,
 }
 
@@ -56,33 +57,51 @@ impl MakeGraph {
                 }
             }
         }
-        let mut unusual = None;
-        if parser.at_word("partitioned") || parser.at_word("partitioned-by") {
-            unusual = Some(parser.span());
-            parser.recover();
-        }
-        MakeGraph { source, target, nodes, node_id, unusual, span }
+        let partition = parser.eat_word("partitioned").then(|| {
+            parser.expect(Token::Minus, "-by");
+            parser.expect_word("by");
+            (parser.declared_name(), parser.subquery())
+        });
+        MakeGraph { source, target, nodes, node_id, partition, span }
     }
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
-        if let Some(span) = self.unusual {
-            binder.refuse("`partitioned-by`", span);
-            return None;
-        }
-        let named = |binder: &mut Binder, columns: &[Column], name: &Name| {
-            let expr = Expr { kind: ExprKind::Name(name.node.clone()), span: name.span };
-            binder.with_row(columns, |binder| binder.column_reference(&expr))
-        };
-        let (source, target) = (named(binder, &input.columns, &self.source)?, named(binder, &input.columns, &self.target)?);
-        let edges = Arc::new(input.plan);
+        let columns = input.columns.clone();
+        let (mut source, mut target) = (column(binder, &columns, &self.source)?, column(binder, &columns, &self.target)?);
+        let node_type = source.ty;
+        let mut edges = input.plan;
         let mut tables = Vec::with_capacity(self.nodes.len());
-        let mut found: Vec<(String, ScalarType)> = self.node_id.iter().map(|name| (name.node.clone(), source.ty)).collect();
+        if let Some((key, _)) = &self.partition {
+            let key = column(binder, &columns, key)?;
+            // Nodes of two partitions are two nodes: their ids begin with the partition's value.
+            let mut shown: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+            for end in [&mut source, &mut target] {
+                let id = binder.partitioned(&key, end);
+                if let Some(name) = &self.node_id {
+                    let named = vec![(binder.column(name.node.clone(), end.ty), Bound::column(end)), (binder.column("$argument", ScalarType::String), id.clone())];
+                    tables.push((edges.clone(), named));
+                }
+                *end = binder.column("$end", ScalarType::String);
+                shown.push((end.clone(), id));
+            }
+            edges = Plan::Project { input: Box::new(edges), columns: shown };
+        }
+        let edges = Arc::new(edges);
+        let mut found: Vec<(String, ScalarType)> = self.node_id.iter().map(|name| (name.node.clone(), node_type)).collect();
+        let mut read = Vec::with_capacity(self.nodes.len());
         for (table, on) in &self.nodes {
             let group = binder.group.take();
             let relation = binder.with_row(&[], |binder| binder.tabular(table));
             binder.group = group;
             let relation = relation?;
-            let id = named(binder, &relation.columns, on)?;
+            let id = column(binder, &relation.columns, on)?;
+            let id = match &self.partition {
+                None => Bound::column(&id),
+                Some((key, _)) => {
+                    let key = column(binder, &relation.columns, key)?;
+                    binder.partitioned(&key, &id)
+                }
+            };
             for column in &relation.columns {
                 match found.iter_mut().find(|(name, _)| *name == column.name) {
                     Some((_, ty)) if *ty == column.ty => {}
@@ -91,38 +110,69 @@ impl MakeGraph {
                     None => found.push((column.name.clone(), column.ty)),
                 }
             }
-            tables.push((relation, id));
+            read.push((relation, id));
         }
-        let mut inputs = vec![ends(binder, &edges, &input.columns, &source, &target)];
-        for (relation, id) in tables {
-            let id = Bound::column(&id);
+        for (relation, id) in read {
             let typed = |binder: &mut Binder, column: &Column| {
                 let ty = found.iter().find(|(name, _)| *name == column.name).map_or(column.ty, |(_, ty)| *ty);
                 (binder.column(column.name.clone(), ty), binder.convert(Bound::column(column), ty))
             };
             let mut columns: Vec<(Column, Bound)> = relation.columns.iter().map(|column| typed(binder, column)).collect();
             columns.push((binder.column("$argument", id.ty), id));
+            tables.push((relation.plan, columns));
+        }
+        let mut inputs = vec![ends(binder, &edges, &columns, &source, &target)];
+        for (plan, columns) in tables {
             let shown = columns.iter().map(|(column, _)| column.clone()).collect();
-            inputs.push(PassInput { plan: Plan::Project { input: Box::new(relation.plan), columns }, columns: shown, arguments: 1 });
+            inputs.push(PassInput { plan: Plan::Project { input: Box::new(plan), columns }, columns: shown, arguments: 1 });
         }
         // The hidden id first, then the properties.
         let node_id = binder.column("$node", ScalarType::String);
         let nodes: Vec<Column> = found.iter().map(|(name, ty)| binder.column(name.clone(), *ty)).collect();
-        let columns: Vec<Column> = std::iter::once(&node_id).chain(&nodes).cloned().collect();
-        let name = if self.node_id.is_some() { "graph_nodes_named" } else { "graph_nodes" };
-        let plan = Arc::new(Plan::Pass { name: name.to_owned(), inputs, columns, pattern: None });
-        let graph = Graph { edges, edge_columns: input.columns.clone(), source, target, nodes: plan, node_columns: nodes, node_id };
-        Some(Relation { plan: Plan::Graph(Arc::new(graph)), columns: input.columns })
+        let all: Vec<Column> = std::iter::once(&node_id).chain(&nodes).cloned().collect();
+        let name = if self.node_id.is_some() && self.partition.is_none() { "graph_nodes_named" } else { "graph_nodes" };
+        let plan = Arc::new(Plan::Pass { name: name.to_owned(), inputs, columns: all, pattern: None });
+        let graph = Graph { edges, edge_columns: columns.clone(), source, target, partitioned: self.partition.is_some(), nodes: plan, node_columns: nodes, node_id };
+        let relation = Relation { plan: Plan::Graph(Arc::new(graph)), columns };
+        match &self.partition {
+            None => Some(relation),
+            Some((_, operators)) => binder.piped(relation, operators, 0),
+        }
     }
+}
+
+impl Binder<'_> {
+    /// The id of a node as text that says in which partition the node is.
+    fn partitioned(&mut self, key: &Column, id: &Column) -> Bound {
+        let part = |binder: &mut Self, column: &Column| binder.convert(Bound::column(column), ScalarType::String);
+        let parts = vec![part(self, key), Bound::literal(Value::String("\u{1f}".into())), part(self, id)];
+        Bound::call("strcat", ScalarType::String, parts)
+    }
+}
+
+/// The column of that name, which must be there.
+fn column(binder: &mut Binder, columns: &[Column], name: &Name) -> Option<Column> {
+    let expr = Expr { kind: ExprKind::Name(name.node.clone()), span: name.span };
+    binder.with_row(columns, |binder| binder.column_reference(&expr))
 }
 
 /// The edges, without columns of their own, and the ids of their two ends.
 fn ends(binder: &mut Binder, edges: &Arc<Plan>, columns: &[Column], source: &Column, target: &Column) -> PassInput {
-    let relation = binder.reference(edges, columns);
-    let at = |wanted: &Column| columns.iter().position(|column| column.id == wanted.id).map(|at| Bound::column(&relation.columns[at]));
-    let columns: Vec<(Column, Bound)> = [at(source), at(target)].into_iter().flatten().map(|value| (binder.column("$end", value.ty), value)).collect();
+    let (relation, ends) = referred(binder, edges, columns, source, target);
+    let columns: Vec<(Column, Bound)> = ends.iter().map(|end| (binder.column("$end", end.ty), Bound::column(end))).collect();
     let shown: Vec<Column> = columns.iter().map(|(column, _)| column.clone()).collect();
     PassInput { plan: Plan::Project { input: Box::new(relation.plan), columns }, arguments: shown.len(), columns: shown }
+}
+
+/// The edges under ids of their own, and their ends, which need not be among the columns.
+fn referred(binder: &mut Binder, edges: &Arc<Plan>, columns: &[Column], source: &Column, target: &Column) -> (Relation, [Column; 2]) {
+    let hidden = [source, target].into_iter().filter(|end| columns.iter().all(|column| column.id != end.id));
+    let all: Vec<Column> = columns.iter().chain(hidden).cloned().collect();
+    let mut relation = binder.reference(edges, &all);
+    let at = |end: &Column| all.iter().position(|column| column.id == end.id).map_or_else(|| end.clone(), |at| relation.columns[at].clone());
+    let ends = [at(source), at(target)];
+    relation.columns.truncate(columns.len());
+    (relation, ends)
 }
 
 impl Graph {
@@ -130,6 +180,11 @@ impl Graph {
     pub(crate) fn nodes(&self, binder: &mut Binder) -> Relation {
         let columns: Vec<Column> = std::iter::once(&self.node_id).chain(&self.node_columns).cloned().collect();
         binder.reference(&self.nodes, &columns)
+    }
+
+    /// The edges under ids of their own, and their ends.
+    pub(crate) fn edges(&self, binder: &mut Binder) -> (Relation, [Column; 2]) {
+        referred(binder, &self.edges, &self.edge_columns, &self.source, &self.target)
     }
 }
 
@@ -239,15 +294,21 @@ impl GraphToTable {
 
 impl GraphTable {
     fn bind(&self, binder: &mut Binder, graph: &Graph) -> Relation {
-        let relation = if self.nodes { graph.nodes(binder) } else { binder.reference(&graph.edges, &graph.edge_columns) };
+        let (relation, ends) = match self.nodes {
+            true => (graph.nodes(binder), None),
+            false => {
+                let (relation, ends) = graph.edges(binder);
+                (relation, Some(ends))
+            }
+        };
         let properties = if self.nodes { &relation.columns[1..] } else { &relation.columns[..] };
         let mut names = Names::default();
         let mut columns = Vec::with_capacity(relation.columns.len());
         for (kind, name) in &self.ids {
-            let wanted = if kind == "with_target_id" { &graph.target } else { &graph.source };
-            let id = match graph.edge_columns.iter().position(|column| column.id == wanted.id) {
-                Some(at) if !self.nodes => &relation.columns[at],
-                _ => &relation.columns[0],
+            let id = match &ends {
+                None => &relation.columns[0],
+                Some([_, target]) if kind == "with_target_id" => target,
+                Some([source, _]) => source,
             };
             let text = binder.convert(Bound::column(id), ScalarType::String);
             names.take(&name.node);

@@ -211,7 +211,8 @@ pub(crate) struct GraphScope {
     whole: Vec<Column>,
     nodes: Relation,
     edges: Relation,
-    ends: (Column, Column),
+    ends: [Column; 2],
+    partitioned: bool,
     /// Values over nodes and over edges that the match reads, beside ids.
     node_inputs: Vec<(Column, Bound)>,
     edge_inputs: Vec<(Column, Bound)>,
@@ -220,9 +221,7 @@ pub(crate) struct GraphScope {
 impl GraphScope {
     fn new(binder: &mut Binder, graph: &Graph, sequences: &[Sequence]) -> Option<GraphScope> {
         let nodes = graph.nodes(binder);
-        let edges = binder.reference(&graph.edges, &graph.edge_columns);
-        let at = |wanted: &Column| graph.edge_columns.iter().position(|column| column.id == wanted.id).map(|at| edges.columns[at].clone());
-        let ends = (at(&graph.source)?, at(&graph.target)?);
+        let (edges, ends) = graph.edges(binder);
         let mut scope = GraphScope {
             elements: Vec::new(),
             sequences: Vec::new(),
@@ -233,8 +232,9 @@ impl GraphScope {
             nodes,
             edges,
             ends,
+            partitioned: graph.partitioned,
         };
-        for end in [scope.ends.0.clone(), scope.ends.1.clone()] {
+        for end in scope.ends.clone() {
             let text = binder.convert(Bound::column(&end), ScalarType::String);
             scope.edge_inputs.push((binder.column("$end", ScalarType::String), text));
         }
@@ -404,6 +404,10 @@ impl Binder<'_> {
         };
         let scope = self.graph.as_ref()?;
         let id = scope.nodes.columns[0].clone();
+        if fold == Fold::One && scope.partitioned {
+            self.refuse("`node_id` in a graph that is partitioned", name.span);
+            return Some(crate::binder::expressions::broken());
+        }
         // Without an argument, of the inner node that is looked at.
         if fold == Fold::One && arguments.is_empty() && self.row.columns.iter().any(|column| column.id == id.id) {
             return Some(self.convert(Bound::column(&id), ScalarType::String));

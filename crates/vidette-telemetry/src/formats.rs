@@ -9,6 +9,7 @@ mod json;
 mod parquet;
 mod shapes;
 mod template;
+mod values;
 mod winlogbeat;
 mod zeek;
 

@@ -40,9 +40,10 @@ pub(super) fn read_chunks(path: &Path, mut file: File, chunks: Range<u64>, sink:
 
 fn read_range(path: &Path, input: &mut dyn Read, chunks: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let settings = Arc::new(ParserSettings::new().num_threads(1).separate_json_attributes(false).indent(false).recover_records(sink.carves()));
-    let mut bump = Bump::new();
+    let mut space = Space::default();
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     for number in chunks {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        chunk.clear();
         let length = input.take(CHUNK_BYTES as u64).read_to_end(&mut chunk).map_err(|error| Problem::at(path, format!("chunk {number}"), error.to_string()))?;
         if length == 0 {
             return Ok(());
@@ -56,49 +57,161 @@ fn read_range(path: &Path, input: &mut dyn Read, chunks: Range<u64>, sink: &mut 
             sink.problem(Problem::at(path, place(), format!("the file ends within the chunk ({length} of {CHUNK_BYTES} bytes)")));
             chunk.resize(CHUNK_BYTES, 0);
         }
-        if !chunk.starts_with(b"ElfChnk\0") {
+        if !chunk.starts_with(MAGIC) {
             sink.problem(Problem::at(path, place(), "not a chunk"));
             continue;
         }
-        let mut data = match EvtxChunkData::new(chunk, false) {
-            Ok(data) => data,
-            Err(error) => {
-                sink.problem(Problem::at(path, place(), error.to_string()));
-                continue;
-            }
-        };
-        let mut parsed = match data.parse(settings.clone()) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                sink.problem(Problem::at(path, place(), error.to_string()));
-                continue;
-            }
-        };
-        let mut templates = Templates::default();
-        for record in parsed.iter() {
-            bump.reset();
-            let going = match record {
-                Ok(record) => deliver(path, record, &mut templates, &bump, sink),
-                Err(error) => {
-                    sink.problem(Problem::at(path, place(), error.to_string()));
-                    true
-                }
-            };
-            if !going {
-                return Ok(());
-            }
+        let (going, unusual) = read_usual(&chunk, &mut space, sink);
+        if !going {
+            return Ok(());
+        }
+        if let Some(unusual) = unusual
+            && !read_unusual(path, &chunk, &unusual, &settings, &place, sink)
+        {
+            return Ok(());
         }
     }
     Ok(())
 }
 
-fn deliver(path: &Path, mut record: EvtxRecord, templates: &mut Templates, bump: &Bump, sink: &mut dyn Sink) -> bool {
-    let id = record.event_record_id;
-    let whole = (record.binxml_offset, record.binxml_size);
-    if let Some(event) = template::read(&mut record, templates, bump, &|event| sink.wants(event)) {
-        return hand_over(event, id, sink);
+const MAGIC: &[u8] = b"ElfChnk\0";
+
+/// Memory for what is read, used again and again.
+#[derive(Default)]
+struct Space {
+    texts: Bump,
+    event: Bump,
+}
+
+/// The records of a chunk that the crate `evtx` is to read.
+struct Unusual {
+    /// Among the first, those at these places.
+    among: Vec<usize>,
+    /// And all from this place on.
+    from: usize,
+}
+
+/// Reads the records whose templates tell all, the others are told; whether to go on.
+fn read_usual(chunk: &[u8], space: &mut Space, sink: &mut dyn Sink) -> (bool, Option<Unusual>) {
+    if sink.carves() {
+        return (true, Some(Unusual { among: Vec::new(), from: 0 }));
     }
-    (record.binxml_offset, record.binxml_size) = whole;
+    space.texts.reset();
+    let mut templates = Templates::new(chunk, &space.texts);
+    let mut records = Records::new(chunk);
+    let (mut among, mut count) = (Vec::new(), 0);
+    for (id, part) in &mut records {
+        space.event.reset();
+        match template::read(part, &mut templates, &space.event, &|event| sink.wants(event)) {
+            Some(event) => {
+                if !hand_over(event, id, sink) {
+                    return (false, None);
+                }
+            }
+            None => among.push(count),
+        }
+        count += 1;
+    }
+    let all = among.is_empty() && records.ended;
+    (true, (!all).then_some(Unusual { among, from: if records.ended { usize::MAX } else { count } }))
+}
+
+/// The records of a chunk, up to the first that is damaged: their ids, and where their BinXml stands.
+struct Records<'c> {
+    chunk: &'c [u8],
+    at: usize,
+    /// The last one was read, or where the next would stand is free.
+    ended: bool,
+}
+
+impl Records<'_> {
+    fn new(chunk: &[u8]) -> Records<'_> {
+        const CHUNK_HEADER_BYTES: usize = 512;
+        Records { chunk, at: CHUNK_HEADER_BYTES, ended: false }
+    }
+
+    fn u32(&self, at: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(*self.chunk.get(at..)?.first_chunk()?))
+    }
+
+    fn u64(&self, at: usize) -> Option<u64> {
+        Some(u64::from_le_bytes(*self.chunk.get(at..)?.first_chunk()?))
+    }
+
+    fn record(&mut self) -> Option<(u64, Range<usize>)> {
+        const LAST_ID_AT: usize = 32;
+        const FREE_SPACE_AT: usize = 48;
+        const RECORD_MAGIC: u32 = 0x2a2a;
+        const RECORD_HEADER_BYTES: usize = 24;
+        /// A copy of the size.
+        const RECORD_END_BYTES: usize = 4;
+        /// Times beyond the year 9998 are damage.
+        const LAST_TIME: u64 = 2_650_000_000_000_000_000;
+        if self.at >= (self.u32(FREE_SPACE_AT)? as usize).min(self.chunk.len()) {
+            self.ended = true;
+            return None;
+        }
+        let size = self.u32(self.at + 4)? as usize;
+        let id = self.u64(self.at + 8)?;
+        let end = self.at.checked_add(size)?;
+        let whole = self.u32(self.at)? == RECORD_MAGIC
+            && self.u64(self.at + 16)? < LAST_TIME
+            && size >= RECORD_HEADER_BYTES + RECORD_END_BYTES
+            && end - RECORD_END_BYTES <= self.chunk.len();
+        if !whole {
+            return None;
+        }
+        let part = self.at + RECORD_HEADER_BYTES..end - RECORD_END_BYTES;
+        self.at = end;
+        self.ended = Some(id) == self.u64(LAST_ID_AT);
+        Some((id, part))
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = (u64, Range<usize>);
+
+    fn next(&mut self) -> Option<(u64, Range<usize>)> {
+        if self.ended { None } else { self.record() }
+    }
+}
+
+/// Reads records by the crate `evtx`: it knows every shape, and finds whole records behind damaged ones. Whether to go on.
+fn read_unusual(path: &Path, chunk: &[u8], unusual: &Unusual, settings: &Arc<ParserSettings>, place: &dyn Fn() -> String, sink: &mut dyn Sink) -> bool {
+    let mut data = match EvtxChunkData::new(chunk.to_vec(), false) {
+        Ok(data) => data,
+        Err(error) => {
+            sink.problem(Problem::at(path, place(), error.to_string()));
+            return true;
+        }
+    };
+    let mut parsed = match data.parse(settings.clone()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            sink.problem(Problem::at(path, place(), error.to_string()));
+            return true;
+        }
+    };
+    for (at, record) in parsed.iter().enumerate() {
+        if at < unusual.from && unusual.among.binary_search(&at).is_err() {
+            continue;
+        }
+        let going = match record {
+            Ok(record) => deliver(path, record, sink),
+            Err(error) => {
+                sink.problem(Problem::at(path, place(), error.to_string()));
+                true
+            }
+        };
+        if !going {
+            return false;
+        }
+    }
+    true
+}
+
+fn deliver(path: &Path, record: EvtxRecord, sink: &mut dyn Sink) -> bool {
+    let id = record.event_record_id;
     let read = match record.into_json_bytes() {
         Ok(json) => event_json::read(&json.data, &|event| sink.wants(event)).map(|event| hand_over(event, id, sink)),
         Err(error) => Err(error.to_string()),
@@ -158,7 +271,8 @@ mod tests {
             for chunk in bytes.get(HEADER_BYTES..).unwrap_or_default().chunks_exact(CHUNK_BYTES) {
                 let Ok(mut data) = EvtxChunkData::new(chunk.to_vec(), false) else { continue };
                 let Ok(mut parsed) = data.parse(Arc::new(ParserSettings::new().num_threads(1))) else { continue };
-                let mut templates = Templates::default();
+                let texts = Bump::new();
+                let mut templates = Templates::new(chunk, &texts);
                 for record in parsed.iter().flatten() {
                     let bump = Bump::new();
                     let Ok(json) = record.clone().into_json_bytes() else { continue };
@@ -170,8 +284,8 @@ mod tests {
                             *name = plain.to_owned().into();
                         }
                     }
-                    let mut record = record;
-                    match template::read(&mut record, &mut templates, &bump, &|_| true) {
+                    let start = record.binxml_offset as usize;
+                    match template::read(start..start + record.binxml_size as usize, &mut templates, &bump, &|_| true) {
                         Some(event) => assert_eq!(event, expected, "{} {}", file.display(), String::from_utf8_lossy(&json.data)),
                         None => unusual += 1,
                     }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::schemas::{ColumnSchema, ColumnType, TableSchema};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampNanosecondArray, UInt32Array};
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, Int64Type, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashSet;
 use parquet::arrow::ArrowWriter;
@@ -271,6 +271,9 @@ impl Step {
         for column in day.table.columns.iter().filter(|column| !prunes(column)) {
             properties = properties.set_column_statistics_enabled(column.name.into(), EnabledStatistics::None);
         }
+        for (column, _) in day.table.columns.iter().zip(sorted.columns()).filter(|(_, values)| value_bytes(values.as_ref()) < COMPRESSED_BYTES) {
+            properties = properties.set_column_compression(column.name.into(), Compression::UNCOMPRESSED);
+        }
         let file = at(&path, File::create(&path))?;
         let mut writer = ArrowWriter::try_new(file, sorted.schema(), Some(properties.build()))?;
         writer.write(&sorted)?;
@@ -278,6 +281,26 @@ impl Step {
         at(&path, file.sync_all())?;
         self.written_bytes += at(&path, file.metadata())?.len();
         Ok(())
+    }
+}
+
+/// Columns of fewer bytes are written as they are: to set up a compressor, for each column of each file, and one more to read
+/// it, costs more than they hold.
+const COMPRESSED_BYTES: usize = 1024;
+
+/// How many bytes the values take, those of a dictionary once.
+fn value_bytes(values: &dyn Array) -> usize {
+    match values.data_type() {
+        _ if values.null_count() == values.len() => 0,
+        DataType::Dictionary(..) => {
+            let Some(dictionary) = values.as_dictionary_opt::<Int32Type>() else { return usize::MAX };
+            let Some(texts) = dictionary.values().as_string_opt::<i32>() else { return usize::MAX };
+            let mut used = vec![false; texts.len()];
+            dictionary.keys_iter().flatten().for_each(|key| used[key] = true);
+            (0..texts.len()).filter(|key| used[*key]).map(|key| texts.value(key).len()).sum()
+        }
+        DataType::Utf8View => values.as_string_view().lengths().map(|length| length as usize).sum(),
+        ty => values.len() * ty.primitive_width().unwrap_or(1),
     }
 }
 

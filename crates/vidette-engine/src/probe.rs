@@ -4,7 +4,7 @@
 //! That part without the conditions that depend on the instant lets through no fewer rows than with them. Where it lets
 //! through none of a window, the whole plan gives none there, as long as nothing above makes rows out of nothing.
 
-use crate::table::native_time;
+use crate::table::{native_time, ticks_of};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, Result};
@@ -46,10 +46,12 @@ fn times_of(core: &LogicalPlan) -> Result<Option<Times>> {
         other => Ok(Transformed::no(other)),
     })?;
     let (qualifier, field) = core.data.schema().qualified_field(at);
-    if field.data_type() != &DataType::Int64 {
-        return Ok(None);
-    }
-    let time = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let time = match field.data_type() {
+        DataType::Int64 => column,
+        DataType::Timestamp(unit, _) => ticks_of(column, *unit),
+        _ => return Ok(None),
+    };
     Ok(Some(Times { plan: LogicalPlanBuilder::from(core.data).project([time])?.build()?, after }))
 }
 
@@ -97,7 +99,8 @@ fn bounds(plan: &LogicalPlan, at: usize, above: &BTreeSet<String>) -> Option<BTr
     match plan {
         LogicalPlan::TableScan(_) => above.iter().any(|name| name.starts_with("$After")).then(|| above.clone()),
         LogicalPlan::Filter(filter) => {
-            let here = lower_bounds(&filter.predicate).into_iter().filter(|(column, _)| filter.input.schema().maybe_index_of_column(column) == Some(at));
+            let same = |place: usize| place == at || origin(&filter.input, at).is_some_and(|native| origin(&filter.input, place) == Some(native));
+            let here = lower_bounds(&filter.predicate).into_iter().filter(|(column, _)| filter.input.schema().maybe_index_of_column(column).is_some_and(same));
             bounds(&filter.input, at, &above.iter().cloned().chain(here.map(|(_, name)| name)).collect())
         }
         LogicalPlan::SubqueryAlias(alias) => bounds(&alias.input, at, above),
@@ -113,6 +116,17 @@ fn bounds(plan: &LogicalPlan, at: usize, above: &BTreeSet<String>) -> Option<BTr
             let column = source(&projection.expr[at])?;
             bounds(&projection.input, projection.input.schema().maybe_index_of_column(&column)?, above)
         }
+        _ => None,
+    }
+}
+
+/// The column of the one table below that a column shows, as it is or as ticks.
+fn origin(plan: &LogicalPlan, at: usize) -> Option<usize> {
+    match plan {
+        LogicalPlan::TableScan(_) => Some(at),
+        LogicalPlan::Filter(filter) => origin(&filter.input, at),
+        LogicalPlan::SubqueryAlias(alias) => origin(&alias.input, at),
+        LogicalPlan::Projection(projection) => origin(&projection.input, projection.input.schema().maybe_index_of_column(&source(&projection.expr[at])?)?),
         _ => None,
     }
 }

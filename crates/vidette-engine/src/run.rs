@@ -14,6 +14,8 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::OptimizerRule;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use futures::TryStreamExt;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -344,6 +346,11 @@ impl Workspace {
                 })
             })
         })?;
+        // With the instant known, a comparison of ticks becomes one with a file's own times, which prunes.
+        let plan = plan.data.transform_up(|plan| match plan {
+            LogicalPlan::TableScan(ref scan) if !scan.filters.is_empty() => SimplifyExpressions::new().rewrite(plan, state),
+            other => Ok(Transformed::no(other)),
+        })?;
         let physical = state.query_planner().create_physical_plan(&plan.data, state).await?;
         Ok(datafusion::physical_plan::collect(physical, state.task_ctx()).await?)
     }
@@ -445,11 +452,9 @@ fn wanted(query: &Query) -> Vec<bool> {
     wanted
 }
 
-/// Whether the plan must be made with the instant: a file's own time column is compared, which prunes only then, or
-/// a `scan` has the parameters among its steps, where they are not replaced.
+/// Whether the plan must be made with the instant: a `scan` has the parameters among its steps, where they are not replaced.
 fn needs_instant(plan: &LogicalPlan) -> bool {
-    let text = plan.display_indent().to_string();
-    text.contains("to_ticks_") || text.contains("Pass: scan")
+    plan.display_indent().to_string().contains("Pass: scan")
 }
 
 fn parameters(plan: &LogicalPlan) -> Result<bool, DataFusionError> {

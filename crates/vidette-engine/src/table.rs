@@ -73,10 +73,8 @@ impl Table {
             (ScalarType::String, DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..)) => {
                 coalesce(vec![cast(column, DataType::Utf8View), Expr::Literal(scalar(&Value::String(String::new())), None)])
             }
-            (ScalarType::DateTime, DataType::Timestamp(unit, _)) => ScalarUDF::from(ToTicks::new(*unit)).call(vec![column]),
-            (ScalarType::DateTime, DataType::Date32 | DataType::Date64) => {
-                ScalarUDF::from(ToTicks::new(TimeUnit::Microsecond)).call(vec![cast(column, DataType::Timestamp(TimeUnit::Microsecond, None))])
-            }
+            (ScalarType::DateTime, DataType::Timestamp(unit, _)) => ticks_of(column, *unit),
+            (ScalarType::DateTime, DataType::Date32 | DataType::Date64) => ticks_of(cast(column, DataType::Timestamp(TimeUnit::Microsecond, None)), TimeUnit::Microsecond),
             (ScalarType::DateTime, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) => {
                 udf::call("todatetime", &[ScalarType::String], ScalarType::DateTime, vec![cast(column, DataType::Utf8View)])
             }
@@ -106,6 +104,11 @@ pub(crate) fn kusto_type(ty: &DataType) -> ScalarType {
 /// `to_ticks_…` by its name in plans.
 pub(crate) fn helper(name: &str) -> Option<ScalarUDF> {
     [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond].into_iter().map(ToTicks::new).find(|ticks| ticks.name == name).map(ScalarUDF::from)
+}
+
+/// A native time as ticks.
+pub(crate) fn ticks_of(time: Expr, unit: TimeUnit) -> Expr {
+    ScalarUDF::from(ToTicks::new(unit)).call(vec![time])
 }
 
 /// The native column that an expression makes ticks of, in the same order.

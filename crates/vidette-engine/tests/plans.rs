@@ -142,7 +142,7 @@ async fn a_plan_comes_back_from_bytes_with_the_same_answer() {
     assert_eq!(here.tables[0].row_count(), 2);
 }
 
-/// Rows in memory with ticks, so that a prepared plan is not made anew.
+/// Rows in memory, with ticks.
 fn in_memory() -> Workspace {
     let start = parse_datetime("2024-04-30").expect("a date");
     let times: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values((0..240).map(|n| start + n * 3_600_000_000)));
@@ -157,16 +157,16 @@ fn in_memory() -> Workspace {
 
 #[tokio::test]
 async fn a_prepared_query_gives_at_every_instant_what_a_run_of_its_own_gives() {
-    let workspace = in_memory();
+    let folder = tempfile::tempdir().expect("a folder");
     let text = "let busy = toscalar(T | where Timestamp > ago(3h) | summarize count());
         T | where Timestamp > ago(2h) | summarize n = count(), last = max(Timestamp) by DeviceName | extend share = n * 1.0 / busy, at = now(-1h) | sort by DeviceName asc";
-    agrees(&workspace, text).await;
     // A `scan` that reads the clock in its steps.
-    agrees(
-        &workspace,
-        "T | where Timestamp > ago(2h) | sort by Timestamp asc | scan declare (age: timespan) with (step s: true => age = now() - Timestamp;) | summarize max(age), max(Timestamp)",
-    )
-    .await;
+    let scan =
+        "T | where Timestamp > ago(2h) | sort by Timestamp asc | scan declare (age: timespan) with (step s: true => age = now() - Timestamp;) | summarize max(age), max(Timestamp)";
+    agrees(&in_memory(), scan).await;
+    for workspace in [in_memory(), workspace(folder.path()).await] {
+        agrees(&workspace, text).await;
+    }
 }
 
 async fn agrees(workspace: &Workspace, text: &str) {

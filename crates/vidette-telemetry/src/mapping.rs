@@ -30,7 +30,8 @@ pub(crate) struct Mapping {
     action: Value,
     /// What the event tells, in plain words.
     pub(crate) signal: &'static str,
-    steps: Vec<Step>,
+    /// Each with the places of the columns that it may fill.
+    steps: Vec<(Step, Vec<usize>)>,
 }
 
 /// A line of a block.
@@ -42,9 +43,9 @@ enum Step {
     /// `process image pid guid user`: the `InitiatingProcess*` columns.
     Process([Value; 4]),
     /// `by Subject`: the account of the initiating process, from the fields of that prefix.
-    By(&'static str),
+    By(Account),
     /// `who Target`: the account the event is about.
-    Who(&'static str),
+    Who(Account),
     /// `account DOMAIN\user`
     Account(Value),
     /// `file path`: `FolderPath` and `FileName`.
@@ -56,6 +57,23 @@ enum Step {
     Remote([Value; 3]),
     /// `flow source port destination port direction`
     Flow([Value; 5]),
+}
+
+/// The fields that name an account.
+#[derive(Debug)]
+struct Account {
+    domain: String,
+    name: String,
+    user_sid: String,
+    sid: String,
+    logon_id: String,
+}
+
+impl Account {
+    fn of(prefix: &str) -> Account {
+        let field = |suffix: &str| format!("{prefix}{suffix}");
+        Account { domain: field("DomainName"), name: field("UserName"), user_sid: field("UserSid"), sid: field("Sid"), logon_id: field("LogonId") }
+    }
 }
 
 /// The first alternative that is not empty.
@@ -117,11 +135,11 @@ impl Mapping {
         }
     }
 
-    /// The row that the event makes.
-    pub(crate) fn row(&self, event: &Event) -> Row {
+    /// The row that the event makes; of columns that are told one by one which are asked for, those.
+    pub(crate) fn row(&self, event: &Event, asked: Option<&[bool]>) -> Row {
         let mut row = start(self.table, &self.action.of(event), event);
         let mut bag = serde_json::Map::new();
-        for step in &self.steps {
+        for (step, _) in self.steps.iter().filter(|(_, columns)| asked.is_none_or(|asked| columns.iter().any(|at| asked[*at]))) {
             step.fill(event, &mut row, &mut bag);
         }
         if !bag.is_empty() {
@@ -132,6 +150,31 @@ impl Mapping {
 }
 
 impl Step {
+    /// The names of the columns that it may fill, in a table.
+    fn columns(&self, table: &'static TableSchema) -> Vec<usize> {
+        let names: &[&str] = match self {
+            Step::Column(at, _) => return vec![*at],
+            Step::Property(..) => &["AdditionalFields"],
+            Step::Process(_) => &[
+                "InitiatingProcessFileName",
+                "InitiatingProcessFolderPath",
+                "InitiatingProcessId",
+                "InitiatingProcessUniqueId",
+                "InitiatingProcessAccountDomain",
+                "InitiatingProcessAccountName",
+            ],
+            Step::By(_) => &["InitiatingProcessAccountDomain", "InitiatingProcessAccountName", "InitiatingProcessAccountSid", "InitiatingProcessLogonId"],
+            Step::Who(_) => &["AccountDomain", "AccountName", "AccountSid"],
+            Step::Account(_) => &["AccountDomain", "AccountName"],
+            Step::File(_) => &["FileName", "FolderPath"],
+            Step::Hashes(_) => &["SHA1", "SHA256", "MD5"],
+            Step::Registry(_) => &["RegistryKey", "RegistryValueName"],
+            Step::Remote(_) => &["RemoteIP", "RemoteIPType", "RemotePort", "RemoteDeviceName"],
+            Step::Flow(_) => &["LocalIP", "LocalPort", "LocalIPType", "RemoteIP", "RemotePort", "RemoteIPType", "Protocol"],
+        };
+        names.iter().filter_map(|name| table.position(name)).collect()
+    }
+
     fn fill(&self, event: &Event, row: &mut Row, bag: &mut serde_json::Map<String, serde_json::Value>) {
         match self {
             Step::Column(at, value) => {
@@ -148,17 +191,16 @@ impl Step {
                 }
             }
             Step::Process([image, id, guid, user]) => initiating(row, &image.of(event), number(&id.of(event)), &process_guid(&guid.of(event)), &user.of(event)),
-            Step::By(prefix) => {
-                let field = |suffix: &str| event.get(&format!("{prefix}{suffix}"));
-                row.text("InitiatingProcessAccountDomain", field("DomainName").to_lowercase());
-                row.text("InitiatingProcessAccountName", field("UserName").to_lowercase());
-                row.text("InitiatingProcessAccountSid", field("UserSid"));
-                row.long("InitiatingProcessLogonId", number(field("LogonId")));
+            Step::By(account) => {
+                row.text("InitiatingProcessAccountDomain", event.get(&account.domain).to_lowercase());
+                row.text("InitiatingProcessAccountName", event.get(&account.name).to_lowercase());
+                row.text("InitiatingProcessAccountSid", event.get(&account.user_sid));
+                row.long("InitiatingProcessLogonId", number(event.get(&account.logon_id)));
             }
-            Step::Who(prefix) => {
-                let field = |suffix: &str| event.get(&format!("{prefix}{suffix}"));
-                row.text("AccountDomain", field("DomainName").to_lowercase()).text("AccountName", field("UserName").to_lowercase());
-                row.text("AccountSid", if field("UserSid").is_empty() { field("Sid") } else { field("UserSid") });
+            Step::Who(account) => {
+                row.text("AccountDomain", event.get(&account.domain).to_lowercase()).text("AccountName", event.get(&account.name).to_lowercase());
+                let sid = event.get(&account.user_sid);
+                row.text("AccountSid", if sid.is_empty() { event.get(&account.sid) } else { sid });
             }
             Step::Account(user) => {
                 let (domain, name) = account(&user.of(event));
@@ -227,7 +269,9 @@ fn parse(text: &'static str) -> Result<Vec<Mapping>, String> {
             provider = name;
         } else if line.starts_with(' ') {
             let mapping = mappings.last_mut().ok_or_else(|| wrong("a line before the first event"))?;
-            mapping.steps.push(step(mapping.table, line.trim()).map_err(|what| wrong(&what))?);
+            let step = step(mapping.table, line.trim()).map_err(|what| wrong(&what))?;
+            let columns = step.columns(mapping.table);
+            mapping.steps.push((step, columns));
         } else {
             let (head, signal) = line.split_once(" : ").ok_or_else(|| wrong("` : ` and what it is are missing"))?;
             let mut parts = head.splitn(3, ' ');
@@ -251,8 +295,8 @@ fn step(table: &'static TableSchema, line: &'static str) -> Result<Step, String>
         "registry" => Step::Registry(array(rest)?),
         "remote" => Step::Remote(array(rest)?),
         "flow" => Step::Flow(array(rest)?),
-        "by" => Step::By(rest),
-        "who" => Step::Who(rest),
+        "by" => Step::By(Account::of(rest)),
+        "who" => Step::Who(Account::of(rest)),
         "account" => Step::Account(value(rest)?),
         "file" => Step::File(value(rest)?),
         "hashes" => Step::Hashes(value(rest)?),
@@ -339,11 +383,47 @@ fn words(text: &'static str) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
+    impl Step {
+        /// The fields that it reads.
+        fn fields(&self) -> Vec<String> {
+            let values: Vec<&Value> = match self {
+                Step::Column(_, value) | Step::Property(_, value) | Step::Account(value) | Step::File(value) | Step::Hashes(value) => vec![value],
+                Step::Process(values) => values.iter().collect(),
+                Step::Registry(values) => values.iter().collect(),
+                Step::Remote(values) => values.iter().collect(),
+                Step::Flow(values) => values.iter().collect(),
+                Step::By(account) | Step::Who(account) => {
+                    return [&account.domain, &account.name, &account.user_sid, &account.sid, &account.logon_id].into_iter().cloned().collect();
+                }
+            };
+            let field = |alternative: &Alternative| match alternative.source {
+                Source::Field(name) => Some(name.to_owned()),
+                _ => None,
+            };
+            values.into_iter().flat_map(|value| value.0.iter().filter_map(field)).collect()
+        }
+    }
+
     #[test]
     fn every_line_of_the_mappings_is_read() {
         for text in FILES {
             let mappings = parse(text).unwrap_or_else(|wrong| panic!("{wrong}"));
             assert!(mappings.iter().all(|mapping| !mapping.provider.is_empty()));
+        }
+    }
+
+    /// A row of few columns has in them what the whole row has.
+    #[test]
+    fn what_is_not_asked_for_is_not_made() {
+        for mapping in MAPPINGS.iter() {
+            let value = |name: &str| if name.contains("Ip") || name.contains("Address") { "10.0.0.1".to_owned() } else { format!("A\\{name}") };
+            let fields = mapping.steps.iter().flat_map(|(step, _)| step.fields()).map(|name| (Cow::Owned(name.clone()), Cow::Owned(value(&name))));
+            let event = Event { event_id: mapping.event_ids[0], data: fields.collect(), ..Event::default() };
+            let whole = mapping.row(&event, None);
+            for (at, column) in mapping.table.columns.iter().enumerate() {
+                let asked: Vec<bool> = (0..mapping.table.columns.len()).map(|place| place == at).collect();
+                assert_eq!(mapping.row(&event, Some(&asked)).get(column.name), whole.get(column.name), "{} {:?} {}", mapping.provider, mapping.event_ids, column.name);
+            }
         }
     }
 

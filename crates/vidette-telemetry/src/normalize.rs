@@ -88,6 +88,18 @@ impl Maker {
     }
 }
 
+/// Which columns of a table are to be made: those that are asked for, and what they are told by.
+fn made(table: &TableSchema, asked: &dyn Fn(&str) -> bool) -> Vec<bool> {
+    /// By these a row is chosen, and known as the repetition of another.
+    const ALWAYS: [&str; 3] = ["ActionType", "ProcessId", "ProcessUniqueId"];
+    /// By these other events tell more about it: its process, and the name behind an address.
+    const LINKS: [&str; 7] =
+        ["InitiatingProcessId", "InitiatingProcessFileName", "InitiatingProcessCommandLine", "InitiatingProcessUniqueId", "RemoteIP", "RemoteIPType", "RemoteUrl"];
+    let told_by_others = |name: &str| name.starts_with("InitiatingProcess") || matches!(name, "RemoteUrl" | "AdditionalFields");
+    let linked = table.columns.iter().any(|column| told_by_others(column.name) && asked(column.name));
+    table.columns.iter().map(|column| asked(column.name) || ALWAYS.contains(&column.name) || linked && LINKS.contains(&column.name)).collect()
+}
+
 /// Makes the rows of chosen tables.
 pub struct Normalizer {
     by_id: HashMap<u32, Vec<Maker>>,
@@ -95,6 +107,8 @@ pub struct Normalizer {
     landings: sentinel::Landings,
     /// By table: the places of the columns that are asked for, where not all are.
     columns: HashMap<&'static str, Vec<usize>>,
+    /// The same, of every column, with those that other events' details depend on.
+    made: HashMap<&'static str, Vec<bool>>,
 }
 
 /// Whether anyone asks for rows of a table with an action; of a table at all, when none is given.
@@ -119,7 +133,7 @@ impl Normalizer {
             mapping.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Mapped(mapping)));
         }
         let landings = sentinel::Landings::new(&asked);
-        Normalizer { by_id, wanted: Box::new(wanted), landings, columns: HashMap::new() }
+        Normalizer { by_id, wanted: Box::new(wanted), landings, columns: HashMap::new(), made: HashMap::new() }
     }
 
     /// The same, but batches of the tables hold only the columns that `wanted` says are asked for, and those of times.
@@ -131,6 +145,7 @@ impl Normalizer {
             if places.is_empty() {
                 places.push(0);
             }
+            self.made.insert(table.name, made(table, &asked));
             self.columns.insert(table.name, places);
             self.landings.narrow(table.name, &asked);
         }
@@ -180,7 +195,7 @@ impl Normalizer {
     pub fn rows(&self, event: &Event, rows: &mut Vec<Row>, context: &mut Context) {
         for maker in self.makers(&event.provider, event.event_id) {
             match maker {
-                Maker::Mapped(mapping) => rows.push(mapping.row(event)),
+                Maker::Mapped(mapping) => rows.push(mapping.row(event, self.made.get(mapping.table.name).map(Vec::as_slice))),
                 Maker::Written(written) => {
                     let before = rows.len();
                     (written.rows)(event, rows, context);

@@ -11,5 +11,7 @@ static ALL: LazyLock<Normalizer> = LazyLock::new(|| Normalizer::new(|_, _| true)
 
 fuzz_target!(|bytes: &[u8]| {
     std::fs::write(&*FILE, bytes).expect("a temporary file");
-    harvest(&[FILE.clone()], &ALL, Reading { carve: true, ..Reading::default() }, &mut |_| {}).ok();
+    // Carving reads EVTX by the crate alone.
+    let carve = bytes.last().is_some_and(|byte| byte % 4 == 3);
+    harvest(&[FILE.clone()], &ALL, Reading { carve, ..Reading::default() }, &mut |_| {}).ok();
 });

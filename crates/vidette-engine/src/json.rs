@@ -2,6 +2,8 @@
 //!
 //! Text is validated and cut of blanks once, when it becomes a dynamic; later steps trust it.
 
+pub mod parts;
+
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -27,7 +29,7 @@ pub fn from_text(text: &str) -> Option<Cow<'_, str>> {
 /// The text without blanks outside strings, when it is one JSON document.
 fn parse_compact(text: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
-    if !text.bytes().any(|byte| byte.is_ascii_whitespace()) {
+    if !text.bytes().any(|byte| byte.is_ascii_whitespace()) || !has_blanks(text.as_bytes()) {
         return Some(Cow::Borrowed(text));
     }
     let mut out = String::with_capacity(text.len());
@@ -44,6 +46,18 @@ fn parse_compact(text: &str) -> Option<Cow<'_, str>> {
         }
     }
     Some(Cow::Owned(out))
+}
+
+/// Whether there are blanks outside the strings of a JSON text.
+fn has_blanks(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(opening) = memchr::memchr(b'"', rest) {
+        if rest[..opening].iter().any(u8::is_ascii_whitespace) {
+            return true;
+        }
+        rest = &rest[parts::string_end(rest, opening)..];
+    }
+    rest.iter().any(u8::is_ascii_whitespace)
 }
 
 pub fn quote(text: &str) -> String {

@@ -6,12 +6,12 @@ use super::udf::Argument;
 use super::{ScalarFunction, batch, rows};
 use crate::cells::{Cell, Out};
 use crate::json;
+use crate::json::parts::{self, Step};
 use crate::slices::Slices;
 use arrow::array::{ArrayRef, StringViewArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use serde_json::{Map, Value};
-use sonic_rs::{JsonValueTrait, PointerNode};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -469,7 +469,7 @@ fn text_length(cell: Cell) -> usize {
 /// `a.b[0]`: the element's JSON text, or null. Documents are walked lazily, without building a tree.
 fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let constant = arguments[1..].iter().all(|argument| argument.constant);
-    let steps = |row: usize| arguments[1..].iter().map(|argument| node(argument.cell(row))).collect::<Option<Vec<PointerNode>>>();
+    let steps = |row: usize| arguments[1..].iter().map(|argument| node(argument.cell(row))).collect::<Option<Vec<Step>>>();
     let fixed = constant.then(|| steps(0));
     // One bag for all rows, as a catalogue looked up by a column, is walked once.
     let bag = match arguments {
@@ -478,7 +478,7 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     };
     let find = |row: usize| -> Option<Cow<'_, str>> {
         if let (Some(bag), Cell::Text(key)) = (&bag, arguments[1].cell(row)) {
-            return bag.get(key).cloned().flatten();
+            return bag.get(key).copied().flatten().map(Cow::Borrowed);
         }
         let Cell::Json(document) = arguments[0].cell(row) else { return None };
         let own;
@@ -490,7 +490,7 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
             }
         };
         match nodes {
-            Some(nodes) => lookup(document, nodes),
+            Some(nodes) => parts::find(document, nodes).map(Cow::Borrowed),
             None => from_end(document, &arguments[1..], row).map(Cow::Owned),
         }
     };
@@ -509,34 +509,25 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
 }
 
 /// The values of a bag by their names; of a name that is there twice, the first.
-fn by_name(document: Cell<'_>) -> Option<HashMap<String, Option<Cow<'_, str>>>> {
+fn by_name(document: Cell<'_>) -> Option<HashMap<Cow<'_, str>, Option<&str>>> {
     let Cell::Json(document) = document else { return None };
     if !document.starts_with('{') {
         return None;
     }
     let mut values = HashMap::new();
-    for entry in sonic_rs::to_object_iter(document) {
-        let (name, value) = entry.ok()?;
-        values.entry(name.to_string()).or_insert_with(|| (!value.is_null()).then(|| value.as_raw_cow()));
+    for (name, value) in parts::properties(document) {
+        values.entry(parts::name(name)).or_insert(Some(value).filter(|value| *value != "null"));
     }
     Some(values)
 }
 
 /// A step from the front; `None` for a negative index.
-fn node(cell: Cell) -> Option<PointerNode> {
+fn node(cell: Cell) -> Option<Step> {
     match cell {
-        Cell::Text(key) => Some(PointerNode::Key(key.to_owned().into())),
-        Cell::Long(index) => usize::try_from(index).ok().map(PointerNode::Index),
+        Cell::Text(key) => Some(Step::Name(key.to_owned())),
+        Cell::Long(index) => usize::try_from(index).ok().map(Step::Index),
         _ => None,
     }
-}
-
-/// What stands in the document, not null.
-fn lookup<'a>(document: &'a str, nodes: &[PointerNode]) -> Option<Cow<'a, str>> {
-    if !document.starts_with(['{', '[']) {
-        return None;
-    }
-    sonic_rs::get(document, nodes).ok().filter(|found| !found.is_null()).map(|found| found.as_raw_cow())
 }
 
 fn from_end(document: &str, steps: &[Argument], row: usize) -> Option<String> {

@@ -1,7 +1,7 @@
 //! `mv-expand`: dynamic values become lists, which a stock `Unnest` turns into rows.
 
 use crate::functions::udf;
-use crate::json;
+use crate::json::{self, parts};
 use crate::lower::{Lowering, Rows, Shown, named, physical};
 use crate::slices::Slices;
 use arrow::array::{Array, AsArray, Int64Builder, ListArray, ListBuilder, NullBufferBuilder};
@@ -124,8 +124,8 @@ impl ScalarUDFImpl for Elements {
                 None => {}
                 // Elements are parts of the text: no tree is built.
                 Some(b'[') => {
-                    for item in sonic_rs::to_array_iter(document).take(most).map_while(Result::ok) {
-                        match item.as_raw_str() {
+                    for item in parts::items(document).take(most) {
+                        match item {
                             item if strings => push_text(&mut items, row, item),
                             "null" => items.push_null(),
                             item => items.push(row, item),
@@ -133,8 +133,8 @@ impl ScalarUDFImpl for Elements {
                     }
                 }
                 Some(b'{') => {
-                    for (key, value) in sonic_rs::to_object_iter(document).take(most).map_while(Result::ok) {
-                        let (key, value) = (json::quote(&key), value.as_raw_str());
+                    for (key, value) in parts::properties(document).take(most) {
+                        let key = json::quote(&parts::name(key));
                         items.push_own(&if as_array.value(row) { format!("[{key},{value}]") } else { format!("{{{key}:{value}}}") });
                     }
                 }

@@ -4,20 +4,11 @@
 //! MS-EVEN6, "BinXml", and libyal's "Windows XML Event Log (EVTX) format".
 
 use crate::event::{Event, FILETIME_EPOCH_TICKS};
+use crate::formats::kind::{FILETIME, HEX64, STRING, UINT8, UINT16, UINT32, UINT64};
+use crate::formats::{CHUNK_BYTES, CHUNK_HEADER_BYTES, FILE_HEADER_BYTES};
 use evtx::checksum_ieee;
 use std::collections::HashMap;
 
-const FILE_HEADER_BYTES: usize = 4096;
-const CHUNK_BYTES: usize = 65_536;
-const CHUNK_HEADER_BYTES: usize = 512;
-
-const STRING: u8 = 0x01;
-const UINT8: u8 = 0x04;
-const UINT16: u8 = 0x06;
-const UINT32: u8 = 0x08;
-const UINT64: u8 = 0x0a;
-const FILETIME: u8 = 0x11;
-const HEX64: u8 = 0x15;
 const FRAGMENT: [u8; 4] = [0x0f, 1, 1, 0];
 
 /// The bytes of a log with these events, in their order. Record ids are counted from 1.

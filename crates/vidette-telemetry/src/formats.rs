@@ -7,6 +7,7 @@ mod evtx;
 mod flat;
 mod json;
 mod parquet;
+mod records;
 mod shapes;
 mod template;
 mod values;
@@ -14,6 +15,8 @@ mod winlogbeat;
 mod zeek;
 
 pub use parquet::Footer;
+pub(crate) use records::{CHUNK_BYTES, CHUNK_HEADER_BYTES, FILE_HEADER_BYTES};
+pub(crate) use values::kind;
 
 use crate::error::Problem;
 use crate::event::Event;

@@ -2,6 +2,7 @@
 //!
 //! A broken chunk or record is named and skipped. Events no table takes are told from their first bytes.
 
+use super::records::{CHUNK_BYTES, CHUNK_MAGIC, FILE_HEADER_BYTES, Records};
 use super::template::Templates;
 use super::{Record, Sink, event_json, template};
 use crate::error::Problem;
@@ -14,27 +15,24 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-const HEADER_BYTES: usize = 4096;
-const CHUNK_BYTES: usize = 65_536;
-
 /// Chunks that one reader takes at a time.
 const PART_CHUNKS: u64 = 64;
 
 /// The chunks of a file of this length, in parts; the last has no end, for what stands behind the last whole chunk.
 pub(super) fn parts(length_bytes: u64) -> Vec<Range<u64>> {
-    let chunks = length_bytes.saturating_sub(HEADER_BYTES as u64) / CHUNK_BYTES as u64;
+    let chunks = length_bytes.saturating_sub(FILE_HEADER_BYTES as u64) / CHUNK_BYTES as u64;
     let parts = chunks.div_ceil(PART_CHUNKS);
     (0..parts).map(|part| part * PART_CHUNKS..if part + 1 == parts { u64::MAX } else { (part + 1) * PART_CHUNKS }).collect()
 }
 
 pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let mut header = vec![0; HEADER_BYTES];
+    let mut header = vec![0; FILE_HEADER_BYTES];
     input.read_exact(&mut header).map_err(|_| Problem::file(path, "the file ends within its header"))?;
     read_range(path, &mut input, 0..u64::MAX, sink)
 }
 
 pub(super) fn read_chunks(path: &Path, mut file: File, chunks: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    file.seek(SeekFrom::Start(HEADER_BYTES as u64 + chunks.start * CHUNK_BYTES as u64)).map_err(|error| Problem::file(path, error.to_string()))?;
+    file.seek(SeekFrom::Start(FILE_HEADER_BYTES as u64 + chunks.start * CHUNK_BYTES as u64)).map_err(|error| Problem::file(path, error.to_string()))?;
     read_range(path, &mut file, chunks, sink)
 }
 
@@ -52,29 +50,22 @@ fn read_range(path: &Path, input: &mut dyn Read, chunks: Range<u64>, sink: &mut 
             // Space that was set aside and never written.
             continue;
         }
-        let place = || format!("chunk {number} at offset {:#x}", HEADER_BYTES as u64 + number * CHUNK_BYTES as u64);
+        let place = || format!("chunk {number} at offset {:#x}", FILE_HEADER_BYTES as u64 + number * CHUNK_BYTES as u64);
         if length < CHUNK_BYTES {
             sink.problem(Problem::at(path, place(), format!("the file ends within the chunk ({length} of {CHUNK_BYTES} bytes)")));
             chunk.resize(CHUNK_BYTES, 0);
         }
-        if !chunk.starts_with(MAGIC) {
+        if !chunk.starts_with(CHUNK_MAGIC) {
             sink.problem(Problem::at(path, place(), "not a chunk"));
             continue;
         }
-        let (going, unusual) = read_usual(&chunk, &mut space, sink);
-        if !going {
-            return Ok(());
-        }
-        if let Some(unusual) = unusual
-            && !read_unusual(path, &chunk, &unusual, &settings, &place, sink)
-        {
+        let Some(left) = read_usual(&chunk, &mut space, sink) else { return Ok(()) };
+        if !left.is_nothing() && !read_unusual(path, &chunk, &left, &settings, &place, sink) {
             return Ok(());
         }
     }
     Ok(())
 }
-
-const MAGIC: &[u8] = b"ElfChnk\0";
 
 /// Memory for what is read, used again and again.
 #[derive(Default)]
@@ -83,101 +74,50 @@ struct Space {
     event: Bump,
 }
 
-/// The records of a chunk that the crate `evtx` is to read.
-struct Unusual {
-    /// Among the first, those at these places.
+/// The records of a chunk that are left to the crate `evtx`.
+#[derive(Default)]
+struct Left {
+    /// Their places among the first.
     among: Vec<usize>,
     /// And all from this place on.
-    from: usize,
+    from: Option<usize>,
 }
 
-/// Reads the records whose templates tell all, the others are told; whether to go on.
-fn read_usual(chunk: &[u8], space: &mut Space, sink: &mut dyn Sink) -> (bool, Option<Unusual>) {
+impl Left {
+    fn is_nothing(&self) -> bool {
+        self.among.is_empty() && self.from.is_none()
+    }
+
+    fn has(&self, place: usize) -> bool {
+        self.from.is_some_and(|from| place >= from) || self.among.binary_search(&place).is_ok()
+    }
+}
+
+/// Reads the records whose templates tell all; `None` when no more are wanted.
+fn read_usual(chunk: &[u8], space: &mut Space, sink: &mut dyn Sink) -> Option<Left> {
+    let mut left = Left::default();
     if sink.carves() {
-        return (true, Some(Unusual { among: Vec::new(), from: 0 }));
+        left.from = Some(0);
+        return Some(left);
     }
     space.texts.reset();
     let mut templates = Templates::new(chunk, &space.texts);
     let mut records = Records::new(chunk);
-    let (mut among, mut count) = (Vec::new(), 0);
+    let mut count = 0;
     for (id, part) in &mut records {
         space.event.reset();
         match template::read(part, &mut templates, &space.event, &|event| sink.wants(event)) {
-            Some(event) => {
-                if !hand_over(event, id, sink) {
-                    return (false, None);
-                }
-            }
-            None => among.push(count),
+            Some(event) => hand_over(event, id, sink).then_some(())?,
+            None => left.among.push(count),
         }
         count += 1;
     }
-    let all = among.is_empty() && records.ended;
-    (true, (!all).then_some(Unusual { among, from: if records.ended { usize::MAX } else { count } }))
-}
-
-/// The records of a chunk, up to the first that is damaged: their ids, and where their BinXml stands.
-struct Records<'c> {
-    chunk: &'c [u8],
-    at: usize,
-    /// The last one was read, or where the next would stand is free.
-    ended: bool,
-}
-
-impl Records<'_> {
-    fn new(chunk: &[u8]) -> Records<'_> {
-        const CHUNK_HEADER_BYTES: usize = 512;
-        Records { chunk, at: CHUNK_HEADER_BYTES, ended: false }
-    }
-
-    fn u32(&self, at: usize) -> Option<u32> {
-        Some(u32::from_le_bytes(*self.chunk.get(at..)?.first_chunk()?))
-    }
-
-    fn u64(&self, at: usize) -> Option<u64> {
-        Some(u64::from_le_bytes(*self.chunk.get(at..)?.first_chunk()?))
-    }
-
-    fn record(&mut self) -> Option<(u64, Range<usize>)> {
-        const LAST_ID_AT: usize = 32;
-        const FREE_SPACE_AT: usize = 48;
-        const RECORD_MAGIC: u32 = 0x2a2a;
-        const RECORD_HEADER_BYTES: usize = 24;
-        /// A copy of the size.
-        const RECORD_END_BYTES: usize = 4;
-        /// Times beyond the year 9998 are damage.
-        const LAST_TIME: u64 = 2_650_000_000_000_000_000;
-        if self.at >= (self.u32(FREE_SPACE_AT)? as usize).min(self.chunk.len()) {
-            self.ended = true;
-            return None;
-        }
-        let size = self.u32(self.at + 4)? as usize;
-        let id = self.u64(self.at + 8)?;
-        let end = self.at.checked_add(size)?;
-        let whole = self.u32(self.at)? == RECORD_MAGIC
-            && self.u64(self.at + 16)? < LAST_TIME
-            && size >= RECORD_HEADER_BYTES + RECORD_END_BYTES
-            && end - RECORD_END_BYTES <= self.chunk.len();
-        if !whole {
-            return None;
-        }
-        let part = self.at + RECORD_HEADER_BYTES..end - RECORD_END_BYTES;
-        self.at = end;
-        self.ended = Some(id) == self.u64(LAST_ID_AT);
-        Some((id, part))
-    }
-}
-
-impl Iterator for Records<'_> {
-    type Item = (u64, Range<usize>);
-
-    fn next(&mut self) -> Option<(u64, Range<usize>)> {
-        if self.ended { None } else { self.record() }
-    }
+    left.from = (!records.ended()).then_some(count);
+    Some(left)
 }
 
 /// Reads records by the crate `evtx`: it knows every shape, and finds whole records behind damaged ones. Whether to go on.
-fn read_unusual(path: &Path, chunk: &[u8], unusual: &Unusual, settings: &Arc<ParserSettings>, place: &dyn Fn() -> String, sink: &mut dyn Sink) -> bool {
+fn read_unusual(path: &Path, chunk: &[u8], left: &Left, settings: &Arc<ParserSettings>, place: &dyn Fn() -> String, sink: &mut dyn Sink) -> bool {
     let mut data = match EvtxChunkData::new(chunk.to_vec(), false) {
         Ok(data) => data,
         Err(error) => {
@@ -192,10 +132,7 @@ fn read_unusual(path: &Path, chunk: &[u8], unusual: &Unusual, settings: &Arc<Par
             return true;
         }
     };
-    for (at, record) in parsed.iter().enumerate() {
-        if at < unusual.from && unusual.among.binary_search(&at).is_err() {
-            continue;
-        }
+    for (_, record) in parsed.iter().enumerate().filter(|(place, _)| left.has(*place)) {
         let going = match record {
             Ok(record) => deliver(path, record, sink),
             Err(error) => {
@@ -268,7 +205,7 @@ mod tests {
         let (mut compared, mut unusual) = (0, 0);
         for file in &files {
             let bytes = std::fs::read(file).expect("a file");
-            for chunk in bytes.get(HEADER_BYTES..).unwrap_or_default().chunks_exact(CHUNK_BYTES) {
+            for chunk in bytes.get(FILE_HEADER_BYTES..).unwrap_or_default().chunks_exact(CHUNK_BYTES) {
                 let Ok(mut data) = EvtxChunkData::new(chunk.to_vec(), false) else { continue };
                 let Ok(mut parsed) = data.parse(Arc::new(ParserSettings::new().num_threads(1))) else { continue };
                 let texts = Bump::new();

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::ops::Range;
 
 /// Kinds of values (MS-EVEN6, "Value type").
-mod kind {
+pub(crate) mod kind {
     pub const NULL: u8 = 0x00;
     pub const STRING: u8 = 0x01;
     pub const ANSI_STRING: u8 = 0x02;
@@ -60,6 +60,10 @@ impl<'c> Cursor<'c> {
 
     pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
+    }
+
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
     }
 
     pub fn take(&mut self, length: usize) -> Option<&'c [u8]> {
@@ -188,10 +192,7 @@ impl<'c> Value<'c> {
         let decimal = |number: i64| bump.alloc_str(itoa::Buffer::new().format(number));
         Some(match self.kind {
             kind::NULL => "",
-            kind::STRING => {
-                let units = self.bytes.as_chunks::<2>().0;
-                utf16(units, bump)
-            }
+            kind::STRING => utf16(self.bytes.as_chunks::<2>().0, bump),
             kind::ANSI_STRING => ascii(self.bytes, bump)?,
             kind::STRING_ARRAY if self.bytes.is_empty() => "",
             kind::UINT64 => bump.alloc_str(itoa::Buffer::new().format(u64::from_le_bytes(self.fixed()))),

@@ -11,7 +11,7 @@ use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ScalarValue, SchemaError, internal_err};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::OptimizerRule;
@@ -244,7 +244,7 @@ impl Workspace {
         let clocks_with_rows = self.with_rows(prepared, clocks).await?;
         let columns: Vec<(String, ScalarType)> = prepared.query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
         let empty = || ResultTable { columns: columns.clone(), batches: Vec::new(), render: prepared.query.render.clone() };
-        let mut state = self.session.state();
+        let state = self.session.state();
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(clocks.len());
         let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         let Some(runtime) = runtime.filter(|_| clocks.len() > 1) else {
@@ -255,7 +255,7 @@ impl Workspace {
             }
             return Ok(tables);
         };
-        state.config_mut().options_mut().execution.target_partitions = 1;
+        let state = of_few_rows(state);
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<(usize, T)>, Error> {
             let mut tables = Vec::new();
@@ -450,6 +450,14 @@ fn wanted(query: &Query) -> Vec<bool> {
         }
     }
     wanted
+}
+
+/// For plans of few rows: on one thread, and without the rules that cost half of the planning and pay only for many rows.
+fn of_few_rows(mut state: SessionState) -> SessionState {
+    const OF_MANY: [&str; 4] = ["join_selection", "ProjectionPushdown", "CombinePartialFinalAggregate", "OptimizeAggregateOrder"];
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    let rules = state.physical_optimizers().iter().filter(|rule| !OF_MANY.contains(&rule.name())).cloned().collect();
+    SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
 }
 
 /// Whether the plan must be made with the instant: a `scan` has the parameters among its steps, where they are not replaced.

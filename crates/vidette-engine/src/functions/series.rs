@@ -220,11 +220,24 @@ pub(super) fn known(cell: Cell) -> Option<Vec<f64>> {
     json::numbers(cell.json()?)?.into_iter().collect()
 }
 
+/// Numbers side by side, of two series of one length, or of a series and a number that goes with each of its elements.
 fn both(left: Cell, right: Cell) -> Option<(Vec<f64>, Vec<f64>)> {
-    match (known(left), known(right)) {
-        (Some(x), Some(y)) => (x.len() == y.len()).then_some((x, y)),
-        (Some(x), None) => number(right).map(|n| (x.clone(), vec![n; x.len()])),
-        (None, Some(y)) => number(left).map(|n| (vec![n; y.len()], y)),
+    beside(left, right, known, number).filter(|(x, y)| x.len() == y.len())
+}
+
+/// The numbers that stand side by side, up to the end of the shorter series; what is no number is left out with its neighbor. `None`
+/// of an empty series. Kusto docs: `series-dot-product-function`, `series-cosine-similarity-function`.
+fn pairs(left: Cell, right: Cell) -> Option<(Vec<f64>, Vec<f64>)> {
+    let (x, y) = beside(left, right, |cell| cell.json().and_then(json::numbers), |cell| Some(number(cell)))?;
+    (!x.is_empty() && !y.is_empty()).then(|| x.into_iter().zip(y).filter_map(|(x, y)| x.zip(y)).unzip())
+}
+
+/// Two series, of which one may be a lone value that goes with each of the other's.
+fn beside<'a, T: Clone>(left: Cell<'a>, right: Cell<'a>, series: impl Fn(Cell<'a>) -> Option<Vec<T>>, lone: impl Fn(Cell<'a>) -> Option<T>) -> Option<(Vec<T>, Vec<T>)> {
+    match (series(left), series(right)) {
+        (Some(x), Some(y)) => Some((x, y)),
+        (Some(x), None) => lone(right).map(|value| (x.clone(), vec![value; x.len()])),
+        (None, Some(y)) => lone(left).map(|value| (vec![value; y.len()], y)),
         (None, None) => None,
     }
 }
@@ -234,19 +247,6 @@ fn number(cell: Cell) -> Option<f64> {
         Cell::Json(text) => json::parse(text)?.as_f64(),
         other => other.real(),
     }
-}
-
-/// The numbers that stand side by side, up to the end of the shorter series; a number goes with each of the other's. `None`
-/// of an empty series. Kusto docs: `series-dot-product-function`, `series-cosine-similarity-function`.
-fn pairs(left: Cell, right: Cell) -> Option<(Vec<f64>, Vec<f64>)> {
-    let series = |cell: Cell| cell.json().and_then(json::numbers);
-    let (x, y) = match (series(left), series(right)) {
-        (Some(x), Some(y)) => (x, y),
-        (Some(x), None) => (x.clone(), vec![number(right); x.len()]),
-        (None, Some(y)) => (vec![number(left); y.len()], y),
-        (None, None) => return None,
-    };
-    (!x.is_empty() && !y.is_empty()).then(|| x.into_iter().zip(y).filter_map(|(x, y)| x.zip(y)).unzip())
 }
 
 fn map(cell: Cell, body: fn(f64) -> f64) -> Out {
@@ -300,7 +300,8 @@ fn compare(left: &Value, right: &Value, body: fn(f64, f64) -> bool) -> Value {
 }
 
 pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
-    x.iter().zip(y).map(|(x, y)| x * y).sum()
+    // A sum of nothing is -0.
+    x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() + 0.0
 }
 
 fn magnitude(x: &[f64]) -> f64 {

@@ -469,7 +469,7 @@ fn text_length(cell: Cell) -> usize {
 /// `a.b[0]`: the element's JSON text, or null. Documents are walked lazily, without building a tree.
 fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let constant = arguments[1..].iter().all(|argument| argument.constant);
-    let steps = |row: usize| arguments[1..].iter().map(|argument| node(argument.cell(row))).collect::<Option<Vec<Step>>>();
+    let steps = |row: usize| arguments[1..].iter().map(|argument| step(argument.cell(row))).collect::<Option<Vec<Step>>>();
     let fixed = constant.then(|| steps(0));
     // One bag for all rows, as a catalogue looked up by a column, is walked once.
     let bag = match arguments {
@@ -482,15 +482,15 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
         }
         let Cell::Json(document) = arguments[0].cell(row) else { return None };
         let own;
-        let nodes = match &fixed {
-            Some(nodes) => nodes,
+        let steps = match &fixed {
+            Some(steps) => steps,
             None => {
                 own = steps(row);
                 &own
             }
         };
-        match nodes {
-            Some(nodes) => parts::find(document, nodes).map(Cow::Borrowed),
+        match steps {
+            Some(steps) => parts::find(document, steps).map(Cow::Borrowed),
             None => from_end(document, &arguments[1..], row).map(Cow::Owned),
         }
     };
@@ -522,7 +522,7 @@ fn by_name(document: Cell<'_>) -> Option<HashMap<Cow<'_, str>, Option<&str>>> {
 }
 
 /// A step from the front; `None` for a negative index.
-fn node(cell: Cell) -> Option<Step> {
+fn step(cell: Cell) -> Option<Step> {
     match cell {
         Cell::Text(key) => Some(Step::Name(key.to_owned())),
         Cell::Long(index) => usize::try_from(index).ok().map(Step::Index),

@@ -69,22 +69,10 @@ impl MakeGraph {
         let columns = input.columns.clone();
         let (mut source, mut target) = (column(binder, &columns, &self.source)?, column(binder, &columns, &self.target)?);
         let node_type = source.ty;
-        let mut edges = input.plan;
-        let mut tables = Vec::with_capacity(self.nodes.len());
+        let (mut edges, mut tables) = (input.plan, Vec::new());
         if let Some((key, _)) = &self.partition {
             let key = column(binder, &columns, key)?;
-            // Nodes of two partitions are two nodes: their ids begin with the partition's value.
-            let mut shown: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
-            for end in [&mut source, &mut target] {
-                let id = binder.partitioned(&key, end);
-                if let Some(name) = &self.node_id {
-                    let named = vec![(binder.column(name.node.clone(), end.ty), Bound::column(end)), (binder.column("$argument", ScalarType::String), id.clone())];
-                    tables.push((edges.clone(), named));
-                }
-                *end = binder.column("$end", ScalarType::String);
-                shown.push((end.clone(), id));
-            }
-            edges = Plan::Project { input: Box::new(edges), columns: shown };
+            (edges, tables) = self.partitioned_ends(binder, edges, &columns, &key, [&mut source, &mut target]);
         }
         let edges = Arc::new(edges);
         let mut found: Vec<(String, ScalarType)> = self.node_id.iter().map(|name| (name.node.clone(), node_type)).collect();
@@ -139,7 +127,27 @@ impl MakeGraph {
             Some((_, operators)) => binder.piped(relation, operators, 0),
         }
     }
+
+    /// The edges with ends that say their partition, which become the ends; and, where nodes are known by their ids alone, these as
+    /// tables of nodes. Nodes of two partitions are two nodes.
+    fn partitioned_ends(&self, binder: &mut Binder, edges: Plan, columns: &[Column], key: &Column, ends: [&mut Column; 2]) -> (Plan, Vec<NodeTable>) {
+        let mut tables = Vec::new();
+        let mut shown: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+        for end in ends {
+            let id = binder.partitioned(key, end);
+            if let Some(name) = &self.node_id {
+                let named = vec![(binder.column(name.node.clone(), end.ty), Bound::column(end)), (binder.column("$argument", ScalarType::String), id.clone())];
+                tables.push((edges.clone(), named));
+            }
+            *end = binder.column("$end", ScalarType::String);
+            shown.push((end.clone(), id));
+        }
+        (Plan::Project { input: Box::new(edges), columns: shown }, tables)
+    }
 }
+
+/// Rows, the properties of nodes among their columns, and last the id.
+type NodeTable = (Plan, Vec<(Column, Bound)>);
 
 impl Binder<'_> {
     /// The id of a node as text that says in which partition the node is.

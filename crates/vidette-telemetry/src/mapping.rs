@@ -150,7 +150,7 @@ impl Mapping {
 }
 
 impl Step {
-    /// The names of the columns that it may fill, in a table.
+    /// The places of the columns that it may fill, in a table.
     fn columns(&self, table: &'static TableSchema) -> Vec<usize> {
         let names: &[&str] = match self {
             Step::Column(at, _) => return vec![*at],

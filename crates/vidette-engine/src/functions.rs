@@ -25,6 +25,7 @@ mod string;
 mod terms;
 pub(crate) mod udf;
 mod units;
+mod user_agents;
 mod xml;
 
 pub(crate) use conversion::display;
@@ -81,6 +82,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     hash::FUNCTIONS,
     string::FUNCTIONS,
     parsing::FUNCTIONS,
+    user_agents::FUNCTIONS,
     ip::FUNCTIONS,
     series::FUNCTIONS,
     series_analysis::FUNCTIONS,

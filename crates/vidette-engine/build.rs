@@ -30,9 +30,7 @@ fn folder_of(package: &str) -> PathBuf {
             .unwrap_or_else(|error| panic!("cargo metadata: {error}"));
         output.status.success().then_some(output.stdout).ok_or(output.stderr)
     };
-    let stdout = metadata(&["--offline"])
-        .or_else(|_| metadata(&[]))
-        .unwrap_or_else(|stderr| panic!("cargo metadata: {}", String::from_utf8_lossy(&stderr)));
+    let stdout = metadata(&["--offline"]).or_else(|_| metadata(&[])).unwrap_or_else(|stderr| panic!("cargo metadata: {}", String::from_utf8_lossy(&stderr)));
     let metadata: Value = serde_json::from_slice(&stdout).unwrap_or_else(|error| panic!("cargo metadata: {error}"));
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let manifest = packages.filter(|found| found["name"] == package).find_map(|found| found["manifest_path"].as_str());

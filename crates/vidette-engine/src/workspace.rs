@@ -100,6 +100,9 @@ impl Workspace {
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         config.options_mut().execution.parquet.pushdown_filters = true;
         config.options_mut().execution.parquet.reorder_filters = true;
+        // The footers of many files of a hundred columns, all read before the first row, take hundreds of megabytes and
+        // longer than what they tell saves.
+        config.options_mut().execution.collect_statistics = false;
         let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(crate::optimizer::rules()).with_query_planner(Arc::new(Planner));
         let state = match runtime.build_arc() {
             Ok(runtime) => state.with_runtime_env(runtime),

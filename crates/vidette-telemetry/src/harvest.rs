@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// Rows of one batch.
-const BATCH_ROWS: usize = 4096;
+const BATCH_ROWS: usize = 1024;
 /// Rows of one batch of a table that takes whole events: they are long.
 const LANDED_ROWS: usize = 512;
 /// Rows that wait for events that tell more about them.

@@ -1,4 +1,4 @@
-//! Rows that do not fit into memory: one temporary Parquet file per table.
+//! Rows that do not fit into memory: temporary Parquet files of each table.
 
 use crate::error::Error;
 use arrow::datatypes::SchemaRef;
@@ -11,8 +11,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// Rows of a row group: what a writer holds in memory, encoded.
-const ROW_GROUP_ROWS: usize = 8192;
+/// Rows of a row group: what a writer holds in memory, encoded, and a reader decoded.
+const ROW_GROUP_ROWS: usize = 2048;
+/// Row groups of a file: what is known of each column of each stays in memory until the file is complete.
+const FILE_ROW_GROUPS: usize = 64;
 
 /// The columns that rows are chosen by.
 const TIMES: [&str; 2] = ["Timestamp", "TimeGenerated"];
@@ -22,7 +24,7 @@ const TIMES: [&str; 2] = ["Timestamp", "TimeGenerated"];
 pub struct Spill {
     folder: TempDir,
     writers: BTreeMap<&'static str, ArrowWriter<File>>,
-    files: BTreeMap<&'static str, (PathBuf, SchemaRef)>,
+    files: BTreeMap<&'static str, (Vec<PathBuf>, SchemaRef)>,
 }
 
 impl Spill {
@@ -32,22 +34,32 @@ impl Spill {
     }
 
     pub(crate) fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
-        if !self.writers.contains_key(table) {
-            let path = self.folder.path().join(format!("{table}.parquet"));
-            let file = File::create(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-            // Row groups are pruned by time. The least and the greatest of long texts that begin alike cost more than all else here.
-            let mut properties =
-                WriterProperties::builder().set_compression(Compression::LZ4_RAW).set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).set_statistics_enabled(EnabledStatistics::None);
-            for time in TIMES {
-                properties = properties.set_column_statistics_enabled(time.into(), EnabledStatistics::Chunk);
-            }
-            self.writers.insert(table, ArrowWriter::try_new(file, batch.schema(), Some(properties.build()))?);
-            self.files.insert(table, (path, batch.schema()));
-        }
-        if let Some(writer) = self.writers.get_mut(table) {
-            writer.write(batch)?;
+        let mut writer = match self.writers.remove(table) {
+            Some(writer) => writer,
+            None => self.begin(table, batch.schema())?,
+        };
+        writer.write(batch)?;
+        if writer.flushed_row_groups().len() < FILE_ROW_GROUPS {
+            self.writers.insert(table, writer);
+        } else {
+            writer.close()?;
         }
         Ok(())
+    }
+
+    /// The next file of a table.
+    fn begin(&mut self, table: &'static str, schema: SchemaRef) -> Result<ArrowWriter<File>, Error> {
+        let (paths, _) = self.files.entry(table).or_insert_with(|| (Vec::new(), schema.clone()));
+        let path = self.folder.path().join(format!("{table}-{}.parquet", paths.len()));
+        let file = File::create(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        paths.push(path);
+        // Row groups are pruned by time. The least and the greatest of long texts that begin alike cost more than all else here.
+        let mut properties =
+            WriterProperties::builder().set_compression(Compression::LZ4_RAW).set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).set_statistics_enabled(EnabledStatistics::None);
+        for time in TIMES {
+            properties = properties.set_column_statistics_enabled(time.into(), EnabledStatistics::Chunk);
+        }
+        Ok(ArrowWriter::try_new(file, schema, Some(properties.build()))?)
     }
 
     /// Completes the files; before it they cannot be read.
@@ -58,8 +70,8 @@ impl Spill {
         Ok(())
     }
 
-    /// The finished file of each table that has rows beyond the budget, with its schema.
-    pub fn files(&self) -> &BTreeMap<&'static str, (PathBuf, SchemaRef)> {
+    /// The finished files of each table that has rows beyond the budget, with their schema.
+    pub fn files(&self) -> &BTreeMap<&'static str, (Vec<PathBuf>, SchemaRef)> {
         &self.files
     }
 }

@@ -101,8 +101,9 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     let harvest = harvest(&[path], &Normalizer::new(|_, _| true), Reading { keep: Keep::Rows { memory_bytes: 0 }, ..Reading::default() }, &mut |_| {}).expect("the path exists");
     assert!(harvest.tables.is_empty(), "nothing may stay in memory");
     let spill = harvest.spilled.as_ref().expect("rows were spilled");
-    let (file, _) = spill.files()["DeviceNetworkEvents"].clone();
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&file).unwrap()).unwrap();
+    let (files, _) = spill.files()["DeviceNetworkEvents"].clone();
+    let file = &files[0];
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(file).unwrap()).unwrap();
     let rows: usize = reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
     // One row in a Defender table, one each in Event and WindowsEvent.
     assert_eq!((rows, harvest.rows), (1, 6));

@@ -290,9 +290,10 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
         let rows = MemTable::try_new(first.schema(), vec![batches.clone()]).map_err(|error| Failure::usage(error.to_string()))?;
         parts.entry((*name).to_owned()).or_default().push(Arc::new(rows));
     }
-    for (name, (file, schema)) in harvest.spilled.iter().flat_map(|spill| spill.files()) {
+    for (name, (files, schema)) in harvest.spilled.iter().flat_map(|spill| spill.files()) {
         let options = ParquetReadOptions::default().schema(schema);
-        let frame = workspace.session().read_parquet(file.to_string_lossy().into_owned(), options).await;
+        let files: Vec<String> = files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
+        let frame = workspace.session().read_parquet(files, options).await;
         parts.entry((*name).to_owned()).or_default().push(frame.map_err(|error| Failure::usage(error.to_string()))?.into_view());
     }
     let parquet = parquet_parts(&workspace, &mut harvest, wanted, &mut parts).await;

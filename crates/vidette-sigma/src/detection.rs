@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
         }
         if has(Modifier::Cidr) {
             let family = if value.to_string().contains(':') { "ipv6" } else { "ipv4" };
-            let gate = Network::parse(&value.to_string()).map_or(Gate::Open, |network| Gate::test(&field.origin.names, Is::Within(network), Gate::All(Vec::new())));
+            let gate = Network::parse(&value.to_string()).map_or(Gate::Open, |network| Gate::test(&field.origin.names, Is::Within(vec![network]), Gate::All(Vec::new())));
             return Ok(Predicate { text: format!("coalesce({family}_is_in_range({column}, {}), false)", literal(&value.to_string())), gate });
         }
         if has(Modifier::Re) {

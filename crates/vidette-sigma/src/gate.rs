@@ -29,8 +29,8 @@ pub enum Test {
     Cased(String, Match),
     /// There is more in it than ASCII.
     IsNotAscii,
-    /// It is an address in a network.
-    Within(Network),
+    /// It is an address in one of the networks.
+    Within(Vec<Network>),
     /// As a number it stands so to another.
     Number(Ordering, bool, f64),
 }
@@ -78,19 +78,22 @@ impl Network {
     }
 
     /// What `ipv4_is_in_range` and `ipv6_is_in_range` say of a plain address; they know further forms.
-    fn holds(self, value: &str) -> Truth {
+    fn hold(networks: &[Network], value: &str) -> Truth {
         if value.is_empty() {
             return Truth::No;
         }
-        let address: u128 = match value.parse() {
-            Ok(IpAddr::V4(address)) => address.to_ipv6_mapped().into(),
+        let (address, is_v6): (u128, bool) = match value.parse() {
+            Ok(IpAddr::V4(address)) => (address.to_ipv6_mapped().into(), false),
             Ok(IpAddr::V6(_)) if value.contains('.') => return Truth::Unknown,
-            Ok(IpAddr::V6(_)) if !self.is_v6 => return Truth::No,
-            Ok(IpAddr::V6(address)) => address.into(),
+            Ok(IpAddr::V6(address)) => (address.into(), true),
             Err(_) => return Truth::Unknown,
         };
+        Truth::of(networks.iter().any(|network| (network.is_v6 || !is_v6) && network.has(address)))
+    }
+
+    fn has(&self, address: u128) -> bool {
         let mask = u128::MAX.checked_shl(128 - self.bits).unwrap_or(0);
-        Truth::of(address & mask == self.address & mask)
+        address & mask == self.address & mask
     }
 }
 
@@ -161,7 +164,7 @@ impl Truth {
 impl Test {
     pub fn holds(&self, value: &str) -> Truth {
         Truth::of(match self {
-            Test::Within(network) => return network.holds(value),
+            Test::Within(networks) => return Network::hold(networks, value),
             Test::Regex(pattern) => return pattern.holds(value),
             Test::Number(order, or_equal, number) => {
                 // Of what is no plain number the query tells.
@@ -233,6 +236,11 @@ impl Gate {
             match gate {
                 Gate::Shut => {}
                 Gate::Any(more) => kept.extend(more),
+                // An address is read once for all networks.
+                Gate::Test { fields, test: Test::Within(more) } => match kept.last_mut() {
+                    Some(Gate::Test { fields: before, test: Test::Within(networks) }) if *before == fields => networks.extend(more),
+                    _ => kept.push(Gate::Test { fields, test: Test::Within(more) }),
+                },
                 other => kept.push(other),
             }
         }
@@ -286,7 +294,7 @@ mod tests {
     #[test]
     fn an_address_is_in_its_networks() {
         use Truth::{No, Unknown, Yes};
-        let holds = |network: &str, value: &str| Test::Within(Network::parse(network).expect("a network")).holds(value);
+        let holds = |network: &str, value: &str| Test::Within(vec![Network::parse(network).expect("a network")]).holds(value);
         assert_eq!((holds("10.0.0.0/8", "10.1.2.3"), holds("10.0.0.0/8", "11.1.2.3"), holds("0.0.0.0/0", "1.2.3.4")), (Yes, No, Yes));
         assert_eq!((holds("10.0.0.0/8", "fe80::1"), holds("10.0.0.0/8", ""), holds("10.0.0.0/8", "10.1.2.3/32")), (No, No, Unknown));
         assert_eq!((holds("fe80::/10", "fe80::1"), holds("fe80::/10", "10.1.2.3"), holds("::1/128", "::1")), (Yes, No, Yes));

@@ -44,6 +44,9 @@ const MOST_OF_ID: usize = 64;
 const COLUMNS: [&str; 3] = ["Channel", "Provider", "EventID"];
 /// The weight of what every event of a class has.
 const ALWAYS: f64 = 1e9;
+/// Parts of texts that many events have somewhere, and the weight of such a text: more than of lists of others.
+const COMMON: [&str; 11] = ["true", "false", "high", "microsoft", "windows", "system", r"\explorer.exe", r"\svchost.exe", r"\services.exe", r"\cmd.exe", r"\powershell.exe"];
+const OFTEN: f64 = 1e5;
 /// The field that stands for the whole of the data.
 const ANYWHERE: &str = "*";
 
@@ -223,6 +226,7 @@ impl<'r> Scanner<'r> {
         self.weights.push(match name {
             _ if (of as usize) < COLUMNS.len() => ALWAYS,
             _ if !text.is_ascii() => 0.01,
+            _ if COMMON.iter().any(|common| text.contains(common)) => OFTEN,
             _ if text.ends_with(".exe") => 20.0,
             _ => 100.0 / text.len() as f64,
         });

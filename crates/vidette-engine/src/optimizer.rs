@@ -2,8 +2,8 @@
 
 use crate::table::native_time;
 use datafusion::common::Result;
-use datafusion::common::tree_node::Transformed;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort, SortExpr};
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -40,31 +40,40 @@ impl OptimizerRule for NativeTop {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::Sort(sort) = &plan else { return Ok(Transformed::no(plan)) };
-        let (Some(_), LogicalPlan::Projection(projection)) = (sort.fetch, sort.input.as_ref()) else { return Ok(Transformed::no(plan)) };
-        let mut is_time = false;
-        let mut keys = Vec::with_capacity(sort.expr.len());
-        for key in &sort.expr {
-            let Some(source) = source(&key.expr, projection) else { return Ok(Transformed::no(plan)) };
-            let native = native_time(&source);
-            is_time |= native.is_some();
-            match native.unwrap_or(source) {
-                column @ Expr::Column(_) => keys.push(datafusion::logical_expr::expr::Sort { expr: column, asc: key.asc, nulls_first: key.nulls_first }),
-                _ => return Ok(Transformed::no(plan)),
-            }
+        match &plan {
+            LogicalPlan::Sort(Sort { expr, input, fetch: Some(fetch) }) => Ok(sink(expr, *fetch, input)?.map_or(Transformed::no(plan), Transformed::yes)),
+            _ => Ok(Transformed::no(plan)),
         }
-        if !is_time {
-            return Ok(Transformed::no(plan));
-        }
-        let sorted = LogicalPlan::Sort(Sort { expr: keys, input: projection.input.clone(), fetch: sort.fetch });
-        let shown = Projection::try_new_with_schema(projection.expr.clone(), Arc::new(sorted), projection.schema.clone())?;
-        Ok(Transformed::yes(LogicalPlan::Projection(shown)))
     }
 }
 
-/// What a projection computes for a column.
-fn source(column: &Expr, projection: &Projection) -> Option<Expr> {
-    let Expr::Column(column) = column else { return None };
-    let at = projection.schema.maybe_index_of_column(column)?;
-    projection.expr.get(at).map(|expr| expr.clone().unalias())
+/// The plan with its first rows chosen below the projection that makes ticks of a time; `None` when there is none among the
+/// projections at its top.
+fn sink(keys: &[SortExpr], fetch: usize, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
+    let mut is_time = false;
+    let mut below = Vec::with_capacity(keys.len());
+    for key in keys {
+        let source = source(&key.expr, projection)?;
+        if source.is_volatile() {
+            return Ok(None);
+        }
+        let native = native_time(&source);
+        is_time |= native.is_some();
+        below.push(SortExpr { expr: native.unwrap_or(source), asc: key.asc, nulls_first: key.nulls_first });
+    }
+    let input = if is_time {
+        LogicalPlan::Sort(Sort { expr: below, input: projection.input.clone(), fetch: Some(fetch) })
+    } else {
+        let Some(input) = sink(&below, fetch, &projection.input)? else { return Ok(None) };
+        input
+    };
+    let shown = Projection::try_new_with_schema(projection.expr.clone(), Arc::new(input), projection.schema.clone())?;
+    Ok(Some(LogicalPlan::Projection(shown)))
+}
+
+/// The expression over what a projection reads.
+fn source(expr: &Expr, projection: &Projection) -> Result<Expr> {
+    let column = |expr: &Expr| projection.expr.get(projection.schema.maybe_index_of_column(expr.try_as_col()?)?).cloned();
+    expr.clone().transform_up(|expr| Ok(column(&expr).map_or(Transformed::no(expr), |source| Transformed::yes(source.unalias())))).data()
 }

@@ -49,6 +49,22 @@ async fn a_time_filter_reaches_the_reader_as_a_native_comparison() {
 }
 
 #[tokio::test]
+async fn the_first_rows_by_a_time_are_chosen_by_the_native_column() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let workspace = workspace(folder.path()).await;
+    for query in
+        ["T | top 3 by Timestamp", "T | extend When = Timestamp | where DeviceName == 'host1' | project When, DeviceName | sort by When desc, strlen(DeviceName) asc | take 3"]
+    {
+        let plan = workspace.explain(query, noon()).await.expect("the query plans");
+        let first = plan.lines().find(|line| line.contains("fetch=3")).expect("a sort");
+        assert!(first.contains(".Timestamp DESC"), "{plan}");
+    }
+    let last = workspace.query("T | extend Length = strlen(DeviceName) | top 2 by Timestamp, Length | project Time = tostring(Timestamp)", noon()).await.expect("the query runs");
+    let rows = last.tables[0].rows();
+    assert_eq!(rows.iter().map(|row| row[0].as_str().unwrap_or_default()).collect::<Vec<_>>(), ["2024-04-30T23:59:59.0000000Z", "2024-04-30T23:59:58.0000000Z"]);
+}
+
+#[tokio::test]
 async fn what_has_no_rows_is_not_planned() {
     let mut workspace = in_memory();
     workspace.register("Known", Table::empty(vec![("DeviceName".to_owned(), vidette_kql::ScalarType::String), ("Other".to_owned(), vidette_kql::ScalarType::Long)]));

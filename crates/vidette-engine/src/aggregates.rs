@@ -3,8 +3,9 @@
 //! Each is a stock aggregate, and a finishing expression over its result.
 
 mod dcount;
+mod extreme;
 
-pub(crate) use dcount::by_name;
+pub(crate) use extreme::{extreme, field as extreme_field};
 
 use crate::arrow_types::arrow_type;
 use crate::decimal;
@@ -15,7 +16,7 @@ use arrow::datatypes::{DataType, Float64Type, i256};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::functions_aggregate::expr_fn as stock;
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit};
+use datafusion::logical_expr::{AggregateUDF, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit};
 use datafusion::prelude::coalesce;
 use std::sync::Arc;
 use vidette_kql::bound::Aggregate;
@@ -76,6 +77,11 @@ pub(crate) const AGGREGATES: &[&str] = &[
     "hll_merge",
     "buildschema",
 ];
+
+/// The aggregates that are not stock, by their names in plans.
+pub(crate) fn by_name(name: &str) -> Option<AggregateUDF> {
+    dcount::by_name(name).or_else(|| extreme::by_name(name))
+}
 
 /// The helper functions of aggregates, by their names in plans.
 pub(crate) fn helper(name: &str) -> Option<ScalarUDF> {
@@ -140,14 +146,6 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
             };
             // A present value is preferred to an absent one.
             (stock::first_value(value, vec![present.sort(false, false)]), strings(ty))
-        }
-        "arg_max" | "arg_min" => {
-            let value = arguments.remove(1);
-            let key = arguments.remove(0);
-            let ascending = aggregate.function == "arg_min";
-            // Rows without a key come last: they are chosen only when no row has one.
-            let order = vec![key.sort(ascending, false)];
-            (stock::first_value(value, order), strings(ty))
         }
         "make_list" | "make_list_with_nulls" | "make_set" | "make_bag" => return collect(aggregate, arguments, filter, order),
         "percentile" => {
@@ -242,7 +240,7 @@ fn filtered(mut aggregate: Expr, filter: Option<Expr>) -> Result<Expr> {
 }
 
 /// Strings of an empty group are empty, not null.
-fn strings(ty: ScalarType) -> Finish {
+pub(crate) fn strings(ty: ScalarType) -> Finish {
     match ty {
         ScalarType::String => Box::new(|result| coalesce(vec![result, lit(ScalarValue::Utf8View(Some(String::new())))])),
         _ => Box::new(|result| result),

@@ -133,9 +133,11 @@ impl LogicalExtensionCodec for ByName {
         Ok(())
     }
 
-    fn try_encode_udf(&self, _: &ScalarUDF, buffer: &mut Vec<u8>) -> Result<()> {
+    fn try_encode_udf(&self, known: &ScalarUDF, buffer: &mut Vec<u8>) -> Result<()> {
         // A byte says that the name alone is not in any registry.
-        buffer.push(1);
+        if function(known.name()).is_some() {
+            buffer.push(1);
+        }
         Ok(())
     }
 }

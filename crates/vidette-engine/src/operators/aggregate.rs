@@ -1,10 +1,19 @@
 //! `summarize`, `distinct` and `count`.
 
 use crate::aggregates;
-use crate::lower::{Lowering, Rows, Shown, physical};
+use crate::lower::{Lowering, Rows, Shown, named, physical};
 use datafusion::common::Result;
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use vidette_kql::bound::{Aggregate, Column, Expr as Bound, Plan};
+
+/// Calls of `arg_max` or `arg_min` by one key: one row answers them all.
+struct Extreme<'a> {
+    function: &'a str,
+    key: Expr,
+    values: Vec<Expr>,
+    name: String,
+}
 
 impl Lowering<'_> {
     pub(crate) fn aggregate(&mut self, input: &Plan, by: &[(Column, Bound)], columns: &[(Column, Aggregate)]) -> Result<Rows> {
@@ -17,17 +26,32 @@ impl Lowering<'_> {
             keys.push(self.expr(value)?.alias(physical(column.id)));
         }
         let mut raw = Vec::with_capacity(columns.len());
+        let mut extremes: Vec<Extreme> = Vec::new();
         let mut shown: Vec<Expr> = by.iter().map(|(column, _)| crate::lower::reference(column)).collect();
         for (column, aggregate) in columns {
             if !self.is_used(column) {
                 continue;
             }
             let arguments = aggregate.arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
+            if let ("arg_max" | "arg_min", [key, value]) = (aggregate.function.as_str(), arguments.as_slice()) {
+                let at = extremes.iter().position(|extreme| extreme.function == aggregate.function && extreme.key == *key);
+                let at = at.unwrap_or_else(|| {
+                    extremes.push(Extreme { function: &aggregate.function, key: key.clone(), values: Vec::new(), name: self.hidden_name("agg") });
+                    extremes.len() - 1
+                });
+                let found = get_field(named(&extremes[at].name), aggregates::extreme_field(extremes[at].values.len()));
+                extremes[at].values.push(value.clone());
+                shown.push(aggregates::strings(aggregate.ty)(found).alias(physical(column.id)));
+                continue;
+            }
             let filter = aggregate.filter.as_ref().map(|filter| self.expr(filter)).transpose()?;
             let name = self.hidden_name("agg");
             let (value, finish) = aggregates::lower(aggregate, arguments, filter, &rows.order)?;
             raw.push(value.alias(name.clone()));
-            shown.push(finish(crate::lower::named(name)).alias(physical(column.id)));
+            shown.push(finish(named(name)).alias(physical(column.id)));
+        }
+        for Extreme { function, key, values, name } in extremes {
+            raw.push(aggregates::extreme(function).call([vec![key], values].concat()).alias(name));
         }
         let plan = if raw.is_empty() && !by.is_empty() {
             rows.plan.show(keys)?.distinct()?

@@ -1,0 +1,257 @@
+//! `arg_max` and `arg_min`: the values of the row whose key is greatest or least, all from one row. Kusto docs:
+//! `arg-max-aggregation-function`.
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StructArray, UInt32Array, new_null_array};
+use arrow::compute::{SortOptions, interleave, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
+use std::sync::Arc;
+
+const NAMES: [&str; 2] = ["arg_max_row", "arg_min_row"];
+
+/// The aggregate for Kusto's `arg_max` or `arg_min`: of a key and values, a struct of the values.
+pub(crate) fn extreme(function: &str) -> AggregateUDF {
+    AggregateUDF::from(Extreme { greatest: function == "arg_max", signature: Signature::variadic_any(Volatility::Immutable) })
+}
+
+/// The aggregate by its name in plans.
+pub(crate) fn by_name(name: &str) -> Option<AggregateUDF> {
+    NAMES.contains(&name).then(|| extreme(name.trim_end_matches("_row")))
+}
+
+/// The name of a value in the struct.
+pub(crate) fn field(at: usize) -> String {
+    format!("v{at}")
+}
+
+fn fields<'t>(values: impl Iterator<Item = &'t DataType>) -> Fields {
+    values.enumerate().map(|(at, ty)| Field::new(field(at), ty.clone(), true)).collect()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Extreme {
+    greatest: bool,
+    signature: Signature,
+}
+
+impl Extreme {
+    fn rows(&self, arguments: &AccumulatorArgs) -> Result<Rows> {
+        Rows::new(self.greatest, arguments.expr_fields.iter().map(|field| field.data_type().clone()).collect())
+    }
+}
+
+impl AggregateUDFImpl for Extreme {
+    fn name(&self) -> &str {
+        NAMES[usize::from(!self.greatest)]
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Struct(fields(types.iter().skip(1))))
+    }
+
+    /// The key, the values, and whether there was a row.
+    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let parts = arguments.input_fields.iter().map(|field| field.data_type().clone()).chain([DataType::Boolean]);
+        Ok(parts.enumerate().map(|(at, ty)| Arc::new(Field::new(format!("{}[{at}]", arguments.name), ty, true))).collect())
+    }
+
+    fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(self.rows(&arguments)?))
+    }
+
+    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(self.rows(&arguments)?))
+    }
+}
+
+/// No row of the batch is better than what a group has.
+const NONE: u32 = u32::MAX;
+/// Rows that were overtaken and are still kept, beside as many as there are groups.
+const MOST_OVERTAKEN: usize = 16_384;
+
+/// The best row of each group; without `by` there is one.
+#[derive(Debug)]
+struct Rows {
+    /// Of the key and the values.
+    types: Vec<DataType>,
+    converter: RowConverter,
+    /// By group: its key, so that a lesser one is a better one.
+    keys: Vec<Option<OwnedRow>>,
+    /// By group: the piece its row is in, and where. In the first piece is a row of nulls.
+    places: Vec<(usize, usize)>,
+    pieces: Vec<Vec<ArrayRef>>,
+    kept: usize,
+    bytes: usize,
+    /// By group: the row of the batch that is best so far.
+    chosen: Vec<u32>,
+}
+
+impl Rows {
+    fn new(greatest: bool, types: Vec<DataType>) -> Result<Rows> {
+        // Rows without a key come last: they are chosen only when no row has one.
+        let key = SortField::new_with_options(types[0].clone(), SortOptions { descending: greatest, nulls_first: false });
+        let nulls = types.iter().map(|ty| new_null_array(ty, 1)).collect();
+        let converter = RowConverter::new(vec![key])?;
+        Ok(Rows { types, converter, keys: Vec::new(), places: Vec::new(), pieces: vec![nulls], kept: 0, bytes: 0, chosen: Vec::new() })
+    }
+
+    /// Looks at rows of the key and the values.
+    fn add(&mut self, columns: &[ArrayRef], groups: &[usize], wanted: Option<&BooleanArray>, count: usize) -> Result<()> {
+        let groups_known = count.max(self.places.len());
+        self.keys.resize(groups_known, None);
+        self.places.resize(groups_known, (0, 0));
+        self.chosen.resize(groups_known, NONE);
+        let keys = self.converter.convert_columns(&columns[..1])?;
+        let mut touched = Vec::new();
+        for (row, group) in groups.iter().enumerate() {
+            if wanted.is_some_and(|wanted| !wanted.is_valid(row) || !wanted.value(row)) {
+                continue;
+            }
+            let key = keys.row(row);
+            let chosen = &mut self.chosen[*group];
+            let is_better = match *chosen {
+                NONE => self.keys[*group].as_ref().is_none_or(|best| key < best.row()),
+                at => key < keys.row(at as usize),
+            };
+            if is_better {
+                if *chosen == NONE {
+                    touched.push(*group);
+                }
+                *chosen = row as u32;
+            }
+        }
+        let rows: UInt32Array = touched.iter().map(|group| self.chosen[*group]).collect();
+        for (at, group) in touched.iter().enumerate() {
+            let chosen = std::mem::replace(&mut self.chosen[*group], NONE);
+            self.keys[*group] = Some(keys.row(chosen as usize).owned());
+            self.places[*group] = (self.pieces.len(), at);
+        }
+        if !touched.is_empty() {
+            let piece = columns.iter().map(|column| Ok(compact(take(column, &rows, None)?))).collect::<Result<Vec<_>>>()?;
+            self.keep(piece, touched.len());
+        }
+        if self.kept > MOST_OVERTAKEN + 2 * self.places.len() {
+            let all = self.gather(&self.places)?;
+            self.forget();
+            self.keep(all, self.places.len());
+            for (group, place) in self.places.iter_mut().enumerate() {
+                *place = if place.0 == 0 { (0, 0) } else { (1, group) };
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, piece: Vec<ArrayRef>, rows: usize) {
+        self.bytes += piece.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+        self.kept += rows;
+        self.pieces.push(piece);
+    }
+
+    fn forget(&mut self) {
+        self.pieces.truncate(1);
+        (self.kept, self.bytes) = (0, 0);
+    }
+
+    /// The key and the values of the rows at these places.
+    fn gather(&self, places: &[(usize, usize)]) -> Result<Vec<ArrayRef>> {
+        let column = |at: usize| {
+            let pieces: Vec<&dyn Array> = self.pieces.iter().map(|piece| piece[at].as_ref()).collect();
+            Ok(compact(interleave(&pieces, places)?))
+        };
+        (0..self.types.len()).map(column).collect()
+    }
+
+    /// As [`Rows::gather`], of groups that are let go, and whether there was a row.
+    fn emit(&mut self, emit_to: EmitTo) -> Result<(Vec<ArrayRef>, BooleanArray)> {
+        let places = emit_to.take_needed(&mut self.places);
+        emit_to.take_needed(&mut self.keys);
+        self.chosen.truncate(self.places.len());
+        let columns = self.gather(&places)?;
+        if self.places.is_empty() {
+            self.forget();
+        }
+        Ok((columns, places.iter().map(|(piece, _)| Some(*piece != 0)).collect()))
+    }
+
+    fn values(&self, columns: Vec<ArrayRef>) -> Result<StructArray> {
+        Ok(StructArray::try_new(fields(self.types.iter().skip(1)), columns.into_iter().skip(1).collect(), None)?)
+    }
+}
+
+/// Texts of their own: those of a batch are not kept for a few rows of it.
+fn compact(column: ArrayRef) -> ArrayRef {
+    match column.as_string_view_opt() {
+        Some(texts) => Arc::new(texts.gc()),
+        None => column,
+    }
+}
+
+impl GroupsAccumulator for Rows {
+    fn update_batch(&mut self, columns: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, count: usize) -> Result<()> {
+        self.add(columns, groups, filter, count)
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let (columns, _) = self.emit(emit_to)?;
+        Ok(Arc::new(self.values(columns)?))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        let (mut columns, seen) = self.emit(emit_to)?;
+        columns.push(Arc::new(seen));
+        Ok(columns)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], count: usize) -> Result<()> {
+        let (columns, seen) = states.split_at(self.types.len());
+        self.add(columns, groups, seen.first().map(|seen| seen.as_boolean()), count)
+    }
+
+    fn convert_to_state(&self, columns: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let wanted = |row: usize| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+        let seen: BooleanArray = (0..columns[0].len()).map(|row| Some(wanted(row))).collect();
+        Ok(columns.iter().cloned().chain([Arc::new(seen) as ArrayRef]).collect())
+    }
+
+    fn size(&self) -> usize {
+        let keys: usize = self.keys.iter().flatten().map(|key| key.as_ref().len()).sum();
+        keys + self.bytes + self.places.capacity() * (size_of::<Option<OwnedRow>>() + size_of::<(usize, usize)>() + size_of::<u32>())
+    }
+}
+
+impl Accumulator for Rows {
+    fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
+        self.add(columns, &vec![0; columns[0].len()], None, 1)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let columns = self.gather(&[self.places.first().copied().unwrap_or_default()])?;
+        Ok(ScalarValue::Struct(Arc::new(self.values(columns)?)))
+    }
+
+    fn size(&self) -> usize {
+        GroupsAccumulator::size(self)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let place = self.places.first().copied().unwrap_or_default();
+        let columns = self.gather(&[place])?;
+        let parts = columns.iter().map(|column| ScalarValue::try_from_array(column, 0));
+        parts.chain([Ok(ScalarValue::Boolean(Some(place.0 != 0)))]).collect()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        GroupsAccumulator::merge_batch(self, states, &vec![0; states[0].len()], 1)
+    }
+}

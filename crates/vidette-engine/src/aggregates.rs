@@ -4,8 +4,10 @@
 
 mod dcount;
 mod extreme;
+mod make_set;
 
 pub(crate) use extreme::{extreme, field as extreme_field};
+use make_set::Items;
 
 use crate::arrow_types::arrow_type;
 use crate::decimal;
@@ -80,7 +82,7 @@ pub(crate) const AGGREGATES: &[&str] = &[
 
 /// The aggregates that are not stock, by their names in plans.
 pub(crate) fn by_name(name: &str) -> Option<AggregateUDF> {
-    dcount::by_name(name).or_else(|| extreme::by_name(name))
+    dcount::by_name(name).or_else(|| extreme::by_name(name)).or_else(|| make_set::by_name(name))
 }
 
 /// The helper functions of aggregates, by their names in plans.
@@ -256,18 +258,24 @@ fn collect(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>
         Some(Value::Int(most)) => i64::from(*most),
         _ => 1_048_576,
     };
-    let item = if ty == ScalarType::Dynamic { value.clone() } else { udf::call("as_dynamic", &[ty], ScalarType::Dynamic, vec![value.clone()]) };
+    let set = aggregate.function == "make_set";
+    let is_json = ty == ScalarType::Dynamic || set && ty == ScalarType::String;
+    let item = if is_json { value.clone() } else { udf::call("as_dynamic", &[ty], ScalarType::Dynamic, vec![value.clone()]) };
     let keeps_nulls = aggregate.function == "make_list_with_nulls";
     let present = (!keeps_nulls && ty != ScalarType::String).then(|| value.is_not_null());
     let kept = present.into_iter().chain(filter).reduce(Expr::and);
-    let set = aggregate.function == "make_set";
-    let mut all = stock::array_agg(item);
-    if let Expr::AggregateFunction(function) = &mut all {
-        function.params.distinct = set;
-        if !set {
+    let all = if set {
+        let items = if ty == ScalarType::String { Items::Texts } else { Items::Json };
+        // Arrays are taken apart later, and may be empty.
+        let most = if ty == ScalarType::Dynamic { usize::MAX } else { usize::try_from(most).unwrap_or(usize::MAX) };
+        make_set::make_set(items, most).call(vec![item])
+    } else {
+        let mut all = stock::array_agg(item);
+        if let Expr::AggregateFunction(function) = &mut all {
             function.params.order_by = order.to_vec();
         }
-    }
+        all
+    };
     let all = filtered(all, kept)?;
     let bag = aggregate.function == "make_bag";
     let makes_list = aggregate.function == "make_list" && ty == ScalarType::Dynamic;

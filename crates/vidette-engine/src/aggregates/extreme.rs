@@ -255,3 +255,49 @@ impl Accumulator for Rows {
         GroupsAccumulator::merge_batch(self, states, &vec![0; states[0].len()], 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::datatypes::Int64Type;
+
+    fn columns(keys: Vec<Option<i64>>) -> Vec<ArrayRef> {
+        let texts: StringViewArray = keys.iter().map(|key| Some(format!("a text of the key {key:?}"))).collect();
+        vec![Arc::new(Int64Array::from(keys)), Arc::new(texts)]
+    }
+
+    fn of(structs: &ArrayRef) -> Vec<Option<String>> {
+        structs.as_struct().column(0).as_string_view().iter().map(|text| text.map(|text| text["a text of the key ".len()..].to_owned())).collect()
+    }
+
+    #[test]
+    fn the_best_rows_outlive_those_that_they_overtook() {
+        let mut rows = Rows::new(true, vec![DataType::Int64, DataType::Utf8View]).expect("a key that is ordered");
+        let groups: Vec<usize> = (0..1000).map(|row| row % 500).collect();
+        for batch in 0..100 {
+            let keys = (0..1000).map(|row| Some(batch * 1000 + row)).collect();
+            GroupsAccumulator::update_batch(&mut rows, &columns(keys), &groups, None, 501).expect("rows are added");
+        }
+        assert!(rows.kept <= MOST_OVERTAKEN + 3 * 501 && rows.pieces.len() < 40, "{} rows in {} pieces", rows.kept, rows.pieces.len());
+        let first = GroupsAccumulator::state(&mut rows, EmitTo::First(2)).expect("a state");
+        assert_eq!(first[0].as_primitive::<Int64Type>().values()[..], [99_500, 99_501]);
+        // What was group 2 is group 0 now, and the last one had no row.
+        let rest = GroupsAccumulator::evaluate(&mut rows, EmitTo::All).expect("rows");
+        assert_eq!((of(&rest)[0].as_deref(), of(&rest)[498].as_deref(), rest.len()), (Some("Some(99502)"), None, 499));
+        assert_eq!((rows.pieces.len(), rows.bytes), (1, 0));
+    }
+
+    #[test]
+    fn no_row_is_less_than_a_row_without_a_key() {
+        let mut rows = Rows::new(false, vec![DataType::Int64, DataType::Utf8View]).expect("a key that is ordered");
+        let filter = BooleanArray::from(vec![false, true, true, true]);
+        let states = rows.convert_to_state(&columns(vec![Some(1), None, Some(7), Some(7)]), Some(&filter)).expect("states");
+        GroupsAccumulator::merge_batch(&mut rows, &states, &[0, 0, 1, 1], 3).expect("they are merged");
+        let nothing = Rows::new(false, vec![DataType::Int64, DataType::Utf8View]).and_then(|mut rows| Accumulator::state(&mut rows)).expect("a state");
+        let nothing: Vec<ArrayRef> = nothing.iter().map(|part| part.to_array_of_size(1).expect("an array")).collect();
+        GroupsAccumulator::merge_batch(&mut rows, &nothing, &[0], 3).expect("it is merged");
+        let best = GroupsAccumulator::evaluate(&mut rows, EmitTo::All).expect("rows");
+        assert_eq!(of(&best), [Some("None".to_owned()), Some("Some(7)".to_owned()), None]);
+    }
+}

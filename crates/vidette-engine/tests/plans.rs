@@ -65,6 +65,22 @@ async fn the_first_rows_by_a_time_are_chosen_by_the_native_column() {
 }
 
 #[tokio::test]
+async fn groups_beyond_the_memory_limit_go_to_disk_and_come_back() {
+    let query = "range x from 1 to 200000 step 1
+        | extend host = strcat('a host of a long name, number ', x % 50000), port = x % 7
+        | summarize arg_max(x, port), names = make_set(strcat('name ', port)), dcount(port) by host
+        | summarize count(), sum(x), sum(port), sum(array_length(names)), sum(dcount_port)";
+    let mut answers = Vec::new();
+    for limit in [None, Some(12 << 20)] {
+        let result = Workspace::new(limit).query(query, noon()).await.expect("the query runs");
+        answers.push(result.tables[0].rows());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0][0][0], 50_000);
+    assert_eq!(answers[0][0][1], 8_750_025_000_i64);
+}
+
+#[tokio::test]
 async fn what_has_no_rows_is_not_planned() {
     let mut workspace = in_memory();
     workspace.register("Known", Table::empty(vec![("DeviceName".to_owned(), vidette_kql::ScalarType::String), ("Other".to_owned(), vidette_kql::ScalarType::Long)]));

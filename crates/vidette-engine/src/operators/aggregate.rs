@@ -15,6 +15,17 @@ struct Extreme<'a> {
     name: String,
 }
 
+/// The function, key and value of an aggregate that one row answers together with others. To `take_any` of several values
+/// all rows are alike.
+fn of_one_row<'a>(aggregate: &'a Aggregate, arguments: &[Expr], columns: &[(Column, Aggregate)]) -> Option<(&'a str, Expr, Expr)> {
+    let is_of_call = |other: &Aggregate| other.function == aggregate.function && other.span == aggregate.span;
+    match (aggregate.function.as_str(), arguments) {
+        (function @ ("arg_max" | "arg_min"), [key, value]) => Some((function, key.clone(), value.clone())),
+        ("take_any", [value]) if columns.iter().filter(|(_, other)| is_of_call(other)).count() > 1 => Some(("arg_min", lit(0i64), value.clone())),
+        _ => None,
+    }
+}
+
 impl Lowering<'_> {
     pub(crate) fn aggregate(&mut self, input: &Plan, by: &[(Column, Bound)], columns: &[(Column, Aggregate)]) -> Result<Rows> {
         let mut rows = self.rows(input)?;
@@ -33,14 +44,13 @@ impl Lowering<'_> {
                 continue;
             }
             let arguments = aggregate.arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
-            if let ("arg_max" | "arg_min", [key, value]) = (aggregate.function.as_str(), arguments.as_slice()) {
-                let at = extremes.iter().position(|extreme| extreme.function == aggregate.function && extreme.key == *key);
-                let at = at.unwrap_or_else(|| {
-                    extremes.push(Extreme { function: &aggregate.function, key: key.clone(), values: Vec::new(), name: self.hidden_name("agg") });
+            if let Some((function, key, value)) = of_one_row(aggregate, &arguments, columns) {
+                let at = extremes.iter().position(|extreme| extreme.function == function && extreme.key == key).unwrap_or_else(|| {
+                    extremes.push(Extreme { function, key, values: Vec::new(), name: self.hidden_name("agg") });
                     extremes.len() - 1
                 });
                 let found = get_field(named(&extremes[at].name), aggregates::extreme_field(extremes[at].values.len()));
-                extremes[at].values.push(value.clone());
+                extremes[at].values.push(value);
                 shown.push(aggregates::strings(aggregate.ty)(found).alias(physical(column.id)));
                 continue;
             }

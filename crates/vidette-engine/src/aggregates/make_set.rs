@@ -3,6 +3,7 @@
 
 use crate::json;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringViewArray, StringViewBuilder};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -173,10 +174,15 @@ impl Sets {
     }
 }
 
+/// The column as texts: those of telemetry are dictionaries.
+fn texts(column: &ArrayRef) -> Result<StringViewArray> {
+    Ok(cast(column, &DataType::Utf8View)?.as_string_view().clone())
+}
+
 impl GroupsAccumulator for Sets {
     fn update_batch(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, count: usize) -> Result<()> {
         self.grow(count);
-        let values = values[0].as_string_view();
+        let values = texts(&values[0])?;
         for (row, group) in groups.iter().enumerate() {
             if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
                 self.add(*group, if values.is_valid(row) { values.value(row) } else { "null" });
@@ -219,7 +225,7 @@ impl GroupsAccumulator for Sets {
 impl Accumulator for Sets {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.grow(1);
-        self.add_all(0, values[0].as_string_view());
+        self.add_all(0, &texts(&values[0])?);
         Ok(())
     }
 
@@ -246,7 +252,7 @@ impl Accumulator for Sets {
 mod tests {
     use super::*;
 
-    fn texts(lists: &ArrayRef) -> Vec<Vec<String>> {
+    fn lists(lists: &ArrayRef) -> Vec<Vec<String>> {
         lists.as_list::<i32>().iter().map(|list| list.map_or(Vec::new(), |list| list.as_string_view().iter().flatten().map(str::to_owned).collect())).collect()
     }
 
@@ -255,15 +261,16 @@ mod tests {
         let mut sets = Sets::new(Items::Texts, 2);
         let values: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "b", "a", "c", "\"", "x"]));
         let filter = BooleanArray::from(vec![true, true, true, true, true, false]);
-        GroupsAccumulator::update_batch(&mut sets, std::slice::from_ref(&values), &[0, 1, 0, 0, 1, 2], Some(&filter), 3).expect("it is added");
+        let dictionary = cast(&values, &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))).expect("a dictionary");
+        GroupsAccumulator::update_batch(&mut sets, &[dictionary], &[0, 1, 0, 0, 1, 2], Some(&filter), 3).expect("it is added");
         let first = GroupsAccumulator::state(&mut sets, EmitTo::First(1)).expect("a state");
-        assert_eq!(texts(&first[0]), [["a", "c"]]);
+        assert_eq!(lists(&first[0]), [["a", "c"]]);
         // What was group 1 is group 0 now; it is full.
         GroupsAccumulator::merge_batch(&mut sets, &first, &[0], 2).expect("it is merged");
         GroupsAccumulator::merge_batch(&mut sets, &first, &[1], 2).expect("it is merged");
         let each = sets.convert_to_state(&[values], Some(&filter)).expect("states");
-        assert_eq!(texts(&each[0])[4..], [vec!["\""], vec![]]);
-        assert_eq!(texts(&sets.sets(EmitTo::All)), [[r#""b""#, r#""\"""#], [r#""a""#, r#""c""#]]);
+        assert_eq!(lists(&each[0])[4..], [vec!["\""], vec![]]);
+        assert_eq!(lists(&sets.sets(EmitTo::All)), [[r#""b""#, r#""\"""#], [r#""a""#, r#""c""#]]);
         assert_eq!((sets.entries.len(), sets.counts.len()), (0, 0));
     }
 }

@@ -1,5 +1,5 @@
-//! `make_set`: the distinct values of each group, as many as are asked for, in the order in which they came. Kusto docs:
-//! `make-set-aggregation-function`.
+//! `make_set`: the distinct values of each group, as many as are asked for. Kusto docs: `make-set-aggregation-function`, which
+//! leave their order open: here they are sorted, so that the same rows give the same answer however they are read.
 
 use crate::json;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringViewArray, StringViewBuilder};
@@ -9,6 +9,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
 use hashbrown::HashTable;
+use std::cmp::Ordering;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -131,8 +132,8 @@ impl Sets {
         values.iter().for_each(|value| self.add(group, value.unwrap_or("null")));
     }
 
-    /// The values of groups that are let go, as `write` has them.
-    fn emit(&mut self, emit_to: EmitTo, write: impl Fn(&str, &mut StringViewBuilder)) -> ArrayRef {
+    /// The values of groups that are let go, in this order, as `write` has them.
+    fn emit(&mut self, emit_to: EmitTo, order: fn(&str, &str) -> Ordering, write: impl Fn(&str, &mut StringViewBuilder)) -> ArrayRef {
         let counts = emit_to.take_needed(&mut self.counts);
         let mut starts = Vec::with_capacity(counts.len() + 1);
         starts.push(0);
@@ -152,10 +153,10 @@ impl Sets {
         }
         let mut lists = ListBuilder::new(StringViewBuilder::new());
         for bounds in starts.windows(2) {
-            for at in &in_order[bounds[0]..bounds[1]] {
-                let entry = self.entries[*at];
-                write(&self.text[entry.start..entry.end], lists.values());
-            }
+            let text = |at: &usize| &self.text[self.entries[*at].start..self.entries[*at].end];
+            let set = &mut in_order[bounds[0]..bounds[1]];
+            set.sort_by(|a, b| order(text(a), text(b)));
+            set.iter().for_each(|at| write(text(at), lists.values()));
             lists.append(true);
         }
         *self = rest;
@@ -163,13 +164,13 @@ impl Sets {
     }
 
     fn states(&mut self, emit_to: EmitTo) -> ArrayRef {
-        self.emit(emit_to, |text, list| list.append_value(text))
+        self.emit(emit_to, |_, _| Ordering::Equal, |text, list| list.append_value(text))
     }
 
     fn sets(&mut self, emit_to: EmitTo) -> ArrayRef {
         match self.items {
-            Items::Texts => self.emit(emit_to, |text, list| list.append_value(json::quote(text))),
-            Items::Json => self.states(emit_to),
+            Items::Texts => self.emit(emit_to, str::cmp, |text, list| list.append_value(json::quote(text))),
+            Items::Json => self.emit(emit_to, by_number, |text, list| list.append_value(text)),
         }
     }
 }
@@ -177,6 +178,16 @@ impl Sets {
 /// The column as texts: those of telemetry are dictionaries.
 fn texts(column: &ArrayRef) -> Result<StringViewArray> {
     Ok(cast(column, &DataType::Utf8View)?.as_string_view().clone())
+}
+
+/// Numbers by their values, before all else.
+fn by_number(a: &str, b: &str) -> Ordering {
+    match (a.parse::<f64>(), b.parse::<f64>()) {
+        (Ok(a), Ok(b)) => a.total_cmp(&b),
+        (Ok(_), Err(_)) => Ordering::Less,
+        (Err(_), Ok(_)) => Ordering::Greater,
+        (Err(_), Err(_)) => a.cmp(b),
+    }
 }
 
 impl GroupsAccumulator for Sets {
@@ -270,7 +281,10 @@ mod tests {
         GroupsAccumulator::merge_batch(&mut sets, &first, &[1], 2).expect("it is merged");
         let each = sets.convert_to_state(&[values], Some(&filter)).expect("states");
         assert_eq!(lists(&each[0])[4..], [vec!["\""], vec![]]);
-        assert_eq!(lists(&sets.sets(EmitTo::All)), [[r#""b""#, r#""\"""#], [r#""a""#, r#""c""#]]);
+        assert_eq!(lists(&sets.sets(EmitTo::All)), [[r#""\"""#, r#""b""#], [r#""a""#, r#""c""#]]);
         assert_eq!((sets.entries.len(), sets.counts.len()), (0, 0));
+        let mut order = vec!["\"b\"", "10", "9.5", "-1", "[1]", "\"a\""];
+        order.sort_by(|a, b| by_number(a, b));
+        assert_eq!(order, ["-1", "9.5", "10", "\"a\"", "\"b\"", "[1]"]);
     }
 }

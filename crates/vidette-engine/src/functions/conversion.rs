@@ -63,7 +63,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Cell::Null => Out::Null,
         other => Out::from(parse_timespan(&display(other))),
     }),
-    rows("toguid", |a| Out::from(guid(&display(a[0])))),
+    rows("toguid", |a| Out::from(to_guid(&display(a[0])))),
     rows("as_dynamic", |a| match a[0] {
         Cell::Null => Out::Null,
         Cell::Json(json) => Out::Text(json.to_owned()),
@@ -101,6 +101,20 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("tohex_int", |a| hex(a, |n| u64::from(n as u32))),
     rows("tohex_long", |a| hex(a, |n| n as u64)),
 ];
+
+/// Of a longer text the first 32 digits count, with or without their hyphens. Kusto docs: `toguid-function`.
+fn to_guid(text: &str) -> Option<String> {
+    let (mut digits, mut end) = (0, 0);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '-' if matches!(digits, 8 | 12 | 16 | 20) => {}
+            _ if digits == 32 || !letter.is_ascii_hexdigit() => break,
+            _ => digits += 1,
+        }
+        end = at + 1;
+    }
+    guid(if digits == 32 { &text[..end] } else { text })
+}
 
 /// Numbers widen by a plain cast, which comparisons see through; all else by the kernel.
 fn widened(types: &[ScalarType], mut arguments: Vec<Expr>, ty: ScalarType, kernel: &'static str) -> Expr {

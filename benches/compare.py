@@ -62,6 +62,8 @@ def pattern(terms):
 ANY = pattern(TERMS)
 LIST = ", ".join(f'"{term}"' for term in TERMS)
 
+TEXTS = "DeviceName, ActionType, RemoteIP, RemoteUrl, InitiatingProcessFileName, InitiatingProcessCommandLine, InitiatingProcessAccountName, AdditionalFields"
+
 # name, KQL, DuckDB, ClickHouse; {n} and {p} are the network and the process events.
 QUERIES = [
     (
@@ -92,6 +94,18 @@ QUERIES = [
         "SELECT count(*) FROM (SELECT DeviceName, uniq(RemoteIP) a, argMax(RemoteUrl, Timestamp) b FROM {n} GROUP BY DeviceName) WHERE a > 0 AND b <> ''",
     ),
     (
+        "arg_max of all columns",
+        f"DeviceNetworkEvents | summarize arg_max(Timestamp, *) by DeviceId | where strlen(strcat({TEXTS})) > 0 | count",
+        f"SELECT count(*) FROM (SELECT unnest(arg_max(t, Timestamp)) FROM {{n}} t GROUP BY DeviceId) WHERE length(concat({TEXTS})) > 0",
+        f"SELECT count(*) FROM (SELECT argMax(({TEXTS}), Timestamp) r FROM {{n}} GROUP BY DeviceId) WHERE length(toString(r)) > 0",
+    ),
+    (
+        "make_set of 100 addresses",
+        "DeviceNetworkEvents | summarize s = make_set(RemoteIP, 100) by DeviceName, InitiatingProcessFileName | where array_length(s) == 100 | count",
+        "SELECT count(*) FROM (SELECT list(DISTINCT RemoteIP)[1:100] s FROM {n} GROUP BY DeviceName, InitiatingProcessFileName) WHERE len(s) = 100",
+        "SELECT count(*) FROM (SELECT groupUniqArray(100)(RemoteIP) s FROM {n} GROUP BY DeviceName, InitiatingProcessFileName) WHERE length(s) = 100",
+    ),
+    (
         "make-series",
         "DeviceNetworkEvents | make-series n = count() default = 0 on Timestamp from datetime(2024-05-01) to datetime(2024-05-02) step 5m by InitiatingProcessFileName | where array_length(n) > 1 | count",
         """SELECT count(*) FROM (SELECT InitiatingProcessFileName, list(n ORDER BY t) l FROM (SELECT InitiatingProcessFileName, time_bucket(INTERVAL 5 MINUTE, Timestamp) t, count(*) n
@@ -110,6 +124,12 @@ QUERIES = [
         "DeviceNetworkEvents | where RemotePort == 445 | top 100 by Timestamp | project Timestamp, DeviceName, RemoteUrl | count",
         "SELECT count(*) FROM (SELECT Timestamp, DeviceName, RemoteUrl FROM {n} WHERE RemotePort = 445 ORDER BY Timestamp DESC LIMIT 100)",
         "SELECT count(*) FROM (SELECT Timestamp, DeviceName, RemoteUrl FROM {n} WHERE RemotePort = 445 ORDER BY Timestamp DESC LIMIT 100)",
+    ),
+    (
+        "top 100 by time, all columns",
+        f"DeviceNetworkEvents | where RemotePort == 445 | top 100 by Timestamp | where strlen(strcat({TEXTS})) > 0 | count",
+        f"SELECT count(*) FROM (SELECT * FROM {{n}} WHERE RemotePort = 445 ORDER BY Timestamp DESC LIMIT 100) WHERE length(concat({TEXTS})) > 0",
+        f"SELECT count(*) FROM (SELECT * FROM {{n}} WHERE RemotePort = 445 ORDER BY Timestamp DESC LIMIT 100) WHERE length(concat({TEXTS})) > 0",
     ),
 ]
 

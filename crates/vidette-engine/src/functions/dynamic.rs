@@ -324,9 +324,10 @@ fn sort(cells: &[Cell], descending: bool) -> Out {
                 }
             }
             (false, false) => {
-                // Numbers come before texts in both directions.
-                let ordering = compare(a, b);
-                if descending && a.is_number() == b.is_number() { ordering.reverse() } else { ordering }
+                // Numbers come before texts, and texts before all else, in both directions.
+                let ordering = if a.is_number() { a.as_f64().partial_cmp(&b.as_f64()) } else { json::value_text(a).partial_cmp(&json::value_text(b)) };
+                let ordering = ordering.unwrap_or(std::cmp::Ordering::Equal);
+                kind(a).cmp(&kind(b)).then(if descending { ordering.reverse() } else { ordering })
             }
         }
     });
@@ -343,12 +344,12 @@ fn sort(cells: &[Cell], descending: bool) -> Out {
     }))
 }
 
-fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        (Some(_), None) => std::cmp::Ordering::Less,
-        (None, Some(_)) => std::cmp::Ordering::Greater,
-        (None, None) => json::value_text(a).cmp(&json::value_text(b)),
+/// Where values of a type stand among others. Kusto docs: `array-sort-asc-function`.
+fn kind(value: &Value) -> u8 {
+    match value {
+        Value::Number(_) => 0,
+        Value::String(_) => 1,
+        _ => 2,
     }
 }
 

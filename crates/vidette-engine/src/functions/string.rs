@@ -110,15 +110,12 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Out::Text(format!("[{}]", codes.join(",")))
     }),
     rows("unicode_codepoints_to_string", |a| {
-        let mut text = String::new();
-        for cell in a {
-            let codes: Vec<i64> = match cell.json().and_then(json::array) {
-                Some(items) => items.iter().filter_map(Value::as_i64).collect(),
-                None => cell.long().into_iter().collect(),
-            };
-            text.extend(codes.into_iter().filter_map(|code| u32::try_from(code).ok().and_then(char::from_u32)));
-        }
-        Out::Text(text)
+        let codes = a.iter().flat_map(|cell| match cell.json().and_then(json::array) {
+            Some(items) => items.iter().map(Value::as_i64).collect(),
+            None => vec![cell.long()],
+        });
+        // One code that is none makes the text null, which a string cannot be.
+        Out::Text(codes.map(|code| u32::try_from(code?).ok().and_then(char::from_u32)).collect::<Option<String>>().unwrap_or_default())
     }),
     rows("isascii", |a| Out::Bool(a[0].text().is_ascii())),
     rows("isutf8", |_| Out::Bool(true)),

@@ -1,6 +1,6 @@
 //! The aggregation functions that run. Kusto docs: `aggregation-functions`.
 //!
-//! Each is a stock aggregate, and a finishing expression over its result.
+//! Most are stock aggregates, with a finishing expression over the result.
 
 mod dcount;
 mod extreme;

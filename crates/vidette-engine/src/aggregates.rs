@@ -13,7 +13,7 @@ use crate::arrow_types::arrow_type;
 use crate::decimal;
 use crate::functions::udf;
 use crate::json;
-use arrow::array::{Array, AsArray, StringViewBuilder};
+use arrow::array::{Array, AsArray, BooleanArray, StringViewBuilder};
 use arrow::datatypes::{DataType, Float64Type, i256};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::functions_aggregate::expr_fn as stock;
@@ -92,6 +92,11 @@ pub(crate) fn helper(name: &str) -> Option<ScalarUDF> {
         "percentile_of_list" => ScalarUDF::from(Percentile::new()),
         _ => return None,
     })
+}
+
+/// Whether an aggregate's filter lets a row through.
+fn is_let_through(filter: Option<&BooleanArray>, row: usize) -> bool {
+    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 type Finish = Box<dyn FnOnce(Expr) -> Expr>;

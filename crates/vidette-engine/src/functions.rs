@@ -82,7 +82,6 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     hash::FUNCTIONS,
     string::FUNCTIONS,
     parsing::FUNCTIONS,
-    user_agents::FUNCTIONS,
     ip::FUNCTIONS,
     series::FUNCTIONS,
     series_analysis::FUNCTIONS,

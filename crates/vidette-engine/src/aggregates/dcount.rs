@@ -1,6 +1,7 @@
 //! `dcount`: how many values there are, exactly while they are few, then by HyperLogLog, so that a group has a bounded
 //! size. Kusto docs: `dcount-aggregation-function`.
 
+use super::is_let_through;
 use crate::functions::Hll;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -192,8 +193,7 @@ impl GroupsAccumulator for Groups {
         self.hash(&values[0])?;
         let nulls = values[0].logical_nulls();
         for (row, group) in groups.iter().enumerate() {
-            let wanted = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if wanted && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+            if is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
                 self.groups[*group].add(self.hashes[row], self.accuracy);
             }
         }

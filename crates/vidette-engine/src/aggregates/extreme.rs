@@ -1,6 +1,7 @@
 //! `arg_max` and `arg_min`: the values of the row whose key is greatest or least, all from one row. Kusto docs:
 //! `arg-max-aggregation-function`.
 
+use super::is_let_through;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StructArray, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, interleave, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
@@ -115,7 +116,7 @@ impl Rows {
         let keys = self.converter.convert_columns(&columns[..1])?;
         let mut touched = Vec::new();
         for (row, group) in groups.iter().enumerate() {
-            if wanted.is_some_and(|wanted| !wanted.is_valid(row) || !wanted.value(row)) {
+            if !is_let_through(wanted, row) {
                 continue;
             }
             let key = keys.row(row);
@@ -219,8 +220,7 @@ impl GroupsAccumulator for Rows {
     }
 
     fn convert_to_state(&self, columns: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let wanted = |row: usize| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-        let seen: BooleanArray = (0..columns[0].len()).map(|row| Some(wanted(row))).collect();
+        let seen: BooleanArray = (0..columns[0].len()).map(|row| Some(is_let_through(filter, row))).collect();
         Ok(columns.iter().cloned().chain([Arc::new(seen) as ArrayRef]).collect())
     }
 

@@ -1,6 +1,7 @@
 //! `make_set`: the distinct values of each group, as many as are asked for. Kusto docs: `make-set-aggregation-function`, which
 //! leave their order open: here they are sorted, so that the same rows give the same answer however they are read.
 
+use super::is_let_through;
 use crate::json;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringViewArray, StringViewBuilder};
 use arrow::compute::cast;
@@ -93,7 +94,7 @@ struct Sets {
     entries: Vec<Entry>,
     text: String,
     /// By group and text: the number of the entry.
-    known: HashTable<u32>,
+    known: HashTable<usize>,
     /// By group: how many there are.
     counts: Vec<usize>,
     hasher: foldhash::fast::RandomState,
@@ -114,14 +115,13 @@ impl Sets {
         }
         let Sets { entries, text, known, hasher, .. } = self;
         let hash = |entry: &Entry| hasher.hash_one((entry.group, &text[entry.start..entry.end]));
-        let is_same = |at: &u32| {
-            let entry = &entries[*at as usize];
+        let is_same = |at: &usize| {
+            let entry = &entries[*at];
             entry.group == group && &text[entry.start..entry.end] == value
         };
-        let place = known.entry(hasher.hash_one((group, value)), is_same, |at| hash(&entries[*at as usize]));
+        let place = known.entry(hasher.hash_one((group, value)), is_same, |at| hash(&entries[*at]));
         let hashbrown::hash_table::Entry::Vacant(place) = place else { return };
-        let Ok(number) = u32::try_from(entries.len()) else { return };
-        place.insert(number);
+        place.insert(entries.len());
         let start = text.len();
         text.push_str(value);
         entries.push(Entry { group, start, end: text.len() });
@@ -195,7 +195,7 @@ impl GroupsAccumulator for Sets {
         self.grow(count);
         let values = texts(&values[0])?;
         for (row, group) in groups.iter().enumerate() {
-            if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
+            if is_let_through(filter, row) {
                 self.add(*group, if values.is_valid(row) { values.value(row) } else { "null" });
             }
         }

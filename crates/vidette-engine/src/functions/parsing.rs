@@ -36,6 +36,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let Some(options) = json::object(a[1].text()) else { return Out::Null };
         Out::Text(json::write(&Value::Array(KeyValues::new(&options).read(a[0].text()))))
     }),
+    rows("parse_user_agent", super::user_agents::parse),
     rows("parse_captures", parse_captures),
 ];
 

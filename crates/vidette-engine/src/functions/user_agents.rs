@@ -1,14 +1,11 @@
 //! What a user agent says of browser, system and device, by the patterns of uap-core, whose shape is Kusto's. Kusto docs:
 //! `parse-user-agent-function`.
 
-use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
 use crate::json;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 use ua_parser::{Error, Extractor, Regexes};
-
-pub(super) const FUNCTIONS: &[ScalarFunction] = &[rows("parse_user_agent", parse_user_agent)];
 
 /// Compiled when first asked. The patterns are part of the binary, so that they compile is a test's to say.
 static PATTERNS: LazyLock<Result<Extractor<'static>, String>> = LazyLock::new(|| {
@@ -18,7 +15,7 @@ static PATTERNS: LazyLock<Result<Extractor<'static>, String>> = LazyLock::new(||
 
 /// An object with one member for each target that is asked; without one, and for what is no target, null. What no pattern
 /// tells is the family `Other`, as uap-core has it, and parts that are not there are empty.
-fn parse_user_agent(a: &[Cell]) -> Out {
+pub(super) fn parse(a: &[Cell]) -> Out {
     let targets = match a.get(1) {
         None => vec!["browser".to_owned(), "os".to_owned(), "device".to_owned()],
         Some(asked) => {

@@ -1,5 +1,6 @@
 //! What events tell about each other: processes by guid, names by address. Bounded: the oldest entries go first.
 
+use crate::devices::Devices;
 use crate::row::{Field, Row};
 use crate::schemas::TABLES;
 use compact_str::{CompactString, ToCompactString};
@@ -85,7 +86,7 @@ struct Names {
     names: Vec<(String, i64)>,
 }
 
-/// Processes and DNS answers seen so far.
+/// Processes, DNS answers and devices seen so far.
 #[derive(Debug, Default)]
 pub struct Context {
     /// By host and guid.
@@ -96,6 +97,7 @@ pub struct Context {
     answers: Known<Names>,
     /// When Sysmon saw a process of this host and pid begin.
     starts: Known<Vec<i64>>,
+    pub(crate) devices: Devices,
 }
 
 type Known<V> = IndexMap<Key<CompactString>, V, foldhash::fast::RandomState>;
@@ -195,6 +197,7 @@ impl Context {
         trim(&mut self.processes);
         trim(&mut self.answers);
         trim(&mut self.starts);
+        self.devices.merge(other.devices);
     }
 
     /// Fills what the row lacks: its process's columns, the parent's parents, and the name behind a remote address.

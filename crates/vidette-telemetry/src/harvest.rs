@@ -475,7 +475,7 @@ impl Gathering<'_, '_> {
         if self.pending.len() > PENDING_ROWS {
             self.settle(PENDING_ROWS / 2)?;
         }
-        Ok(())
+        self.report_devices(false)
     }
 
     /// Enriches the oldest waiting rows and puts them into batches.
@@ -489,14 +489,26 @@ impl Gathering<'_, '_> {
                 continue;
             }
             self.context.enrich(&mut row);
-            let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
-            rows.push(row);
-            if rows.len() == BATCH_ROWS {
-                let (table, rows) = (*table, std::mem::take(rows));
-                self.finish_batch(table, rows)?;
-            }
+            self.put(row)?;
         }
         self.pending = pending;
+        Ok(())
+    }
+
+    /// What is known of the devices, as rows: of the oldest hours when there are too many, in the end of all.
+    fn report_devices(&mut self, all: bool) -> Result<(), Error> {
+        let rows = self.context.devices.rows(all);
+        rows.into_iter().filter(|row| self.normalizer.wants_table(row.table.name)).try_for_each(|row| self.put(row))
+    }
+
+    /// Puts a row that is complete beside the others of its table.
+    fn put(&mut self, row: Row) -> Result<(), Error> {
+        let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
+        rows.push(row);
+        if rows.len() == BATCH_ROWS {
+            let (table, rows) = (*table, std::mem::take(rows));
+            self.finish_batch(table, rows)?;
+        }
         Ok(())
     }
 
@@ -513,6 +525,7 @@ impl Gathering<'_, '_> {
 
     fn finish(mut self) -> Result<(), Error> {
         self.settle(usize::MAX)?;
+        self.report_devices(true)?;
         for (table, rows) in std::mem::take(&mut self.ready).into_values() {
             if !rows.is_empty() {
                 self.finish_batch(table, rows)?;

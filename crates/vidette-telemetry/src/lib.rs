@@ -10,11 +10,12 @@
 //! ```
 //!
 //! In reading order: [`harvest()`], `formats` (bytes to events), [`Event`], `normalize` (events to rows, by `mapping` and `convert`), `context` (what
-//! events tell about each other), [`row`] (rows to Arrow), [`Spill`] (rows that
-//! do not fit into memory), [`schemas`].
+//! events tell about each other), `devices` (what they tell about their device), [`row`] (rows to Arrow), [`Spill`] (rows
+//! that do not fit into memory), [`schemas`].
 
 mod context;
 mod convert;
+mod devices;
 mod error;
 mod event;
 mod evtx_writer;

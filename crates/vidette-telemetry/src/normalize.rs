@@ -5,12 +5,13 @@ mod bits;
 pub(crate) mod columns;
 mod security;
 mod sentinel;
-mod sysmon;
+pub(crate) mod sysmon;
 
 pub(crate) use columns::start_of;
 pub use sentinel::windows_event;
 
 use crate::context::Context;
+use crate::devices::{DEVICE_TABLES, tells};
 use crate::event::Event;
 use crate::mapping::{MAPPINGS, Mapping};
 use crate::row::{Field, Row, batch, batch_of};
@@ -63,7 +64,7 @@ pub static SIGNALS: LazyLock<BTreeMap<(&'static str, u32), &'static str>> = Lazy
 /// All tables that rows of events go to.
 pub fn tables_of_events() -> BTreeSet<&'static str> {
     let written = WRITTEN.iter().flat_map(|written| written.tables.iter().copied());
-    written.chain(MAPPINGS.iter().map(|mapping| mapping.table.name)).chain(sentinel::TABLES_OF_LOGS).collect()
+    written.chain(MAPPINGS.iter().map(|mapping| mapping.table.name)).chain(sentinel::TABLES_OF_LOGS).chain(DEVICE_TABLES).collect()
 }
 
 /// The tables that rows of an event id go to.
@@ -105,6 +106,8 @@ pub struct Normalizer {
     by_id: HashMap<u32, Vec<Maker>>,
     wanted: Box<Wants>,
     landings: sentinel::Landings,
+    /// Whether rows about the devices themselves are asked for.
+    devices: bool,
     /// By table: the places of the columns that are asked for, where not all are.
     columns: HashMap<&'static str, Vec<usize>>,
     /// The same, of every column, with those that other events' details depend on.
@@ -124,16 +127,17 @@ impl Normalizer {
     /// `wanted` says by name which tables anyone asks for, and with which `ActionType`.
     pub fn new(wanted: impl Fn(&str, Option<&str>) -> bool + Send + Sync + 'static) -> Normalizer {
         let asked = |table: &str| wanted(table, None);
-        let devices = MAPPINGS.iter().map(|mapping| mapping.table.name).chain(["DeviceProcessEvents", "DeviceNetworkEvents"]).any(asked);
+        let actions = MAPPINGS.iter().map(|mapping| mapping.table.name).chain(["DeviceProcessEvents", "DeviceNetworkEvents"]).any(asked);
         let mut by_id: HashMap<u32, Vec<Maker>> = HashMap::new();
-        for written in WRITTEN.iter().filter(|written| written.tells && devices || written.tables.iter().any(|table| asked(table))) {
+        for written in WRITTEN.iter().filter(|written| written.tells && actions || written.tables.iter().any(|table| asked(table))) {
             written.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Written(written)));
         }
         for mapping in MAPPINGS.iter().filter(|mapping| asked(mapping.table.name) && mapping.action().is_none_or(|action| wanted(mapping.table.name, Some(action)))) {
             mapping.event_ids.iter().for_each(|id| by_id.entry(*id).or_default().push(Maker::Mapped(mapping)));
         }
         let landings = sentinel::Landings::new(&asked);
-        Normalizer { by_id, wanted: Box::new(wanted), landings, columns: HashMap::new(), made: HashMap::new() }
+        let devices = DEVICE_TABLES.into_iter().any(asked);
+        Normalizer { by_id, wanted: Box::new(wanted), landings, devices, columns: HashMap::new(), made: HashMap::new() }
     }
 
     /// The same, but batches of the tables hold only the columns that `wanted` says are asked for, and those of times.
@@ -164,6 +168,7 @@ impl Normalizer {
     pub fn without_events(mut self) -> Normalizer {
         self.by_id.clear();
         self.landings = sentinel::Landings::new(&|_| false);
+        self.devices = false;
         self
     }
 
@@ -175,7 +180,7 @@ impl Normalizer {
 
     /// Whether the event makes a row, or tells what other rows want to know.
     pub fn wants(&self, event: &Event) -> bool {
-        self.landings.want(event) || self.makers(&event.provider, event.event_id).next().is_some()
+        self.landings.want(event) || self.devices && tells(event) || self.makers(&event.provider, event.event_id).next().is_some()
     }
 
     /// Whether rows that were read as rows of the table are asked for.
@@ -191,8 +196,11 @@ impl Normalizer {
         (self.wanted)(row.table.name, action)
     }
 
-    /// Appends the rows the event makes, and what it tells about processes and names.
+    /// Appends the rows the event makes, and what it tells about processes, names and its device.
     pub fn rows(&self, event: &Event, rows: &mut Vec<Row>, context: &mut Context) {
+        if self.devices {
+            context.devices.note(event);
+        }
         for maker in self.makers(&event.provider, event.event_id) {
             match maker {
                 Maker::Mapped(mapping) => rows.push(mapping.row(event, self.made.get(mapping.table.name).map(Vec::as_slice))),

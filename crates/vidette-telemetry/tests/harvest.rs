@@ -105,8 +105,8 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     let file = &files[0];
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(file).unwrap()).unwrap();
     let rows: usize = reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum();
-    // One row in a Defender table, one each in Event and WindowsEvent.
-    assert_eq!((rows, harvest.rows), (1, 6));
+    // Of each event one row in a Defender table, one in Event and one in WindowsEvent; two about the device.
+    assert_eq!((rows, harvest.rows), (1, 8));
     drop(harvest);
     assert!(!file.exists());
 }
@@ -173,4 +173,93 @@ fn a_byte_order_mark_alone_is_no_text() {
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(read(&path).problems.len(), 1, "{name}");
     }
+}
+
+/// A record as `evtx_dump` writes it.
+fn record(provider: &str, id: u32, time: &str, data: serde_json::Value) -> String {
+    let system = serde_json::json!({"Provider": {"#attributes": {"Name": provider}}, "EventID": id, "EventRecordID": 1, "Computer": "HOST.example",
+        "TimeCreated": {"#attributes": {"SystemTime": time}}});
+    serde_json::json!({"Event": {"System": system, "EventData": data}}).to_string()
+}
+
+fn connection(initiated: bool, protocol: &str, source: (&str, u16), destination: (&str, u16)) -> String {
+    let data = serde_json::json!({"Initiated": initiated.to_string(), "Protocol": protocol, "SourceIp": source.0, "SourcePort": source.1, "DestinationIp": destination.0, "DestinationPort": destination.1});
+    record("Microsoft-Windows-Sysmon", 3, "2026-03-10T09:00:00Z", data)
+}
+
+#[test]
+fn a_device_is_reported_for_every_hour_with_what_its_events_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let sysmon = "Microsoft-Windows-Sysmon";
+    let first = [
+        record("EventLog", 6009, "2026-03-10T08:10:00Z", serde_json::json!({"Data": {"#text": ["10.00.", "19045", "", "Multiprocessor Free", "0"]}})),
+        record(sysmon, 1, "2026-03-10T08:20:00Z", serde_json::json!({"User": "CORP\\Alice", "TerminalSessionId": 2})),
+        record(sysmon, 1, "2026-03-10T08:21:00Z", serde_json::json!({"User": "CORP\\backup", "TerminalSessionId": 0})),
+        record(sysmon, 1, "2026-03-10T08:22:00Z", serde_json::json!({"User": "Window Manager\\DWM-2", "TerminalSessionId": 2})),
+    ];
+    let second = [
+        connection(true, "tcp", ("10.0.0.5", 50001), ("104.20.67.143", 443)),
+        connection(false, "udp", ("ff02::fb", 5353), ("fe80::1", 5353)),
+        record(
+            "Microsoft-Windows-Security-Auditing",
+            4624,
+            "2026-03-10T08:50:00Z",
+            serde_json::json!({"LogonType": "2", "TargetDomainName": "CORP", "TargetUserName": "alice", "TargetUserSid": "S-1-5-21-1-2-3-1104"}),
+        ),
+        record("Microsoft-Windows-Security-Auditing", 4624, "2026-03-10T08:51:00Z", serde_json::json!({"LogonType": "3", "TargetDomainName": "CORP", "TargetUserName": "bob"})),
+        record("Microsoft-Windows-NetworkProfile", 10000, "2026-03-10T09:30:00Z", serde_json::json!({"Name": "corp.example", "Description": "corp.example", "Category": "2"})),
+    ];
+    for (file, lines) in [("a.jsonl", &first[..]), ("b.jsonl", &second[..])] {
+        std::fs::write(folder.path().join(file), lines.join("\n")).unwrap();
+    }
+    let harvest = read(folder.path());
+    for (column, values) in [
+        ("DeviceName", ["host.example"; 2]),
+        ("OSPlatform", ["Windows10"; 2]),
+        ("OSVersionInfo", ["22H2"; 2]),
+        ("DeviceType", ["Workstation"; 2]),
+        ("OnboardingStatus", ["Onboarded"; 2]),
+    ] {
+        assert_eq!(texts(&harvest, "DeviceInfo", column), values, "{column}");
+    }
+    let json = |table: &str, column: &str| -> Vec<String> {
+        let array = harvest.tables[table][0].column_by_name(column).unwrap().as_string_view().clone();
+        array.iter().map(|value| value.unwrap_or("null").to_owned()).collect()
+    };
+    assert_eq!(json("DeviceInfo", "LoggedOnUsers"), [r#"[{"UserName":"alice","DomainName":"CORP","Sid":"S-1-5-21-1-2-3-1104"}]"#, "null"]);
+    assert_eq!(json("DeviceNetworkInfo", "IPAddresses"), [r#"[{"IPAddress":"10.0.0.5","AddressType":"Private"}]"#]);
+    assert_eq!(json("DeviceNetworkInfo", "ConnectedNetworks"), [r#"[{"Name":"corp.example","Description":"corp.example","Category":"Domain"}]"#]);
+    let times = harvest.tables["DeviceInfo"][0].column_by_name("Timestamp").unwrap().as_primitive::<arrow::datatypes::Int64Type>().clone();
+    let expected = ["2026-03-10T08:51:00Z", "2026-03-10T09:30:00Z"].map(|time| vidette_telemetry::parse_time(time).unwrap());
+    assert_eq!(times.values()[..], expected, "a row is of the last event of its hour");
+}
+
+#[test]
+fn devices_are_reported_only_when_they_are_asked_for_and_whatever_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    std::fs::write(&path, [SYSMON_22, SYSMON_3].join("\n")).unwrap();
+    for (asked, tables) in [("DeviceInfo", vec!["DeviceInfo"]), ("DeviceNetworkInfo", vec!["DeviceNetworkInfo"]), ("DeviceEvents", vec!["DeviceEvents"])] {
+        let normalizer = Normalizer::new(move |table, _| table == asked);
+        let harvest = harvest(std::slice::from_ref(&path), &normalizer, Reading::default(), &mut |_| {}).expect("the path exists");
+        assert_eq!(harvest.tables.keys().copied().collect::<Vec<_>>(), tables);
+    }
+}
+
+#[test]
+fn the_local_end_of_an_inbound_connection_is_the_one_that_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let (server, client) = ("10.0.0.5", "10.0.0.9");
+    let lines = [
+        connection(true, "tcp", (server, 50001), (client, 445)),
+        connection(false, "tcp", (client, 50002), (server, 445)),
+        connection(false, "tcp", (server, 445), (client, 45616)),
+        connection(false, "udp", (server, 53), (client, 60001)),
+        connection(false, "tcp", (client, 50003), (server, 49667)),
+    ];
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let harvest = read(&path);
+    assert_eq!(texts(&harvest, "DeviceNetworkEvents", "LocalIP"), [server; 5]);
+    assert_eq!(texts(&harvest, "DeviceNetworkEvents", "RemoteIP"), [client; 5]);
 }

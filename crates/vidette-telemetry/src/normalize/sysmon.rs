@@ -47,11 +47,38 @@ pub(super) fn network_connect(event: &Event, rows: &mut Vec<Row>, _: &mut Contex
     let mut row = start(&TABLES["DeviceNetworkEvents"], if outbound { "ConnectionSuccess" } else { "InboundConnectionAccepted" }, event);
     let protocol = protocol(event.get("Protocol"));
     let end = |side: &str| (event.get(&format!("{side}Ip")), event.number(&format!("{side}Port")));
-    connection(&mut row, outbound, end("Source"), end("Destination"), protocol);
+    let Ends { local, remote, .. } = ends(event);
+    // Whoever began an inbound connection is the remote end.
+    let (from, to) = if outbound { (local, remote) } else { (remote, local) };
+    connection(&mut row, outbound, end(from), end(to), protocol);
     let guid = process_guid(event.get("ProcessGuid"));
     initiating(&mut row, event.get("Image"), event.number("ProcessId"), &guid, event.get("User"));
-    additional(&mut row, &[("PtrName", event.get(if outbound { "DestinationHostname" } else { "SourceHostname" }))]);
+    additional(&mut row, &[("PtrName", event.get(&format!("{remote}Hostname")))]);
     rows.push(row);
+}
+
+/// The ends of a connection as the fields of event 3 name them.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) local: &'static str,
+    remote: &'static str,
+    /// Whether something tells the local end.
+    pub(crate) told: bool,
+}
+
+/// Which end of a connection is the local one. The source of what a process began is. Of what it accepted it may be either:
+/// before Windows 10, and of UDP, Sysmon writes the local end first. So there it is the end whose port is a service's.
+pub(crate) fn ends(event: &Event) -> Ends {
+    let from = |local, remote, told| Ends { local, remote, told };
+    if !event.get("Initiated").eq_ignore_ascii_case("false") {
+        return from("Source", "Destination", true);
+    }
+    // From 49152 on no port is assigned to a service; below 1024 it takes a right to listen.
+    let rank = |port: i64| (port >= 49152, port >= 1024);
+    match (event.number("SourcePort").map(rank), event.number("DestinationPort").map(rank)) {
+        (Some(source), Some(destination)) if source < destination => from("Source", "Destination", true),
+        (source, destination) => from("Destination", "Source", source != destination),
+    }
 }
 
 /// Event 22 to `DeviceEvents`, `DnsQueryResponse`. A failed query still shows intent.

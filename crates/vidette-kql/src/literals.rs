@@ -125,6 +125,12 @@ pub fn write_json(value: &Value, json: &mut String) {
 /// Appends a JSON string, with the escapes that JSON requires and no others.
 pub fn write_json_string(text: &str, json: &mut String) {
     json.push('"');
+    // Without branches many bytes are looked at together; most texts need no escape.
+    if !text.bytes().fold(false, |any, byte| any | (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
+        json.push_str(text);
+        json.push('"');
+        return;
+    }
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use unicode_width::UnicodeWidthStr;
+use vidette_telemetry::Problem;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -47,6 +48,15 @@ pub fn write_lines(values: &[impl Serialize], file: Option<&PathBuf>) -> Result<
     match lines.and_then(|()| out.flush()) {
         Err(error) if file.is_some() || error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
         _ => Ok(()),
+    }
+}
+
+/// Names what could not be read, the first of many; `tables` names all.
+pub fn problems(problems: &[Problem]) {
+    const NAMED: usize = 20;
+    problems.iter().take(NAMED).for_each(|problem| eprintln!("skipped: {problem}"));
+    if problems.len() > NAMED {
+        eprintln!("skipped: {} more (vidette tables lists all)", problems.len() - NAMED);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Body, find};
 use crate::arrow_types::arrow_type;
 use crate::cells::{Builder, Cell, Column, Out};
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
@@ -82,24 +82,64 @@ impl ScalarUDFImpl for Kernel {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
+        let repeats = !is_random(&self.function);
         let varying: Vec<usize> = (0..args.args.len()).filter(|at| matches!(args.args[*at], ColumnarValue::Array(_))).collect();
         // A column of few distinct values is evaluated once per value.
         if let [only] = varying[..]
-            && !is_random(&self.function)
+            && repeats
             && let ColumnarValue::Array(array) = &args.args[only]
-            && let Some(dictionary) = array.as_any_dictionary_opt()
         {
-            let mut arguments = args.args.clone();
-            arguments[only] = ColumnarValue::Array(dictionary.values().clone());
-            let distinct = self.evaluate(&arguments, dictionary.values().len())?;
-            return Ok(ColumnarValue::Array(take(&distinct, dictionary.keys(), None)?));
+            let once = |values: &ArrayRef, keys: &dyn Array| {
+                let mut arguments = args.args.clone();
+                arguments[only] = ColumnarValue::Array(values.clone());
+                let distinct = self.evaluate(&arguments, values.len())?;
+                Ok(ColumnarValue::Array(take(&distinct, keys, None)?))
+            };
+            if let Some(dictionary) = array.as_any_dictionary_opt() {
+                return once(dictionary.values(), dictionary.keys());
+            }
+            if let Some((values, keys)) = array.as_string_view_opt().and_then(distinct) {
+                return once(&values, &keys);
+            }
         }
-        if varying.is_empty() && !is_random(&self.function) {
+        if varying.is_empty() && repeats {
             let value = self.evaluate(&args.args, 1)?;
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&value, 0)?));
         }
         Ok(ColumnarValue::Array(self.evaluate(&args.args, rows)?))
     }
+}
+
+/// The texts of an array in which they repeat, and which of them each row has; a text may be there more than once. Parquet
+/// gives rows with one entry of its dictionary the same view, so views are compared, not texts.
+fn distinct(texts: &StringViewArray) -> Option<(ArrayRef, UInt32Array)> {
+    /// Places for views; one that another takes is forgotten.
+    const PLACES: usize = 512;
+    /// Rows by which it shows whether texts repeat.
+    const SAMPLE: usize = 256;
+    /// Rows that share a text must be this many, on average.
+    const WORTH: usize = 4;
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    if texts.len() < SAMPLE || texts.null_count() > 0 {
+        return None;
+    }
+    let mut known = [(0u128, u32::MAX); PLACES];
+    let mut firsts: Vec<u32> = Vec::with_capacity(SAMPLE);
+    let mut keys: Vec<u32> = Vec::with_capacity(texts.len());
+    for (row, view) in texts.views().iter().enumerate() {
+        let mixed = ((view >> 64) as u64 ^ (*view as u64).rotate_left(32)).wrapping_mul(SPREAD);
+        let place = &mut known[(mixed >> (64 - PLACES.ilog2())) as usize];
+        if place.1 == u32::MAX || place.0 != *view {
+            *place = (*view, firsts.len() as u32);
+            firsts.push(row as u32);
+        }
+        keys.push(place.1);
+        if row % SAMPLE == SAMPLE - 1 && firsts.len() * WORTH > row {
+            return None;
+        }
+    }
+    let values = take(texts, &UInt32Array::from(firsts), None).ok()?;
+    Some((values, UInt32Array::from(keys)))
 }
 
 impl Kernel {
@@ -130,5 +170,40 @@ impl Kernel {
             }
             Body::Stock(_) => internal_err!("{} has no kernel", self.function),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::StringViewBuilder;
+
+    /// Rows that name texts by their numbers; a text has one view, as Parquet gives it.
+    fn texts(numbers: impl Iterator<Item = usize>) -> StringViewArray {
+        let mut builder = StringViewBuilder::new().with_deduplicate_strings();
+        numbers.for_each(|number| builder.append_value(format!("a text of more than twelve bytes {number}")));
+        builder.finish()
+    }
+
+    #[test]
+    fn texts_that_repeat_are_told_once_and_again_where_they_were() {
+        for count in [1, 5, 60] {
+            let array = texts((0..1000).map(|row| row * row % count));
+            let (values, keys) = distinct(&array).expect("they repeat");
+            assert!(values.len() <= 60, "{count}: {}", values.len());
+            assert_eq!(take(&values, &keys, None).unwrap().as_string_view(), &array);
+        }
+        // More than there are places for, in an order in which they take each other's.
+        let array = texts((0..9000).map(|row| row % 8 * 700 / 8 + row / 3000));
+        let (values, keys) = distinct(&array).expect("they repeat");
+        assert_eq!(take(&values, &keys, None).unwrap().as_string_view(), &array);
+    }
+
+    #[test]
+    fn texts_that_hardly_repeat_are_left_as_they_are() {
+        assert!(distinct(&texts(0..1000)).is_none());
+        assert!(distinct(&texts((0..1000).map(|row| row / 2))).is_none());
+        assert!(distinct(&texts([7; 100].into_iter())).is_none(), "too few rows to tell");
+        assert!(distinct(&StringViewArray::from(vec![None::<&str>; 1000])).is_none());
     }
 }

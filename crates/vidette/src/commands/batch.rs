@@ -1,6 +1,7 @@
 //! `vidette batch`: one query a line in, one answer a line out; `--check` binds without running.
 
 use crate::commands::{Failure, TimeOptions};
+use crate::output;
 use crate::workspace::{self, Wanted};
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
@@ -13,9 +14,7 @@ use vidette_telemetry::Keep;
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
 pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u8, Failure> {
     let loaded = workspace::load(workspace::empty(), paths, &Wanted::All, Keep::default(), None).await?;
-    for problem in &loaded.harvest.problems {
-        eprintln!("warning: {problem}");
-    }
+    output::problems(&loaded.harvest.problems);
     let clock = time.clock(loaded.harvest.newest_ticks)?;
     // The harvest holds the files that the tables read.
     let (workspace, _harvest) = (Arc::new(loaded.workspace), loaded.harvest);

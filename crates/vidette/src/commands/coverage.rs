@@ -97,9 +97,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         verdicts.push(Verdict { rule: rule.name.clone(), can_fire, why });
     }
     output::write(&render(options, &loaded, &hosts, &verdicts), None)?;
-    for problem in &loaded.harvest.problems {
-        eprintln!("warning: {problem}");
-    }
+    output::problems(&loaded.harvest.problems);
     Ok(if broken {
         2
     } else if loaded.harvest.problems.is_empty() {

@@ -128,14 +128,8 @@ fn csv(alerts: &[Alert]) -> String {
 }
 
 fn summarize(found: &Found, started: Instant) {
-    const NAMED: usize = 20;
     let (harvest, alerts) = (&found.harvest, found.alerts.len());
-    for problem in harvest.problems.iter().take(NAMED) {
-        eprintln!("skipped: {problem}");
-    }
-    if harvest.problems.len() > NAMED {
-        eprintln!("skipped: {} more (vidette tables lists all)", harvest.problems.len() - NAMED);
-    }
+    output::problems(&harvest.problems);
     if harvest.other_files > 0 {
         eprintln!("{} files of other kinds left alone", harvest.other_files);
     }

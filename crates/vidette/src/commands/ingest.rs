@@ -112,9 +112,7 @@ fn report(done: &Done, repeated: u64, started: Instant, format: Option<Format>) 
         }
     };
     output::write(&text, None)?;
-    for problem in &done.problems {
-        eprintln!("warning: {problem}");
-    }
+    output::problems(&done.problems);
     eprintln!(
         "{} files ({} known before, {} of other kinds left alone), {} events ({repeated} seen before), {total} rows in {:.1} MB, {:.2} s",
         done.files,

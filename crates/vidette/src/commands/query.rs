@@ -57,9 +57,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     }
     let wanted = Wanted::by(&empty, [text.as_str()]);
     let loaded = workspace::load(empty, &paths, &wanted, Keep::default(), None).await?;
-    for problem in &loaded.harvest.problems {
-        eprintln!("warning: {problem}");
-    }
+    output::problems(&loaded.harvest.problems);
     let clock = options.time.clock(loaded.harvest.newest_ticks)?;
     if options.explain {
         let plan = loaded.workspace.explain(&text, clock).await.map_err(|error| Failure::query(error.to_string()))?;

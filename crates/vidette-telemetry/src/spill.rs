@@ -1,7 +1,7 @@
 //! Rows that do not fit into memory: temporary Parquet files of each table.
 
 use crate::error::Error;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -9,6 +9,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Rows of a row group: what a writer holds in memory, encoded, and a reader decoded.
@@ -49,6 +50,7 @@ impl Spill {
 
     /// The next file of a table.
     fn begin(&mut self, table: &'static str, schema: SchemaRef) -> Result<ArrowWriter<File>, Error> {
+        let schema = with_views(&schema);
         let (paths, _) = self.files.entry(table).or_insert_with(|| (Vec::new(), schema.clone()));
         let path = self.folder.path().join(format!("{table}-{}.parquet", paths.len()));
         let file = File::create(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -74,4 +76,13 @@ impl Spill {
     pub fn files(&self) -> &BTreeMap<&'static str, (Vec<PathBuf>, SchemaRef)> {
         &self.files
     }
+}
+
+/// The schema with which texts are read back: as views. A dictionary would have to be made of those that its page had no room for.
+pub(crate) fn with_views(schema: &Schema) -> SchemaRef {
+    let view = |field: &FieldRef| match field.data_type() {
+        DataType::Dictionary(..) => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => field.clone(),
+    };
+    Arc::new(Schema::new_with_metadata(schema.fields().iter().map(view).collect::<Fields>(), schema.metadata().clone()))
 }

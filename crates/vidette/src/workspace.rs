@@ -1,7 +1,7 @@
 //! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
 
 use crate::commands::Failure;
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
@@ -330,8 +330,15 @@ async fn parquet_parts(
     }
     let mut names = Vec::with_capacity(by_table.len());
     for (name, paths) in by_table {
-        let footers: Vec<Option<Footer>> = paths.iter().map(|path| Footer::read(path)).collect();
-        match parquet_view(workspace, &paths, &footers).await {
+        let mut first: Option<SchemaRef> = None;
+        let mut alike = true;
+        let read = |path: &PathBuf| {
+            let footer = Footer::read(path);
+            alike &= footer.as_ref().is_some_and(|(_, schema)| first.get_or_insert_with(|| schema.clone()) == schema);
+            footer.map(|(footer, _)| footer)
+        };
+        let footers: Vec<Option<Footer>> = paths.iter().map(read).collect();
+        match parquet_view(workspace, &paths, &footers, alike).await {
             Ok(view) => {
                 parts.entry(name.clone()).or_default().push(view);
                 names.push((name, footers));
@@ -342,11 +349,13 @@ async fn parquet_parts(
     names
 }
 
-/// The files as one table. A column without nulls is known to have none: what asks for its nulls is left out of plans.
-async fn parquet_view(workspace: &Workspace, paths: &[PathBuf], footers: &[Option<Footer>]) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let locations: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    let options = || ParquetReadOptions::default().file_extension("");
-    let schema = workspace.session().read_parquet(locations.clone(), options()).await?.schema().as_arrow().clone();
+/// The files, perhaps all of one schema, as one table. A column without nulls is known to have none: what asks for its nulls is
+/// left out of plans.
+async fn parquet_view(workspace: &Workspace, paths: &[PathBuf], footers: &[Option<Footer>], alike: bool) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let of_schema = if alike { &paths[..1] } else { paths };
+    let locations: Vec<String> = of_schema.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let options = ParquetReadOptions::default().file_extension("");
+    let schema = workspace.session().read_parquet(locations, options).await?.schema().as_arrow().clone();
     let complete = |name: &str| footers.iter().all(|footer| footer.as_ref().is_some_and(|footer| footer.is_complete(name)));
     let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(field.is_nullable() && !complete(field.name()))).collect();
     let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
@@ -364,10 +373,10 @@ const LONGEST_ROW_GROUP: i64 = 3650 * 864_000_000_000;
 /// Tells the harvest at which times a directly read table has rows: they decide `now()` and the windows of a hunt. The
 /// statistics of the files tell it, else the rows.
 async fn cover(workspace: &Workspace, harvest: &mut Harvest, table: &str, files: &[Option<Footer>]) {
-    for time in ["Timestamp", "TimeGenerated"] {
+    for time in TIMES {
         let times: Option<Vec<_>> = files.iter().map(|footer| footer.as_ref()?.row_group_times(time)).collect();
-        if let Some(times) = times.filter(|times| times.iter().flatten().all(|(first, last)| last - first < LONGEST_ROW_GROUP)) {
-            times.into_iter().flatten().for_each(|(first, last)| harvest.cover_between(first, last));
+        if let Some(times) = times.filter(|times| times.iter().copied().flatten().all(|(first, last)| last - first < LONGEST_ROW_GROUP)) {
+            times.into_iter().flatten().for_each(|(first, last)| harvest.cover_between(*first, *last));
             return;
         }
         let query = format!("['{table}'] | where isnotnull({time}) | summarize First = min({time}), Last = max({time}) by bin({time}, 1h) | project First, Last");

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! In reading order: [`Workspace`] (tables by name), `lower` and `operators` (bound query to `LogicalPlan`),
-//! `functions` and `aggregates` (the language's library), `run` (execution), [`ResultTable`] (rows out).
+//! `functions` and `aggregates` (the language's library), `run` (execution), [`ResultTable`] (rows out). Beside it,
+//! [`Sieve`]: which rows a query may see, told before there are any.
 
 mod aggregates;
 mod arrow_types;
@@ -28,6 +29,7 @@ mod passes;
 mod probe;
 mod result;
 mod run;
+mod sieve;
 mod slices;
 mod table;
 mod weights;
@@ -38,5 +40,6 @@ pub use files::{TIMES, TimedFile, TimedFiles};
 pub use functions::{aggregate_function, function, use_geoip};
 pub use result::{QueryResult, ResultTable};
 pub use run::{Clock, Error, Prepared};
+pub use sieve::Sieve;
 pub use table::Table;
 pub use workspace::{Checker, Workspace};

@@ -76,6 +76,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) weights: Weights,
     /// Parts without rows are left out; not where an assertion must be looked at, rows or no rows.
     leaves_out: bool,
+    /// Tables without rows are yet to be read: none is left out.
+    of_unread: bool,
     hidden: u32,
     windows: u32,
     /// The counts of restarts that the rows carry: the condition, the group, the column.
@@ -97,7 +99,26 @@ pub(crate) fn reference(column: &Column) -> Expr {
 
 impl<'a> Lowering<'a> {
     pub(crate) fn new(workspace: &'a Workspace, clock: PlanClock, subqueries: &'a [Expr], drawn: &'a [Drawn]) -> Lowering<'a> {
-        Lowering { workspace, clock, subqueries, drawn, used: HashSet::new(), weights: Weights::default(), leaves_out: false, hidden: 0, windows: 0, restarts: Vec::new() }
+        Lowering {
+            workspace,
+            clock,
+            subqueries,
+            drawn,
+            used: HashSet::new(),
+            weights: Weights::default(),
+            leaves_out: false,
+            of_unread: false,
+            hidden: 0,
+            windows: 0,
+            restarts: Vec::new(),
+        }
+    }
+
+    /// As if every table may have rows.
+    #[must_use]
+    pub(crate) fn of_unread(mut self) -> Self {
+        self.of_unread = true;
+        self
     }
 
     /// The plan of a whole query: ordered, its columns in Kusto's order.
@@ -124,7 +145,7 @@ impl<'a> Lowering<'a> {
     fn begin(&mut self, plan: &Plan, columns: &[Column]) {
         self.used = used_columns(plan, columns);
         self.weights = Weights::of_plan(plan);
-        self.leaves_out = true;
+        self.leaves_out = !self.of_unread;
         plan.visit_expressions(&mut |expr| expr.visit(&mut |inner| self.leaves_out &= !matches!(&inner.kind, ExprKind::Call { function, .. } if function == "assert")));
     }
 

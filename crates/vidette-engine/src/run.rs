@@ -102,7 +102,7 @@ impl Clock {
     }
 }
 
-fn parameter(name: String, ty: DataType) -> Expr {
+pub(crate) fn parameter(name: String, ty: DataType) -> Expr {
     Expr::Placeholder(Placeholder::new_with_field(name, Some(Arc::new(Field::new("", ty, true)))))
 }
 
@@ -201,7 +201,7 @@ impl Workspace {
         let mut values: Vec<Expr> = Vec::with_capacity(query.subqueries.len());
         let mut subqueries = Vec::with_capacity(query.subqueries.len());
         // What is drawn once is drawn anew by every run.
-        let drawn = !once(&query.plan).is_empty() || query.subqueries.iter().any(|subquery| subquery.plan.is_volatile());
+        let drawn = is_drawn(query);
         let mut replan = drawn;
         for (at, (subquery, wanted)) in query.subqueries.iter().zip(wanted(query)).enumerate() {
             if !wanted {
@@ -412,6 +412,11 @@ impl Workspace {
 struct Known {
     values: Vec<Expr>,
     drawn: Vec<Drawn>,
+}
+
+/// Whether a part of the query may give other rows each time, and its uses must see the same.
+pub(crate) fn is_drawn(query: &Query) -> bool {
+    !once(&query.plan).is_empty() || query.subqueries.iter().any(|subquery| subquery.plan.is_volatile())
 }
 
 /// The volatile tables that every use must see alike, a table before those inside it.

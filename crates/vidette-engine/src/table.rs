@@ -2,11 +2,11 @@
 
 use crate::arrow_types::{arrow_type, scalar};
 use crate::functions::udf;
+use crate::sieve::Unread;
 use arrow::array::{Array, AsArray, Int64Array};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -42,14 +42,13 @@ impl Table {
         Table { parts: Vec::new(), columns, is_schema: true }
     }
 
-    /// The places its rows come from; at least one.
-    pub(crate) fn parts(&self) -> Cow<'_, [Arc<dyn TableProvider>]> {
+    /// The places its rows come from; at least one. `name` is the table's.
+    pub(crate) fn parts(&self, name: &str) -> Cow<'_, [Arc<dyn TableProvider>]> {
         if !self.parts.is_empty() {
             return Cow::Borrowed(&self.parts);
         }
         // Of the thousands of tables that are known few are asked for.
-        let fields: Vec<Field> = self.columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), *ty != ScalarType::String)).collect();
-        let nothing: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))));
+        let nothing: Arc<dyn TableProvider> = Arc::new(Unread::new(name, &self.columns));
         Cow::Owned(vec![nothing])
     }
 

@@ -31,10 +31,14 @@ const MEMORY_BUDGET_BYTES: usize = 64 << 20;
 /// Takes the rows of a table.
 pub type Taker<'a> = dyn FnMut(&'static TableSchema, RecordBatch) -> Result<(), Error> + 'a;
 
+/// Gives the rows of a batch of the table that are worth keeping.
+pub type Sieve<'a> = dyn Fn(&'static TableSchema, RecordBatch) -> RecordBatch + Sync + 'a;
+
 /// What becomes of the rows.
 pub enum Keep<'a> {
-    /// They stay, beyond this many bytes in temporary Parquet files.
-    Rows { memory_bytes: usize },
+    /// Those that the sieve gives stay, beyond this many bytes in temporary Parquet files. A table that had rows stays, if
+    /// without any.
+    Rows { memory_bytes: usize, sieve: Option<&'a Sieve<'a>> },
     /// They are counted: [`Harvest::summaries`].
     Counts,
     /// They are handed over.
@@ -43,7 +47,7 @@ pub enum Keep<'a> {
 
 impl Default for Keep<'_> {
     fn default() -> Self {
-        Keep::Rows { memory_bytes: MEMORY_BUDGET_BYTES }
+        Keep::Rows { memory_bytes: MEMORY_BUDGET_BYTES, sieve: None }
     }
 }
 
@@ -284,6 +288,10 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     let (units, next) = (&units, &next);
     let Reading { keep, seen, carve, watch } = reading;
     let counts = matches!(keep, Keep::Counts);
+    let sieve = match &keep {
+        Keep::Rows { sieve, .. } => *sieve,
+        _ => None,
+    };
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let sender = sender.clone();
@@ -294,6 +302,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
                     seen,
                     carve,
                     counts,
+                    sieve,
                     watcher: watch.map(|watch| watch()),
                     parcel: Parcel::default(),
                     landed: Vec::new(),
@@ -303,7 +312,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
                 while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
                     read_one(unit, &mut reader);
                 }
-                sender.send(Parcel { batches: reader.landed.drain(..).map(|rows| land(rows, normalizer, counts)).collect(), ..Parcel::default() }).ok();
+                sender.send(Parcel { batches: reader.landed.drain(..).map(|rows| land(rows, normalizer, counts, sieve)).collect(), ..Parcel::default() }).ok();
             });
         }
         drop(sender);
@@ -347,6 +356,7 @@ struct Reader<'a> {
     carve: bool,
     /// Rows are counted and let go.
     counts: bool,
+    sieve: Option<&'a Sieve<'a>>,
     watcher: Option<Box<dyn Watcher + 'a>>,
     parcel: Parcel,
     /// Complete rows, by table, that do not make a batch yet.
@@ -357,12 +367,19 @@ struct Reader<'a> {
 }
 
 /// Makes a batch of the rows, which are of one table, unless they are only counted.
-fn land(rows: Vec<Row>, normalizer: &Normalizer, counts: bool) -> Landed {
+fn land(rows: Vec<Row>, normalizer: &Normalizer, counts: bool, sieve: Option<&Sieve>) -> Landed {
     let table = rows[0].table;
     let mut summary = Summary::default();
     rows.iter().for_each(|row| summary.count(row));
     let times = rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0).collect();
-    let batch = (!counts).then(|| normalizer.batch(table, &rows).map_err(Error::from));
+    let made = || {
+        let batch = normalizer.batch(table, &rows)?;
+        Ok::<_, Error>(match sieve {
+            Some(sieve) => sieve(table, batch),
+            None => batch,
+        })
+    };
+    let batch = (!counts).then(made);
     Landed { table, batch, summary, times }
 }
 
@@ -378,7 +395,7 @@ impl Reader<'_> {
             rows.push(row);
             if rows.len() == LANDED_ROWS {
                 let full = at.map(|at| self.landed.swap_remove(at));
-                self.parcel.batches.extend(full.map(|rows| land(rows, self.normalizer, self.counts)));
+                self.parcel.batches.extend(full.map(|rows| land(rows, self.normalizer, self.counts, self.sieve)));
             }
         }
     }
@@ -519,6 +536,7 @@ impl Gathering<'_, '_> {
         self.result.cover(rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0));
         match self.keep {
             Keep::Counts => Ok(()),
+            Keep::Rows { sieve: Some(sieve), .. } => self.store(table, sieve(table, self.normalizer.batch(table, &rows)?)),
             _ => self.store(table, self.normalizer.batch(table, &rows)?),
         }
     }
@@ -540,10 +558,14 @@ impl Gathering<'_, '_> {
     /// Keeps the batch in memory while there is room, else writes it to disk; or does what else was asked for.
     fn store(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
         let room = match &mut self.keep {
-            Keep::Rows { memory_bytes } => memory_bytes,
+            Keep::Rows { memory_bytes, .. } => memory_bytes,
             Keep::Counts => return Ok(()),
             Keep::Hand(take) => return take(table, batch),
         };
+        let kept = self.result.tables.contains_key(table.name) || self.result.spilled.as_ref().is_some_and(|spill| spill.files().contains_key(table.name));
+        if batch.num_rows() == 0 && kept {
+            return Ok(());
+        }
         let bytes = batch.get_array_memory_size();
         if self.result.spilled.is_none() && bytes <= *room {
             self.result.tables.entry(table.name).or_default().push(batch);

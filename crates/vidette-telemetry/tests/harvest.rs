@@ -98,7 +98,8 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, [SYSMON_22, SYSMON_3].join("\n")).unwrap();
-    let harvest = harvest(&[path], &Normalizer::new(|_, _| true), Reading { keep: Keep::Rows { memory_bytes: 0 }, ..Reading::default() }, &mut |_| {}).expect("the path exists");
+    let harvest =
+        harvest(&[path], &Normalizer::new(|_, _| true), Reading { keep: Keep::Rows { memory_bytes: 0, sieve: None }, ..Reading::default() }, &mut |_| {}).expect("the path exists");
     assert!(harvest.tables.is_empty(), "nothing may stay in memory");
     let spill = harvest.spilled.as_ref().expect("rows were spilled");
     let (files, _) = spill.files()["DeviceNetworkEvents"].clone();
@@ -109,6 +110,21 @@ fn rows_beyond_the_budget_are_on_disk_until_the_harvest_is_dropped() {
     assert_eq!((rows, harvest.rows), (1, 8));
     drop(harvest);
     assert!(!file.exists());
+}
+
+#[test]
+fn a_table_stays_whose_rows_are_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    std::fs::write(&path, [SYSMON_22, SYSMON_3].join("\n")).unwrap();
+    let sieve = |table: &'static vidette_telemetry::schemas::TableSchema, batch: arrow::record_batch::RecordBatch| if table.name == "Event" { batch } else { batch.slice(0, 0) };
+    let keep = Keep::Rows { memory_bytes: 1 << 20, sieve: Some(&sieve) };
+    let harvest = harvest(&[path], &Normalizer::new(|_, _| true), Reading { keep, ..Reading::default() }, &mut |_| {}).expect("the path exists");
+    let rows = |table: &str| harvest.tables[table].iter().map(|batch| batch.num_rows()).sum::<usize>();
+    assert_eq!([rows("Event"), rows("WindowsEvent"), rows("DeviceNetworkEvents")], [2, 0, 0]);
+    // What there was is told all the same.
+    assert_eq!((harvest.rows, harvest.summaries["DeviceNetworkEvents"].rows), (8, 1));
+    assert_eq!(harvest.newest_ticks, vidette_telemetry::parse_time("2026-03-10T09:00:01Z"));
 }
 
 #[test]

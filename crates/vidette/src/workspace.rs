@@ -313,6 +313,21 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
     Ok(Loaded { workspace, harvest, with_rows })
 }
 
+/// As [`load`], for one query: rows that it cannot see are not kept.
+pub async fn load_for(text: &str, workspace: Workspace, paths: &[PathBuf], wanted: &Wanted) -> Result<Loaded, Failure> {
+    let filled: Vec<&str> = tables_of_events().into_iter().collect();
+    let sieve = workspace.sieve(text, &filled);
+    let keep = |table: &'static TableSchema, batch| match &sieve {
+        Some(sieve) => sieve.keep(table.name, batch),
+        None => batch,
+    };
+    let keep = match Keep::default() {
+        Keep::Rows { memory_bytes, .. } => Keep::Rows { memory_bytes, sieve: sieve.as_ref().map(|_| &keep as _) },
+        other => other,
+    };
+    load(workspace, paths, wanted, keep, None).await
+}
+
 /// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables with their files.
 async fn parquet_parts(
     workspace: &Workspace,

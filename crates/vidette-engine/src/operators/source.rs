@@ -26,7 +26,7 @@ impl Lowering<'_> {
     pub(crate) fn table(&mut self, name: &str, columns: &[Column]) -> Result<Rows> {
         let Some(table) = self.workspace.find(name) else { return internal_err!("the binder let the table {name} pass, which is not registered") };
         let mut united: Option<LogicalPlanBuilder> = None;
-        let parts = table.parts();
+        let parts = table.parts(name);
         for part in parts.iter() {
             let plan = self.table_part(table, part, parts.len() > 1, columns)?;
             united = Some(match united {

@@ -8,11 +8,14 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use std::fs::File;
 use std::path::Path;
 
+/// The first and last tick of each row group.
+type Spans = Box<[(i64, i64)]>;
+
 /// What the footer of a file says of its rows. It is small: a footer itself takes up to a hundred times as much.
 pub struct Footer {
     complete: Box<[Box<str>]>,
     /// By [`TIMES`].
-    times: [Option<Box<[(i64, i64)]>>; 2],
+    times: [Option<Spans>; 2],
 }
 
 /// The columns whose times are told.

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use vidette_engine::{Error, ResultTable};
 use vidette_rules::{HuntingQuery, Pack};
-use vidette_telemetry::Keep;
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -56,7 +55,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         return Err(Failure::query(vidette_kql::render(&text, &name, &hopeless)));
     }
     let wanted = Wanted::by(&empty, [text.as_str()]);
-    let loaded = workspace::load(empty, &paths, &wanted, Keep::default(), None).await?;
+    let loaded = workspace::load_for(&text, empty, &paths, &wanted).await?;
     output::problems(&loaded.harvest.problems);
     let clock = options.time.clock(loaded.harvest.newest_ticks)?;
     if options.explain {

@@ -9,6 +9,7 @@ use crate::row::Row;
 use crate::schemas::TableSchema;
 use crate::spill::Spill;
 use crate::store::Seen;
+use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use compact_str::CompactString;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -21,6 +22,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 const BATCH_ROWS: usize = 1024;
 /// Rows of one batch of a table that takes whole events: they are long.
 const LANDED_ROWS: usize = 512;
+/// Batches of few rows that are put together.
+const FEW_BATCHES: usize = 64;
 /// Rows that wait for events that tell more about them.
 const PENDING_ROWS: usize = 24_576;
 /// Records a reader hands over at a time.
@@ -316,7 +319,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
             });
         }
         drop(sender);
-        let mut gathering = Gathering { result: &mut result, normalizer, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), keep };
+        let mut gathering = Gathering { result: &mut result, normalizer, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), few: BTreeMap::new(), keep };
         let mut state = Progress { files: total, ..Progress::default() };
         for parcel in receiver {
             state.files_done += usize::from(parcel.file_done);
@@ -464,6 +467,8 @@ struct Gathering<'a, 'k> {
     context: Context,
     pending: Vec<Row>,
     ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
+    /// What a sieve left of batches, by table.
+    few: BTreeMap<&'static str, (&'static TableSchema, Vec<RecordBatch>)>,
     /// As given, but for the bytes that were taken.
     keep: Keep<'k>,
 }
@@ -549,23 +554,41 @@ impl Gathering<'_, '_> {
                 self.finish_batch(table, rows)?;
             }
         }
+        for (table, few) in std::mem::take(&mut self.few).into_values() {
+            if let Some(first) = few.first() {
+                self.put_down(table, concat_batches(&first.schema(), &few)?)?;
+            }
+        }
         if let Some(spill) = &mut self.result.spilled {
             spill.finish()?;
         }
         Ok(())
     }
 
-    /// Keeps the batch in memory while there is room, else writes it to disk; or does what else was asked for.
+    /// Takes a finished batch. What a sieve left of several waits until it is worth a batch: every column of one takes memory,
+    /// however few rows it has.
     fn store(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
-        let room = match &mut self.keep {
-            Keep::Rows { memory_bytes, .. } => memory_bytes,
-            Keep::Counts => return Ok(()),
-            Keep::Hand(take) => return take(table, batch),
-        };
-        let kept = self.result.tables.contains_key(table.name) || self.result.spilled.as_ref().is_some_and(|spill| spill.files().contains_key(table.name));
-        if batch.num_rows() == 0 && kept {
-            return Ok(());
+        match &mut self.keep {
+            Keep::Counts => Ok(()),
+            Keep::Hand(take) => take(table, batch),
+            Keep::Rows { sieve: Some(_), .. } if batch.num_rows() < LANDED_ROWS / 2 => {
+                let (_, few) = self.few.entry(table.name).or_insert_with(|| (table, Vec::new()));
+                if batch.num_rows() > 0 || few.is_empty() {
+                    few.push(batch);
+                }
+                if few.len() < FEW_BATCHES {
+                    return Ok(());
+                }
+                let few = std::mem::take(few);
+                self.put_down(table, concat_batches(&few[0].schema(), &few)?)
+            }
+            Keep::Rows { .. } => self.put_down(table, batch),
         }
+    }
+
+    /// Keeps the batch in memory while there is room, else writes it to disk.
+    fn put_down(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
+        let Keep::Rows { memory_bytes: room, .. } = &mut self.keep else { return Ok(()) };
         let bytes = batch.get_array_memory_size();
         if self.result.spilled.is_none() && bytes <= *room {
             self.result.tables.entry(table.name).or_default().push(batch);

@@ -36,7 +36,7 @@ mod weights;
 mod workspace;
 
 pub use arrow_types::arrow_type;
-pub use files::{TIMES, TimedFile, TimedFiles};
+pub use files::{Spans, TIMES, TimedBatches, TimedFile, TimedFiles};
 pub use functions::{aggregate_function, function, use_geoip};
 pub use result::{QueryResult, ResultTable};
 pub use run::{Clock, Error, Prepared};

@@ -2,7 +2,7 @@
 
 use crate::commands::Failure;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use vidette_engine::{Checker, Clock, TIMES, Table, TimedFile, TimedFiles, Workspace};
+use vidette_engine::{Checker, Clock, TIMES, Table, TimedBatches, TimedFile, TimedFiles, Workspace};
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::time::parse_datetime;
 use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
@@ -287,8 +287,7 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for (name, batches) in &harvest.tables {
         let Some(first) = batches.first() else { continue };
-        let rows = MemTable::try_new(first.schema(), vec![batches.clone()]).map_err(|error| Failure::usage(error.to_string()))?;
-        parts.entry((*name).to_owned()).or_default().push(Arc::new(rows));
+        parts.entry((*name).to_owned()).or_default().push(Arc::new(TimedBatches::new(first.schema(), batches.clone())));
     }
     for (name, (files, schema)) in harvest.spilled.iter().flat_map(|spill| spill.files()) {
         let options = ParquetReadOptions::default().schema(schema);

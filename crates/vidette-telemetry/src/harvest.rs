@@ -22,8 +22,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 const BATCH_ROWS: usize = 1024;
 /// Rows of one batch of a table that takes whole events: they are long.
 const LANDED_ROWS: usize = 512;
-/// Batches of few rows that are put together.
+/// Batches of few rows that are put together, and bytes at which they are fewer.
 const FEW_BATCHES: usize = 64;
+const FEW_BYTES: usize = 8 << 20;
 /// Rows that wait for events that tell more about them.
 const PENDING_ROWS: usize = 24_576;
 /// Records a reader hands over at a time.
@@ -375,15 +376,17 @@ fn land(rows: Vec<Row>, normalizer: &Normalizer, counts: bool, sieve: Option<&Si
     let mut summary = Summary::default();
     rows.iter().for_each(|row| summary.count(row));
     let times = rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0).collect();
-    let made = || {
-        let batch = normalizer.batch(table, &rows)?;
-        Ok::<_, Error>(match sieve {
-            Some(sieve) => sieve(table, batch),
-            None => batch,
-        })
-    };
-    let batch = (!counts).then(made);
+    let batch = (!counts).then(|| batch_of(table, &rows, normalizer, sieve));
     Landed { table, batch, summary, times }
+}
+
+/// The rows that are worth keeping, as a batch.
+fn batch_of(table: &'static TableSchema, rows: &[Row], normalizer: &Normalizer, sieve: Option<&Sieve>) -> Result<RecordBatch, Error> {
+    let batch = normalizer.batch(table, rows)?;
+    Ok(match sieve {
+        Some(sieve) => sieve(table, batch),
+        None => batch,
+    })
 }
 
 impl Reader<'_> {
@@ -460,6 +463,13 @@ impl Sink for Reader<'_> {
     }
 }
 
+/// Batches of few rows of a table.
+struct Few {
+    table: &'static TableSchema,
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+}
+
 /// The one place where parcels meet.
 struct Gathering<'a, 'k> {
     result: &'a mut Harvest,
@@ -468,7 +478,7 @@ struct Gathering<'a, 'k> {
     pending: Vec<Row>,
     ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
     /// What a sieve left of batches, by table.
-    few: BTreeMap<&'static str, (&'static TableSchema, Vec<RecordBatch>)>,
+    few: BTreeMap<&'static str, Few>,
     /// As given, but for the bytes that were taken.
     keep: Keep<'k>,
 }
@@ -541,8 +551,8 @@ impl Gathering<'_, '_> {
         self.result.cover(rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0));
         match self.keep {
             Keep::Counts => Ok(()),
-            Keep::Rows { sieve: Some(sieve), .. } => self.store(table, sieve(table, self.normalizer.batch(table, &rows)?)),
-            _ => self.store(table, self.normalizer.batch(table, &rows)?),
+            Keep::Rows { sieve, .. } => self.store(table, batch_of(table, &rows, self.normalizer, sieve)?),
+            Keep::Hand(_) => self.store(table, batch_of(table, &rows, self.normalizer, None)?),
         }
     }
 
@@ -554,9 +564,9 @@ impl Gathering<'_, '_> {
                 self.finish_batch(table, rows)?;
             }
         }
-        for (table, few) in std::mem::take(&mut self.few).into_values() {
-            if let Some(first) = few.first() {
-                self.put_down(table, concat_batches(&first.schema(), &few)?)?;
+        for few in std::mem::take(&mut self.few).into_values() {
+            if let Some(first) = few.batches.first() {
+                self.put_down(few.table, concat_batches(&first.schema(), &few.batches)?)?;
             }
         }
         if let Some(spill) = &mut self.result.spilled {
@@ -572,15 +582,17 @@ impl Gathering<'_, '_> {
             Keep::Counts => Ok(()),
             Keep::Hand(take) => take(table, batch),
             Keep::Rows { sieve: Some(_), .. } if batch.num_rows() < LANDED_ROWS / 2 => {
-                let (_, few) = self.few.entry(table.name).or_insert_with(|| (table, Vec::new()));
-                if batch.num_rows() > 0 || few.is_empty() {
-                    few.push(batch);
+                let few = self.few.entry(table.name).or_insert_with(|| Few { table, batches: Vec::new(), bytes: 0 });
+                if batch.num_rows() > 0 || few.batches.is_empty() {
+                    few.bytes += batch.get_array_memory_size();
+                    few.batches.push(batch);
                 }
-                if few.len() < FEW_BATCHES {
+                if few.batches.len() < FEW_BATCHES && few.bytes < FEW_BYTES {
                     return Ok(());
                 }
-                let few = std::mem::take(few);
-                self.put_down(table, concat_batches(&few[0].schema(), &few)?)
+                few.bytes = 0;
+                let batches = std::mem::take(&mut few.batches);
+                self.put_down(table, concat_batches(&batches[0].schema(), &batches)?)
             }
             Keep::Rows { .. } => self.put_down(table, batch),
         }

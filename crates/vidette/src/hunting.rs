@@ -4,6 +4,7 @@ use crate::commands::{Failure, TimeOptions};
 use crate::packs::install;
 use crate::sigma::{self, Scanner};
 use crate::workspace::{self, Loaded, Wanted};
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use vidette_engine::{Clock, Workspace};
@@ -22,6 +23,12 @@ pub struct Found {
     pub broken: bool,
     /// What was read; of a hunt with nothing but Sigma rules, without rows.
     pub harvest: Harvest,
+}
+
+/// Newest first, of one instant the gravest; then by what else they differ in, so that the order of reading does not show.
+fn order(a: &Alert, b: &Alert) -> Ordering {
+    let by_rule = || a.title.cmp(&b.title).then_with(|| a.rule_name.cmp(&b.rule_name)).then_with(|| a.rule_id.cmp(&b.rule_id));
+    b.time.cmp(&a.time).then(b.severity.cmp(&a.severity)).then_with(by_rule).then_with(|| a.rows.iter().map(|row| row.get()).cmp(b.rows.iter().map(|row| row.get())))
 }
 
 /// Runs the rules of the packs over the telemetry; alerts are sorted, newest first, of one instant the gravest first.
@@ -46,7 +53,7 @@ pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -
         found.repeated = seen.repeated();
         found.harvest = loaded.harvest;
     }
-    found.alerts.sort_by(|a, b| b.time.cmp(&a.time).then(b.severity.cmp(&a.severity)).then(a.title.cmp(&b.title)));
+    found.alerts.sort_by(order);
     Ok(found)
 }
 

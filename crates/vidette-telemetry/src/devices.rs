@@ -18,8 +18,10 @@ use std::net::IpAddr;
 /// The tables this fills.
 pub(crate) const DEVICE_TABLES: [&str; 2] = ["DeviceInfo", "DeviceNetworkInfo"];
 
-/// Hours of devices that wait for more events; one takes about 300 bytes.
+/// Hours of devices that wait for more events, and devices about which more is known; one takes about 300 bytes.
 const LIMIT: usize = 40_000;
+/// Hours that one reader collects before it hands them over.
+const READER_LIMIT: usize = 4_096;
 /// Users, addresses and networks kept of one hour.
 const LIMIT_PER_HOUR: usize = 32;
 const TICKS_PER_HOUR: i64 = 36_000_000_000;
@@ -126,7 +128,19 @@ impl Devices {
         }
         let facts = Device::told_by(event, ticks);
         if facts != Device::default() {
-            self.devices.entry(CompactString::from(event.computer.as_ref()).to_lowercase()).or_default().add(&facts);
+            self.add(CompactString::from(event.computer.as_ref()).to_lowercase(), &facts);
+        }
+    }
+
+    /// Whether what one reader collected is enough to hand over.
+    pub(crate) fn is_full(&self) -> bool {
+        self.hours.len() >= READER_LIMIT
+    }
+
+    fn add(&mut self, host: CompactString, facts: &Device) {
+        self.devices.entry(host).or_default().add(facts);
+        if self.devices.len() > LIMIT {
+            self.devices.drain(..LIMIT / 10);
         }
     }
 
@@ -136,7 +150,7 @@ impl Devices {
             self.hours.entry(key).or_default().add(hour);
         }
         for (host, device) in other.devices {
-            self.devices.entry(host).or_default().add(&device);
+            self.add(host, &device);
         }
     }
 

@@ -407,7 +407,7 @@ impl Reader<'_> {
     }
 
     fn send_when_full(&mut self) -> bool {
-        if self.parcel.rows.len() >= PARCEL_ROWS || !self.parcel.batches.is_empty() {
+        if self.parcel.rows.len() >= PARCEL_ROWS || !self.parcel.batches.is_empty() || self.parcel.context.devices.is_full() {
             self.open = self.sender.send(std::mem::take(&mut self.parcel)).is_ok();
         }
         self.open

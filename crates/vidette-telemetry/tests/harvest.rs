@@ -263,6 +263,19 @@ fn devices_are_reported_only_when_they_are_asked_for_and_whatever_else_is() {
 }
 
 #[test]
+fn more_devices_than_fit_are_reported_all_the_same() {
+    const DEVICES: usize = 50_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let line =
+        |at: usize| format!(r#"{{"Event":{{"System":{{"Provider":{{"Name":"P"}},"EventID":1,"TimeCreated":{{"SystemTime":"2026-03-10T08:00:00Z"}},"Computer":"H{at}"}}}}}}"#);
+    std::fs::write(&path, (0..DEVICES).map(line).collect::<Vec<_>>().join("\n")).unwrap();
+    let normalizer = Normalizer::new(|table, _| table == "DeviceInfo");
+    let harvest = harvest(&[path], &normalizer, Reading { keep: Keep::Counts, ..Reading::default() }, &mut |_| {}).expect("the path exists");
+    assert_eq!((harvest.summaries["DeviceInfo"].rows, harvest.summaries["DeviceInfo"].devices.len()), (DEVICES as u64, DEVICES));
+}
+
+#[test]
 fn the_local_end_of_an_inbound_connection_is_the_one_that_serves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");

@@ -9,7 +9,7 @@
 //! # Ok::<(), vidette_telemetry::Error>(())
 //! ```
 //!
-//! In reading order: [`harvest()`], `formats` (bytes to events), [`Event`], `normalize` (events to rows, by `mapping` and `convert`), `context` (what
+//! In reading order: [`harvest()`], `folders` (what is read), `formats` (bytes to events), [`Event`], `normalize` (events to rows, by `mapping` and `convert`), `context` (what
 //! events tell about each other), `devices` (what they tell about their device), [`row`] (rows to Arrow), [`Spill`] (rows
 //! that do not fit into memory), [`schemas`].
 
@@ -19,6 +19,7 @@ mod devices;
 mod error;
 mod event;
 mod evtx_writer;
+mod folders;
 mod formats;
 mod harvest;
 mod mapping;
@@ -31,8 +32,9 @@ mod store;
 pub use error::{Error, Problem};
 pub use event::{Event, format_time, parse_time, unix_seconds};
 pub use evtx_writer::write_evtx;
+pub use folders::files_under;
 pub use formats::{Footer, recognize};
-pub use harvest::{Harvest, Keep, Progress, Reading, Sieve, Summary, Watch, Watcher, files_under, harvest, harvest_files};
+pub use harvest::{Harvest, Keep, Progress, Reading, Sieve, Summary, Watch, Watcher, harvest, harvest_files};
 pub use normalize::{Normalizer, SIGNALS, tables_of, tables_of_events, windows_event};
 pub use spill::Spill;
 pub use store::{Seen, Step, Store};

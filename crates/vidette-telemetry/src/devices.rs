@@ -45,7 +45,7 @@ const ONLY_SERVERS: [u32; 8] = [4768, 4769, 4770, 4771, 5136, 5137, 5139, 5141];
 /// Who sits at the device, or is connected to its desktop.
 const INTERACTIVE: [&str; 5] = ["2", "7", "10", "11", "12"];
 
-/// Builds of Windows 10 and 11, with their names; the first of servers, too.
+/// Builds of Windows with the names of their releases; some are of Windows Server, too, 20348 and 25398 of it alone.
 const BUILDS: &[(i64, &str)] = &[
     (10240, "1507"),
     (10586, "1511"),
@@ -293,8 +293,13 @@ impl Hour {
         let ip = ip.to_canonical();
         // The last address of most networks is everyone's.
         let of_all = matches!(ip, IpAddr::V4(ip) if ip.octets()[3] == 255);
-        let of_a_device = !of_all && !ip.is_loopback() && !ip.is_multicast() && !ip.is_unspecified();
-        if of_a_device && self.addresses.len() < LIMIT_PER_HOUR {
+        if !of_all && !ip.is_loopback() && !ip.is_multicast() && !ip.is_unspecified() {
+            self.own(ip);
+        }
+    }
+
+    fn own(&mut self, ip: IpAddr) {
+        if self.addresses.len() < LIMIT_PER_HOUR {
             self.addresses.insert(ip);
         }
     }
@@ -309,11 +314,7 @@ impl Hour {
         self.last_ticks = self.last_ticks.max(other.last_ticks);
         other.users.into_values().for_each(|[domain, name, sid]| self.user(&domain, &name, &sid));
         other.networks.into_iter().for_each(|network| self.network(network));
-        for ip in other.addresses {
-            if self.addresses.len() < LIMIT_PER_HOUR {
-                self.addresses.insert(ip);
-            }
-        }
+        other.addresses.into_iter().for_each(|ip| self.own(ip));
     }
 
     fn rows(self, host: &str, number: i64, device: &Device) -> Vec<Row> {

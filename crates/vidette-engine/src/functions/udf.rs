@@ -82,18 +82,18 @@ impl ScalarUDFImpl for Kernel {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
-        let repeats = !is_random(&self.function);
+        let pure = !is_random(&self.function);
         let varying: Vec<usize> = (0..args.args.len()).filter(|at| matches!(args.args[*at], ColumnarValue::Array(_))).collect();
         // A column of few distinct values is evaluated once per value.
         if let [only] = varying[..]
-            && repeats
+            && pure
             && let ColumnarValue::Array(array) = &args.args[only]
         {
             let once = |values: &ArrayRef, keys: &dyn Array| {
                 let mut arguments = args.args.clone();
                 arguments[only] = ColumnarValue::Array(values.clone());
-                let distinct = self.evaluate(&arguments, values.len())?;
-                Ok(ColumnarValue::Array(take(&distinct, keys, None)?))
+                let results = self.evaluate(&arguments, values.len())?;
+                Ok(ColumnarValue::Array(take(&results, keys, None)?))
             };
             if let Some(dictionary) = array.as_any_dictionary_opt() {
                 return once(dictionary.values(), dictionary.keys());
@@ -102,7 +102,7 @@ impl ScalarUDFImpl for Kernel {
                 return once(&values, &keys);
             }
         }
-        if varying.is_empty() && repeats {
+        if varying.is_empty() && pure {
             let value = self.evaluate(&args.args, 1)?;
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&value, 0)?));
         }

@@ -197,16 +197,7 @@ fn read_zip(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink
         };
         let name = member.name().map_or_else(|_| format!("member {index}"), |name| name.into_owned());
         let inside = PathBuf::from(format!("{}!{name}", path.display()));
-        let limit_bytes = (member.compressed_size().saturating_mul(UNPACKED_LIMIT_RATIO)).max(UNPACKED_LEAST_LIMIT_BYTES);
-        // The reader wants to own its input, so a member is unpacked to a file first.
-        let unpacked = tempfile::tempfile().and_then(|mut file| {
-            if std::io::copy(&mut member.take(limit_bytes), &mut file)? == limit_bytes {
-                return Err(std::io::Error::other(format!("unpacked it is over {} MiB, {UNPACKED_LIMIT_RATIO} times its size: taken for a bomb", limit_bytes >> 20)));
-            }
-            std::io::Seek::rewind(&mut file)?;
-            Ok(file)
-        });
-        let result = match unpacked {
+        let result = match unpacked(member) {
             Ok(file) => read_stream(&inside, Box::new(BufReader::new(file)), sink),
             Err(error) => Err(Problem::file(&inside, error.to_string())),
         };
@@ -215,6 +206,19 @@ fn read_zip(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink
         }
     }
     Ok(())
+}
+
+/// A member in a file of its own, since a reader wants to own its input. Nothing is written of a bomb that says so; one that
+/// is longer than it says, `zip` itself ends there.
+fn unpacked(mut member: zip::read::ZipFile<'_, File>) -> std::io::Result<File> {
+    let limit_bytes = (member.compressed_size().saturating_mul(UNPACKED_LIMIT_RATIO)).max(UNPACKED_LEAST_LIMIT_BYTES);
+    if member.size() >= limit_bytes {
+        return Err(std::io::Error::other(format!("unpacked it is over {} MiB, {UNPACKED_LIMIT_RATIO} times its size: taken for a bomb", limit_bytes >> 20)));
+    }
+    let mut file = tempfile::tempfile()?;
+    std::io::copy(&mut member, &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// The first byte that is not a blank or part of a byte order mark.

@@ -168,17 +168,24 @@ fn a_document_over_several_lines_is_one_record_or_a_wrapper() {
 #[test]
 fn a_bomb_is_told_and_left() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bomb.zip");
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-    archive.start_file("good.jsonl", zip::write::SimpleFileOptions::default()).unwrap();
-    archive.write_all(SYSMON_3.as_bytes()).unwrap();
-    archive.start_file("bomb.json", zip::write::SimpleFileOptions::default().large_file(true)).unwrap();
-    let blanks = vec![b' '; 1 << 20];
-    (0..1025).for_each(|_| archive.write_all(&blanks).unwrap());
-    archive.finish().unwrap();
-    let harvest = read(&path);
-    assert_eq!(harvest.events_read, 1);
-    assert!(harvest.problems[0].message.contains("taken for a bomb"), "{:?}", harvest.problems);
+    const LENGTH_BYTES: u32 = 3_000_017;
+    // The length that the archive says a member has: over a gigabyte, and less than comes.
+    for (said_bytes, told) in [(1_100_000_000_u32, "over 1024 MiB, 200 times its size: taken for a bomb"), (1_000_003, "larger than its declared uncompressed size")] {
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        archive.start_file("bomb.json", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(&vec![b' '; LENGTH_BYTES as usize]).unwrap();
+        archive.start_file("good.jsonl", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(SYSMON_3.as_bytes()).unwrap();
+        let mut bytes = archive.finish().unwrap().into_inner();
+        let places: Vec<usize> = bytes.windows(4).enumerate().filter(|(_, window)| *window == LENGTH_BYTES.to_le_bytes()).map(|(at, _)| at).collect();
+        assert!(!places.is_empty());
+        places.iter().for_each(|at| bytes[*at..at + 4].copy_from_slice(&said_bytes.to_le_bytes()));
+        let path = folder.path().join(format!("{said_bytes}.zip"));
+        std::fs::write(&path, bytes).unwrap();
+        let harvest = read(&path);
+        assert_eq!(harvest.events_read, 1);
+        assert!(harvest.problems[0].message.contains(told), "{:?}", harvest.problems);
+    }
 }
 
 #[test]

@@ -131,6 +131,8 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
             // A float cannot hold the ticks of today: the mean of times is taken in decimals.
             _ => (stock::avg(cast(arguments.remove(0), DataType::Decimal128(20, 0))), as_type()),
         },
+        "min" if ty == ScalarType::Real => (stock::min(rank(arguments.remove(0), "rank_least")), Box::new(of_rank)),
+        "max" if ty == ScalarType::Real => (stock::max(rank(arguments.remove(0), "rank_greatest")), Box::new(of_rank)),
         "min" => (stock::min(arguments.remove(0)), strings(ty)),
         "max" => (stock::max(arguments.remove(0)), strings(ty)),
         "stdev" => (stock::stddev(numeric(arguments.remove(0))), zero(ScalarValue::Float64(Some(0.0)))),
@@ -154,7 +156,7 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
             // A present value is preferred to an absent one.
             (stock::first_value(value, vec![present.sort(false, false)]), strings(ty))
         }
-        "make_list" | "make_list_with_nulls" | "make_set" | "make_bag" => return collect(aggregate, arguments, filter, order),
+        "make_list" | "make_list_with_nulls" | "documents" | "make_set" | "make_bag" => return collect(aggregate, arguments, filter, order),
         "percentile" => {
             let percentile = arguments.remove(1);
             let value = arguments.remove(0);
@@ -237,6 +239,16 @@ fn sketch(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>)
     ))
 }
 
+/// A real number as a whole one of the same order, where what is no number is beyond all others: both the least and the greatest
+/// of values among which it is are NaN, says Kusto's emulator.
+pub(crate) fn rank(value: Expr, function: &'static str) -> Expr {
+    udf::call(function, &[ScalarType::Real], ScalarType::Long, vec![value])
+}
+
+fn of_rank(rank: Expr) -> Expr {
+    udf::call("real_of_rank", &[ScalarType::Long], ScalarType::Real, vec![rank])
+}
+
 /// The aggregate over the rows that pass the filter. A builder would forget its order and `DISTINCT`.
 fn filtered(mut aggregate: Expr, filter: Option<Expr>) -> Result<Expr> {
     match &mut aggregate {
@@ -254,7 +266,8 @@ pub(crate) fn strings(ty: ScalarType) -> Finish {
     }
 }
 
-/// Lists, sets and bags: JSON texts gathered by `array_agg`, then written as one document.
+/// Lists, sets and bags: JSON texts gathered by `array_agg`, then written as one document. `documents` is a list that
+/// `make-series` makes, whose arrays stay arrays.
 fn collect(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>, order: &[Sort]) -> Result<(Expr, Finish)> {
     let value = arguments.remove(0);
     let ty = aggregate.arguments[0].ty;
@@ -266,7 +279,8 @@ fn collect(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>
     let set = aggregate.function == "make_set";
     let is_json = ty == ScalarType::Dynamic || set && ty == ScalarType::String;
     let item = if is_json { value.clone() } else { udf::call("as_dynamic", &[ty], ScalarType::Dynamic, vec![value.clone()]) };
-    let keeps_nulls = aggregate.function == "make_list_with_nulls";
+    // Only of typed values are nulls left out of a list, says Kusto's emulator.
+    let keeps_nulls = matches!(aggregate.function.as_str(), "make_list_with_nulls" | "documents") || aggregate.function == "make_list" && ty == ScalarType::Dynamic;
     let present = (!keeps_nulls && ty != ScalarType::String).then(|| value.is_not_null());
     let kept = present.into_iter().chain(filter).reduce(Expr::and);
     let all = if set {
@@ -283,7 +297,7 @@ fn collect(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>
     };
     let all = filtered(all, kept)?;
     let bag = aggregate.function == "make_bag";
-    let makes_list = aggregate.function == "make_list" && ty == ScalarType::Dynamic;
+    let makes_list = aggregate.function.starts_with("make_list") && ty == ScalarType::Dynamic;
     Ok((
         all,
         Box::new(move |list| {
@@ -334,7 +348,7 @@ impl ScalarUDFImpl for JoinItems {
                 // A set or list of arrays is that of their elements.
                 if flatten.value(row) && items.iter().flatten().any(|item| item.starts_with('[')) {
                     let mut seen: Vec<String> = Vec::new();
-                    for item in items.iter().flatten() {
+                    for item in items.iter().map(|item| item.unwrap_or("null")) {
                         let inner = match json::array(item) {
                             Some(inner) => inner.iter().map(json::write).collect(),
                             None => vec![item.to_owned()],

@@ -16,8 +16,10 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, lit};
-use datafusion::physical_expr::create_physical_expr;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use std::collections::HashSet;
 use std::sync::Arc;
 use vidette_kql::Value;
@@ -27,8 +29,15 @@ use vidette_kql::needs::{plan_can_have_rows, used_columns};
 /// The value of an expression without columns.
 pub(crate) fn constant(expr: &Expr) -> Result<ScalarValue> {
     let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &RecordBatchOptions::new().with_row_count(Some(1)))?;
-    let expr = create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let expr = executable(expr, &DFSchema::empty())?;
     ScalarValue::try_from_array(&expr.evaluate(&nothing)?.into_array(1)?, 0)
+}
+
+/// An expression as it is evaluated outside a plan. Some functions only stand for others until they are simplified.
+pub(crate) fn executable(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build());
+    let expr = simplifier.simplify(simplifier.coerce(expr.clone(), schema)?)?;
+    create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
 }
 
 /// Rows, and the order they should be seen in.
@@ -80,8 +89,8 @@ pub(crate) struct Lowering<'a> {
     of_unread: bool,
     hidden: u32,
     windows: u32,
-    /// The counts of restarts that the rows carry: the condition, the group, the column.
-    pub(crate) restarts: Vec<(bound::Expr, Option<bound::Expr>, String)>,
+    /// The columns of window functions that the rows carry, each by what it computes.
+    pub(crate) computed: Vec<(Expr, String)>,
 }
 
 /// The name of a column inside plans.
@@ -110,7 +119,7 @@ impl<'a> Lowering<'a> {
             of_unread: false,
             hidden: 0,
             windows: 0,
-            restarts: Vec::new(),
+            computed: Vec::new(),
         }
     }
 

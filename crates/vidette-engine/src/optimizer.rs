@@ -2,11 +2,16 @@
 
 use crate::table::native_time;
 use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort, SortExpr};
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use std::sync::Arc;
 
 /// DataFusion's rules, and among them ours.
@@ -23,6 +28,39 @@ pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         }
     }
     rules
+}
+
+/// DataFusion's rules over physical plans, one of them kept from what it does wrong.
+pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let guarded = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
+        "aggregate_statistics" => Arc::new(StatisticsWithoutFilters(rule)),
+        _ => rule,
+    };
+    PhysicalOptimizer::new().rules.into_iter().map(guarded).collect()
+}
+
+/// `aggregate_statistics` answers from statistics what it can. Looking for the rows of an aggregate that has a filter of its
+/// own it goes on to the next aggregate below, and takes that one's answer: so plans with filters are kept from it.
+#[derive(Debug)]
+struct StatisticsWithoutFilters(Arc<dyn PhysicalOptimizerRule + Send + Sync>);
+
+impl PhysicalOptimizerRule for StatisticsWithoutFilters {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.0.schema_check()
+    }
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        if has_filters(&plan) { Ok(plan) } else { self.0.optimize(plan, config) }
+    }
+}
+
+fn has_filters(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let own = plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.filter_expr().iter().any(Option::is_some));
+    own || plan.children().into_iter().any(has_filters)
 }
 
 /// `top` by a time sorts by the native column, below the projection that makes ticks of it: so that the reader can begin

@@ -8,6 +8,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
+use datafusion::datasource::source_as_provider;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ScalarValue, SchemaError, internal_err};
 use datafusion::error::DataFusionError;
@@ -187,8 +188,11 @@ impl Workspace {
     }
 
     async fn collect(&self, logical: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
-        let frame = self.session.execute_logical_plan(logical).await?;
-        Ok(frame.execute_stream().await?.try_collect().await?)
+        let state = self.session.state();
+        // On one thread groups come as they were first seen, as they do in Kusto.
+        let state = if has_few_rows(&logical) { of_few_rows(state) } else { state };
+        let physical = state.create_physical_plan(&logical).await?;
+        Ok(datafusion::physical_plan::execute_stream(physical, state.task_ctx())?.try_collect().await?)
     }
 
     /// Plans a query for [`Workspace::run_prepared`]; `windowed` when its clocks have windows.
@@ -455,6 +459,14 @@ fn wanted(query: &Query) -> Vec<bool> {
         }
     }
     wanted
+}
+
+/// Whether all rows of the plan are written in the query.
+fn has_few_rows(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<MemTable>()),
+        _ => plan.inputs().into_iter().all(has_few_rows),
+    }
 }
 
 /// For plans of few rows: on one thread, and without the rules that cost half of the planning and pay only for many rows.

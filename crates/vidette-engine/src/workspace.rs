@@ -106,7 +106,8 @@ impl Workspace {
         // The footers of many files of a hundred columns, all read before the first row, take hundreds of megabytes and
         // longer than what they tell saves.
         config.options_mut().execution.collect_statistics = false;
-        let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(crate::optimizer::rules()).with_query_planner(Arc::new(Planner));
+        let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(crate::optimizer::rules());
+        let state = state.with_physical_optimizer_rules(crate::optimizer::physical_rules()).with_query_planner(Arc::new(Planner));
         let state = match runtime.build_arc() {
             Ok(runtime) => state.with_runtime_env(runtime),
             Err(_) => state,

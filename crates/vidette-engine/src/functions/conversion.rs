@@ -5,11 +5,12 @@ use crate::arrow_types::arrow_type;
 use crate::cells::{Cell, Out};
 use crate::decimal;
 use crate::json;
-use datafusion::logical_expr::{Expr, cast};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, cast, lit};
 use serde_json::Value;
 use vidette_kql::ScalarType;
 use vidette_kql::literals::{format_real, guid, long, write_json_string};
-use vidette_kql::time::{MAX_TICKS, TICKS_PER_DAY, format_datetime, format_timespan, parse_datetime, parse_timespan};
+use vidette_kql::time::{MAX_TICKS, format_datetime, format_timespan, parse_datetime, parse_timespan};
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("tostring", |a| Out::Text(display(a[0]))),
@@ -24,15 +25,27 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             Cell::Long(n) => return Out::Bool(n != 0),
             Cell::Real(n) => return Out::Bool(n != 0.0),
             Cell::Decimal(n) => return Out::Bool(n != arrow::datatypes::i256::ZERO),
-            other => display(other).to_ascii_lowercase(),
+            Cell::Json(json) if is_json_number(json) => return Out::from(to_real(a[0]).map(|n| n != 0.0)),
+            other => display(other),
         };
-        match text.trim() {
+        match text.to_ascii_lowercase().as_str() {
             "true" => Out::Bool(true),
             "false" => Out::Bool(false),
-            number => Out::from(number.parse::<i64>().ok().map(|n| n != 0)),
+            _ => Out::from(long_of_text(&text).map(|n| n != 0)),
         }
     }),
-    rows("toint", |a| Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok()))),
+    // As Kusto's emulator has it: of a whole number the lower 32 bits, of a real one the nearest that fits, of a text only what
+    // fits.
+    rows("toint", |a| {
+        let real = |n: f64| Out::Long(i64::from(n as i32));
+        match a[0] {
+            Cell::Real(n) if n.is_finite() => real(n),
+            Cell::Json(json) if is_json_number(json) && json.parse::<i64>().is_err() => json.parse().map_or(Out::Null, real),
+            Cell::Text(_) | Cell::Guid(_) => Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok())),
+            Cell::Json(json) if json.starts_with('"') => Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok())),
+            other => Out::from(to_long(other).map(|n| i64::from(n as i32))),
+        }
+    }),
     stock("tolong", |types, a| widened(types, a, ScalarType::Long, "long_of")),
     stock("toreal", |types, a| widened(types, a, ScalarType::Real, "real_of")),
     rows("long_of", |a| Out::from(to_long(a[0]))),
@@ -54,12 +67,13 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("todatetime", |a| match a[0] {
         Cell::DateTime(ticks) => Out::Long(ticks),
         Cell::Long(ticks) => Out::from(Some(ticks).filter(|ticks| (0..=MAX_TICKS).contains(ticks))),
+        Cell::Real(ticks) => Out::from(Some(ticks as i64).filter(|ticks| (0..=MAX_TICKS).contains(ticks))),
         Cell::Null => Out::Null,
         other => Out::from(parse_datetime(&display(other))),
     }),
     rows("totimespan", |a| match a[0] {
         Cell::TimeSpan(ticks) => Out::Long(ticks),
-        Cell::Long(days) => Out::from(days.checked_mul(TICKS_PER_DAY)),
+        Cell::Long(ticks) => Out::Long(ticks),
         Cell::Null => Out::Null,
         other => Out::from(parse_timespan(&display(other))),
     }),
@@ -69,31 +83,19 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Cell::Json(json) => Out::Text(json.to_owned()),
         other => Out::Text(to_json(other)),
     }),
-    rows("gettype", |a| {
-        let name = match a[0] {
-            Cell::Null => "null",
-            Cell::Bool(_) => "bool",
-            Cell::Long(_) => "long",
-            Cell::Real(_) => "real",
-            Cell::Decimal(_) => "decimal",
-            Cell::DateTime(_) => "datetime",
-            Cell::TimeSpan(_) => "timespan",
-            Cell::Guid(_) => "guid",
-            Cell::Text(_) => "string",
-            Cell::Json(json) => match json::parse(json) {
-                Some(Value::Array(_)) => "array",
-                Some(Value::Object(_)) => "dictionary",
-                Some(Value::String(_)) => "string",
-                Some(Value::Bool(_)) => "bool",
-                Some(Value::Number(number)) => {
-                    if json::is_integer(&Value::Number(number)) {
-                        "long"
-                    } else {
-                        "double"
-                    }
-                }
-                Some(Value::Null) | None => "null",
-            },
+    stock("gettype", |types, a| match types[0] {
+        ScalarType::Dynamic => super::udf::call("type_of_dynamic", types, ScalarType::String, a),
+        ty => lit(ScalarValue::Utf8View(Some(ty.to_string()))),
+    }),
+    rows("type_of_dynamic", |a| {
+        let name = match a[0].json().and_then(json::parse) {
+            Some(Value::Array(_)) => "array",
+            Some(Value::Object(_)) => "dictionary",
+            Some(Value::String(_)) => "string",
+            Some(Value::Bool(_)) => "bool",
+            Some(Value::Number(number)) if json::is_integer(&Value::Number(number.clone())) => "long",
+            Some(Value::Number(_)) => "double",
+            Some(Value::Null) | None => "null",
         };
         Out::Text(name.to_owned())
     }),
@@ -149,6 +151,7 @@ pub(crate) fn display(cell: Cell) -> String {
         Cell::Null => String::new(),
         Cell::Bool(b) => b.to_string(),
         Cell::Long(n) => n.to_string(),
+        Cell::Real(n) if n.is_infinite() => if n > 0.0 { "inf" } else { "-inf" }.to_owned(),
         Cell::Real(n) => format_real(n),
         Cell::Decimal(n) => decimal::format(n),
         Cell::DateTime(ticks) => format_datetime(ticks),
@@ -164,6 +167,7 @@ pub(crate) fn to_json(cell: Cell) -> String {
         Cell::Null => "null".to_owned(),
         Cell::Bool(_) | Cell::Long(_) => display(cell),
         Cell::Real(n) if n.is_finite() => format_real(n),
+        Cell::Real(n) => format!("\"{}\"", format_real(n)),
         Cell::Json(json) => json.to_owned(),
         other => {
             let mut json = String::new();
@@ -173,48 +177,40 @@ pub(crate) fn to_json(cell: Cell) -> String {
     }
 }
 
+/// Of a real number the nearest that fits; of a text only a whole number, as Kusto's emulator has it.
 pub(crate) fn to_long(cell: Cell) -> Option<i64> {
     match cell {
         Cell::Null => None,
         Cell::Long(n) | Cell::DateTime(n) | Cell::TimeSpan(n) => Some(n),
-        Cell::Real(n) => (n.is_finite() && n.abs() < 9.3e18).then_some(n as i64),
+        Cell::Real(n) => n.is_finite().then_some(n as i64),
         Cell::Bool(b) => Some(i64::from(b)),
         Cell::Decimal(n) => decimal::to_long(n),
-        other => {
-            let text = display(other);
-            let text = text.trim();
-            if let Ok(value) = text.parse() {
-                return Some(value);
-            }
-            let digits = text.trim_start_matches(['-', '+']);
-            if digits.starts_with("0x") {
-                return long(digits).map(|value| if text.starts_with('-') { value.wrapping_neg() } else { value });
-            }
-            if digits.bytes().all(|digit| digit.is_ascii_digit()) {
-                return None;
-            }
-            if let Cell::Json("true" | "false") = other {
-                return Some(i64::from(text == "true"));
-            }
-            text.parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n as i64)
-        }
+        Cell::Json(json @ ("true" | "false")) => Some(i64::from(json == "true")),
+        Cell::Json(json) if is_json_number(json) => json.parse().ok().or_else(|| Some(json.parse::<f64>().ok()? as i64)),
+        other => long_of_text(&display(other)),
     }
+}
+
+fn is_json_number(json: &str) -> bool {
+    json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+fn long_of_text(text: &str) -> Option<i64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| long(text).filter(|_| text.starts_with("0x") || text.starts_with("0X")))
 }
 
 pub(crate) fn to_real(cell: Cell) -> Option<f64> {
     match cell {
         Cell::Null => None,
+        Cell::Json(json @ ("true" | "false")) => Some(f64::from(u8::from(json == "true"))),
         Cell::Text(_) | Cell::Guid(_) | Cell::Json(_) => {
             let text = display(cell);
-            let text = text.trim();
-            match text {
+            match text.trim() {
                 "NaN" | "nan" => Some(f64::NAN),
-                "Infinity" => Some(f64::INFINITY),
-                "-Infinity" => Some(f64::NEG_INFINITY),
-                "true" => Some(1.0),
-                "false" => Some(0.0),
-                _ if text.starts_with("0x") => long(text).map(|n| n as f64),
-                _ if text.ends_with(|c: char| c.is_ascii_digit() || c == '.') => text.parse().ok(),
+                "Infinity" | "+Infinity" | "inf" | "+inf" | "Inf" => Some(f64::INFINITY),
+                "-Infinity" | "-inf" | "-Inf" => Some(f64::NEG_INFINITY),
+                text if text.ends_with(|c: char| c.is_ascii_digit() || c == '.') => text.parse().ok(),
                 _ => None,
             }
         }

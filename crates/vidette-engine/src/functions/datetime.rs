@@ -281,14 +281,18 @@ fn format_pattern(pattern: &str, ticks: i64, is_datetime: bool) -> Option<String
     let mut at = 0;
     while at < letters.len() {
         let letter = letters[at];
-        let run = letters[at..].iter().take_while(|c| **c == letter).count();
+        let mut run = letters[at..].iter().take_while(|c| **c == letter).count();
+        if is_datetime && matches!(letter, 'M' | 'd') {
+            // Kusto has no names of months and days: a third letter begins anew.
+            run = run.min(2);
+        }
         at += run;
         let padded = |value: i64, width: usize| format!("{value:0width$}");
         match letter {
             'y' if is_datetime && run >= 3 => out.push_str(&padded(year, 4)),
             'y' if is_datetime => out.push_str(&padded(year % 100, 2)),
-            'M' if is_datetime => out.push_str(&padded(i64::from(month), run.min(2))),
-            'd' if is_datetime => out.push_str(&padded(i64::from(day), run.min(2))),
+            'M' if is_datetime => out.push_str(&padded(i64::from(month), run)),
+            'd' if is_datetime => out.push_str(&padded(i64::from(day), run)),
             'd' => out.push_str(&padded(days, run)),
             'H' => out.push_str(&padded(hour, run.min(2))),
             'h' if is_datetime => out.push_str(&padded(if hour % 12 == 0 { 12 } else { hour % 12 }, run.min(2))),

@@ -27,7 +27,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         other => Out::from(other.long().and_then(i64::checked_abs)),
     }),
     stock("pi", |_, _| lit(std::f64::consts::PI)),
-    real_of_positive!("sqrt", f64::sqrt),
+    // Its page says null below zero; Kusto's emulator gives NaN.
+    real!("sqrt", |n| if n < 0.0 { f64::NAN } else { n.sqrt() }),
     rows("ceiling", |a| match a[0] {
         Cell::Long(n) => Out::Long(n),
         other => Out::from(other.real().map(f64::ceil)),
@@ -87,6 +88,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         _ => distribution(a, |beta, p| beta.inverse_cdf(p)),
     }),
     rows("welch_test", welch_test),
+    rows("rank_least", |a| Out::from(a[0].real().map(|n| if n.is_nan() { i64::MIN } else { rank(n) }))),
+    rows("rank_greatest", |a| Out::from(a[0].real().map(|n| if n.is_nan() { i64::MAX } else { rank(n) }))),
+    rows("real_of_rank", |a| Out::from(a[0].long().map(|rank| f64::from_bits(in_order(rank) as u64)))),
     rows("isnan", |a| Out::from(a[0].real().map(f64::is_nan))),
     rows("isinf", |a| Out::from(a[0].real().map(f64::is_infinite))),
     rows("isfinite", |a| Out::from(a[0].real().map(f64::is_finite))),
@@ -123,6 +127,15 @@ fn welch_test(a: &[Cell]) -> Out {
         Ok(distribution) if !t.is_nan() => Out::Real(2.0 * distribution.cdf(-t.abs())),
         _ => Out::Real(f64::NAN),
     }
+}
+
+/// The bits of a number as a whole one of the same order; both zeros are one.
+fn rank(number: f64) -> i64 {
+    in_order((number + 0.0).to_bits() as i64)
+}
+
+fn in_order(bits: i64) -> i64 {
+    if bits < 0 { bits ^ i64::MAX } else { bits }
 }
 
 /// Half away from zero, as the docs' examples show.

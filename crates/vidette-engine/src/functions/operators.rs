@@ -16,10 +16,10 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     stock("not", |_, mut a| not(a.remove(0))),
     stock("==", equal),
     stock("!=", not_equal),
-    stock("<", |_, a| pair(a, Expr::lt)),
-    stock("<=", |_, a| pair(a, Expr::lt_eq)),
-    stock(">", |_, a| pair(a, Expr::gt)),
-    stock(">=", |_, a| pair(a, Expr::gt_eq)),
+    stock("<", |types, a| ordered(types, a, Expr::lt)),
+    stock("<=", |types, a| ordered(types, a, Expr::lt_eq)),
+    stock(">", |types, a| ordered(types, a, Expr::gt)),
+    stock(">=", |types, a| ordered(types, a, Expr::gt_eq)),
     stock("+", |types, a| in_decimals(types, pair(a, |l, r| l + r))),
     stock("-", |types, a| in_decimals(types, pair(a, |l, r| l - r))),
     stock("*", multiply),
@@ -29,7 +29,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("%", |a| match (a[0], a[1]) {
         (Cell::Decimal(l), Cell::Decimal(r)) => decimal::remainder(l, r).map_or(Out::Null, Out::Decimal),
         (l, r) if matches!(l, Cell::Real(_)) => match (l.real(), r.real()) {
-            (Some(l), Some(r)) => Out::Real(l - r * (l / r).floor()),
+            (Some(l), Some(r)) => Out::Real(l.rem_euclid(r)),
             _ => Out::Null,
         },
         (l, r) => match (l.long(), r.long()) {
@@ -98,6 +98,13 @@ fn not_equal(types: &[ScalarType], operands: Vec<Expr>) -> Expr {
 fn comparison(types: &[ScalarType], mut operands: Vec<Expr>, compare: fn(Expr, Expr) -> Expr, one_null: bool) -> Expr {
     let right = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
     let left = operands.pop().unwrap_or_else(|| lit(ScalarValue::Null));
+    // What is no number equals nothing, not even itself; Arrow has it otherwise.
+    let nans = nans(types, [&left, &right]);
+    let compare = |left: Expr, right: Expr| match nans {
+        Some(nan) if one_null => compare(left, right).or(nan),
+        Some(nan) => compare(left, right).and(not(nan)),
+        None => compare(left, right),
+    };
     if types[0] == ScalarType::String || is_present_literal(&left) && is_present_literal(&right) {
         return compare(left, right);
     }
@@ -108,6 +115,23 @@ fn comparison(types: &[ScalarType], mut operands: Vec<Expr>, compare: fn(Expr, E
     }
     let both_null = left.is_null().and(right.is_null());
     when(both_null, lit(ScalarValue::Boolean(None))).otherwise(compared).unwrap_or_else(|_| lit(ScalarValue::Boolean(None)))
+}
+
+/// A number that is none is neither before nor after another.
+fn ordered(types: &[ScalarType], operands: Vec<Expr>, compare: fn(Expr, Expr) -> Expr) -> Expr {
+    let nans = nans(types, operands.iter());
+    let compared = pair(operands, compare);
+    match nans {
+        Some(nan) => compared.and(not(nan)),
+        None => compared,
+    }
+}
+
+/// Whether one of the operands is no number; `None` where none can be.
+fn nans<'e>(types: &[ScalarType], operands: impl IntoIterator<Item = &'e Expr>) -> Option<Expr> {
+    let is_number = |operand: &Expr| matches!(operand, Expr::Literal(ScalarValue::Float64(Some(number)), _) if !number.is_nan());
+    let is_nan = |operand: &Expr| super::udf::call("isnan", &[ScalarType::Real], ScalarType::Bool, vec![operand.clone()]);
+    operands.into_iter().zip(types).filter(|(operand, ty)| **ty == ScalarType::Real && !is_number(operand)).map(|(operand, _)| is_nan(operand)).reduce(Expr::or)
 }
 
 fn membership(types: &[ScalarType], mut operands: Vec<Expr>) -> Expr {

@@ -53,6 +53,11 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     pairs!("series_not_equals", |l, r| compare(l, r, |l, r| l != r)),
     // Nothing adds up to 0, not to the -0 that a sum of floats begins with.
     rows("series_sum", |a| Out::from(known(a[0]).map(|x| x.iter().sum::<f64>() + 0.0))),
+    // Of what an array holds the numbers are added; where it holds none, Kusto's emulator gives null.
+    rows("array_sum", |a| {
+        let numbers = a[0].json().and_then(json::numbers).unwrap_or_default();
+        Out::from(numbers.into_iter().flatten().reduce(|sum, number| sum + number))
+    }),
     rows("series_product", |a| Out::from(known(a[0]).map(|x| x.iter().product::<f64>()))),
     rows("series_magnitude", |a| Out::from(known(a[0]).map(|x| magnitude(&x)))),
     rows("series_dot_product", |a| Out::from(pairs(a[0], a[1]).map(|(x, y)| dot(&x, &y)))),

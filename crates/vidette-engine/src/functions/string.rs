@@ -63,10 +63,15 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             (_, Some(at)) => text.split(delimiter).nth(at).into_iter().for_each(put),
             (_, None) => text.split(delimiter).for_each(put),
         }
-        json.push_str(if json.is_empty() { "[]" } else { "]" });
+        // There is no such part.
+        if json.is_empty() {
+            return Out::Null;
+        }
+        json.push(']');
         Out::Text(json)
     }),
-    rows("indexof", |a| index_of(a, |text, needle| text.find(needle).map(|at| (at, needle.len())))),
+    // Kusto's emulator finds an empty text nowhere, not even at -1.
+    rows("indexof", |a| if a[1].text().is_empty() { Out::Null } else { index_of(a, |text, needle| text.find(needle).map(|at| (at, needle.len()))) }),
     rows("indexof_regex", |a| {
         // Unlike `indexof`, it does not count a negative start from the end.
         if a.get(2).and_then(|cell| cell.long()).is_some_and(|start| start < 0) {
@@ -209,8 +214,11 @@ fn substring(a: &[Cell]) -> Out {
     let text = a[0].text();
     let Some(start) = a[1].long() else { return Out::Text(String::new()) };
     let count = text.chars().count() as i64;
-    // A negative start counts from the end.
-    let start = if start < 0 { count.saturating_add(start).max(0) } else { start };
+    // A negative start counts from the end; before the beginning there is nothing.
+    let start = if start < 0 { count.saturating_add(start) } else { start };
+    if start < 0 {
+        return Out::Text(String::new());
+    }
     let length = match a.get(2) {
         Some(cell) => cell.long().unwrap_or(0).max(0),
         None => count,

@@ -5,6 +5,7 @@ use crate::lower::{Lowering, Rows, Shown, named, physical};
 use datafusion::common::Result;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use vidette_kql::ScalarType;
 use vidette_kql::bound::{Aggregate, Column, Expr as Bound, Plan};
 
 /// Calls of `arg_max` or `arg_min` by one key: one row answers them all.
@@ -20,7 +21,14 @@ struct Extreme<'a> {
 fn of_one_row<'a>(aggregate: &'a Aggregate, arguments: &[Expr], columns: &[(Column, Aggregate)]) -> Option<(&'a str, Expr, Expr)> {
     let is_of_call = |other: &Aggregate| other.function == aggregate.function && other.span == aggregate.span;
     match (aggregate.function.as_str(), arguments) {
-        (function @ ("arg_max" | "arg_min"), [key, value]) => Some((function, key.clone(), value.clone())),
+        (function @ ("arg_max" | "arg_min"), [key, value]) => {
+            let ranked = match (aggregate.arguments[0].ty, function) {
+                (ScalarType::Real, "arg_max") => aggregates::rank(key.clone(), "rank_greatest"),
+                (ScalarType::Real, _) => aggregates::rank(key.clone(), "rank_least"),
+                _ => key.clone(),
+            };
+            Some((function, ranked, value.clone()))
+        }
         ("take_any", [value]) if columns.iter().filter(|(_, other)| is_of_call(other)).count() > 1 => Some(("arg_min", lit(0i64), value.clone())),
         _ => None,
     }

@@ -4,7 +4,7 @@ use crate::arrow_types::scalar;
 use crate::lower::{Lowering, Rows, Shown, physical, reference};
 use datafusion::common::{JoinType, Result};
 use datafusion::functions_aggregate::expr_fn::first_value;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::prelude::coalesce;
 use vidette_kql::bound::{Column, Expr as Bound, JoinKind, Plan};
 use vidette_kql::{ScalarType, Value};
@@ -25,9 +25,12 @@ impl Lowering<'_> {
             let by = names.into_iter().map(|(key, name)| key.alias(name)).collect::<Vec<_>>();
             left_plan = left_plan.aggregate(by, firsts)?.show(columns(left_columns))?;
         }
+        // Two nulls are the same key, says Kusto's emulator. Texts are never null; keys of both kinds would not be hashed together.
+        let texts_only = keys.iter().all(|(left, _)| left.ty == ScalarType::String);
+        let operator = if texts_only { Operator::Eq } else { Operator::IsNotDistinctFrom };
         let mut conditions = Vec::with_capacity(keys.len());
         for (left, right) in keys {
-            conditions.push(self.expr(left)?.eq(self.expr(right)?));
+            conditions.push(Expr::BinaryExpr(BinaryExpr::new(Box::new(self.expr(left)?), operator, Box::new(self.expr(right)?))));
         }
         let join_type = match kind {
             JoinKind::Inner | JoinKind::InnerUnique => JoinType::Inner,

@@ -2,16 +2,14 @@
 
 use super::pass::{Definition, Shape, node};
 use crate::arrow_types::{arrow_type, null};
-use crate::lower::{Lowering, Rows, Shown, constant, named, physical, reference};
+use crate::lower::{Lowering, Rows, Shown, constant, executable, named, physical, reference};
 use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{ColumnarValue, Expr};
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_expr::PhysicalExpr;
 use std::collections::HashMap;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
@@ -161,7 +159,7 @@ impl Program {
             let found: Vec<(&str, Source, ScalarType)> = names.into_iter().filter_map(|name| sources.get(name).map(|(source, ty)| (name, *source, *ty))).collect();
             let fields: Vec<Field> = found.iter().map(|(name, _, ty)| Field::new(*name, arrow_type(*ty), true)).collect();
             let schema = Arc::new(Schema::new(fields));
-            let expr = create_physical_expr(expr, &DFSchema::try_from(schema.as_ref().clone())?, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+            let expr = executable(expr, &DFSchema::try_from(schema.as_ref().clone())?)?;
             Ok(Reader { expr, sources: found.iter().map(|(_, source, _)| *source).collect(), schema })
         };
         let mut defaults = Vec::with_capacity(self.declared.len());

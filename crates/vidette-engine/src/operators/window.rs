@@ -5,11 +5,12 @@ use super::session::session;
 use crate::arrow_types::{arrow_type, scalar};
 use crate::functions::WINDOW_FUNCTIONS;
 use crate::lower::{Lowering, Rows, Shown, named, physical};
+use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn as aggregates;
 use datafusion::functions_window::expr_fn as windows;
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, WindowFrame, WindowFunctionDefinition, lit, when};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, WindowFrame, WindowFunctionDefinition, cast, lit, when};
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ExprKind, Plan};
 use vidette_kql::{ScalarType, Value};
@@ -22,7 +23,7 @@ impl Lowering<'_> {
         for (_, value) in columns {
             values.push(self.extract(value, &mut found));
         }
-        self.restarts.clear();
+        self.computed.clear();
         for (id, group, call) in found {
             let name = physical(bound::ColumnId(id));
             rows = self.window(rows, group.as_ref(), &call, name)?;
@@ -69,7 +70,7 @@ impl Lowering<'_> {
             Some(Value::Int(n)) => Some(i64::from(*n)),
             _ => None,
         };
-        let value = match function.as_str() {
+        let (rows, value) = match function.as_str() {
             "prev" | "next" => {
                 // A default that has no place in the column is null.
                 let of_column = |value: ScalarValue| value.cast_to(&arrow_type(call.ty)).or_else(|_| ScalarValue::try_new_null(&arrow_type(call.ty)));
@@ -78,16 +79,13 @@ impl Lowering<'_> {
                 let offset = long(1).unwrap_or(1);
                 let argument = self.expr(&arguments[0])?;
                 let shifted = if function == "prev" { windows::lag(argument, Some(offset), default) } else { windows::lead(argument, Some(offset), default) };
-                over(shifted, apart, order)?
+                self.compute(rows, over(shifted, apart, order)?)?
             }
             "row_number" => {
                 let start = long(0).unwrap_or(1);
-                let (rows, group) = self.restarted(rows, arguments.get(1), group, apart)?;
-                let number = over(windows::row_number(), group, rows.order.clone())?;
-                let raw = self.hidden_name("number");
-                let plan = rows.plan.window(vec![number.alias(raw.clone())])?;
-                let shifted = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64) + lit(start.saturating_sub(1));
-                return extend(Rows { plan, order: rows.order }, shifted.alias(name));
+                let (rows, group) = self.restarted(rows, arguments.get(1), apart)?;
+                let (rows, number) = self.compute(rows, over(windows::row_number(), group, order)?)?;
+                (rows, cast(number, DataType::Int64) + lit(start.saturating_sub(1)))
             }
             "row_window_session" => {
                 let mut values = arguments.iter().map(|argument| self.expr(argument)).collect::<Result<Vec<_>>>()?;
@@ -95,57 +93,51 @@ impl Lowering<'_> {
                     values.push(lit(false));
                 }
                 let function = WindowFunctionDefinition::WindowUDF(Arc::new(session()));
-                over(Expr::WindowFunction(Box::new(WindowFunction::new(function, values))), apart, order)?
+                self.compute(rows, over(Expr::WindowFunction(Box::new(WindowFunction::new(function, values))), apart, order)?)?
             }
             "row_rank_dense" | "row_rank_min" => {
-                let (rows, group) = self.restarted(rows, arguments.get(1), group, apart)?;
+                let (rows, group) = self.restarted(rows, arguments.get(1), apart)?;
                 let term = self.expr(&arguments[0])?;
-                let before = self.hidden_name("before");
-                let number = self.hidden_name("number");
-                let raw = self.hidden_name("rank");
-                let plan = rows.plan.window(vec![
-                    over(windows::lag(term.clone(), Some(1), None), group.clone(), rows.order.clone())?.alias(before.clone()),
-                    over(windows::row_number(), group.clone(), rows.order.clone())?.alias(number.clone()),
-                ])?;
-                let place = datafusion::logical_expr::cast(named(number), arrow::datatypes::DataType::Int64);
-                let begins = place.clone().eq(lit(1i64)).or(Expr::BinaryExpr(BinaryExpr::new(Box::new(named(before)), Operator::IsDistinctFrom, Box::new(term))));
+                let (rows, before) = self.compute(rows, over(windows::lag(term.clone(), Some(1), None), group.clone(), order.clone())?)?;
+                let (rows, number) = self.compute(rows, over(windows::row_number(), group.clone(), order.clone())?)?;
+                let place = cast(number, DataType::Int64);
+                let begins = place.clone().eq(lit(1i64)).or(Expr::BinaryExpr(BinaryExpr::new(Box::new(before), Operator::IsDistinctFrom, Box::new(term))));
                 let rank = if function == "row_rank_dense" {
-                    running(aggregates::sum(when(begins, lit(1i64)).otherwise(lit(0i64))?), group, rows.order.clone())?
+                    running(aggregates::sum(when(begins, lit(1i64)).otherwise(lit(0i64))?), group, order)?
                 } else {
-                    running(aggregates::max(when(begins, place).otherwise(lit(ScalarValue::Int64(None)))?), group, rows.order.clone())?
+                    running(aggregates::max(when(begins, place).otherwise(lit(ScalarValue::Int64(None)))?), group, order)?
                 };
-                let plan = plan.window(vec![rank.alias(raw.clone())])?;
-                return extend(Rows { plan, order: rows.order }, named(raw).alias(name));
+                self.compute(rows, rank)?
             }
             _ => {
-                let (rows, group) = self.restarted(rows, arguments.get(1), group, apart)?;
-                let sum = running(aggregates::sum(self.expr(&arguments[0])?), group, rows.order.clone())?;
-                let plan = rows.plan.window(vec![sum.alias(name)])?;
-                return Ok(Rows { plan, order: rows.order });
+                let (rows, group) = self.restarted(rows, arguments.get(1), apart)?;
+                let sum = running(aggregates::sum(self.expr(&arguments[0])?), group, order)?;
+                self.compute(rows, sum)?
             }
         };
-        Ok(Rows { plan: rows.plan.window(vec![value.alias(name)])?, order: rows.order })
+        extend(rows, value.alias(name))
+    }
+
+    /// The column that a window function gives: the optimizer takes two of the same for a common expression, which no plan can
+    /// hold, so the one that is there already is used again.
+    fn compute(&mut self, rows: Rows, function: Expr) -> Result<(Rows, Expr)> {
+        if let Some((_, name)) = self.computed.iter().find(|(known, _)| *known == function) {
+            return Ok((rows, named(name.clone())));
+        }
+        let name = self.hidden_name("window");
+        let plan = rows.plan.window(vec![function.clone().alias(name.clone())])?;
+        self.computed.push((function, name.clone()));
+        Ok((Rows { plan, order: rows.order }, named(name)))
     }
 
     /// The count of restarts so far, which parts the rows; nothing without a restart argument.
-    fn restarted(&mut self, rows: Rows, restart: Option<&bound::Expr>, group: Option<&bound::Expr>, mut apart: Vec<Expr>) -> Result<(Rows, Vec<Expr>)> {
+    fn restarted(&mut self, rows: Rows, restart: Option<&bound::Expr>, mut apart: Vec<Expr>) -> Result<(Rows, Vec<Expr>)> {
         let Some(restart) = restart else { return Ok((rows, apart)) };
-        let same_group = |known: &Option<bound::Expr>| match (known, group) {
-            (Some(a), Some(b)) => same(a, b),
-            (None, None) => true,
-            _ => false,
-        };
-        if let Some((_, _, name)) = self.restarts.iter().find(|(known, group, _)| same_group(group) && same(known, restart)) {
-            apart.push(named(name.clone()));
-            return Ok((rows, apart));
-        }
         let flag = when(self.expr(restart)?, lit(1i64)).otherwise(lit(0i64))?;
-        let name = self.hidden_name("restart");
         let count = running(aggregates::sum(flag), apart.clone(), rows.order.clone())?;
-        let plan = rows.plan.window(vec![count.alias(name.clone())])?;
-        self.restarts.push((restart.clone(), group.cloned(), name.clone()));
-        apart.push(named(name));
-        Ok((Rows { plan, order: rows.order }, apart))
+        let (rows, count) = self.compute(rows, count)?;
+        apart.push(count);
+        Ok((rows, apart))
     }
 
     pub(crate) fn row_id(&mut self, input: &Plan, column: &Column) -> Result<Rows> {
@@ -153,7 +145,7 @@ impl Lowering<'_> {
         let raw = self.hidden_name("row");
         let number = over(windows::row_number(), Vec::new(), rows.order.clone())?.alias(raw.clone());
         let plan = rows.plan.window(vec![number])?;
-        let value = datafusion::logical_expr::cast(named(raw), arrow::datatypes::DataType::Int64);
+        let value = cast(named(raw), DataType::Int64);
         extend(Rows { plan, order: rows.order }, value.alias(physical(column.id)))
     }
 }

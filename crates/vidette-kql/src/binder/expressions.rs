@@ -15,7 +15,7 @@ pub(crate) fn broken() -> Expr {
 }
 
 /// Whether nothing may follow from the value: it could not be bound, or is null.
-fn is_broken(expr: &Expr) -> bool {
+pub(crate) fn is_broken(expr: &Expr) -> bool {
     matches!(expr.as_literal(), Some(Value::Null(_)))
 }
 

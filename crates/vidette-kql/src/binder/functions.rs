@@ -1,6 +1,6 @@
 //! Calls: user-defined functions, forms with rules of their own, and the functions of the language's tables.
 
-use super::expressions::{broken, common_type, widest};
+use super::expressions::{broken, common_type, is_broken, widest};
 use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS};
 use super::tuples::tuple;
 use super::{Binder, Binding, Bound, Environment, naming};
@@ -42,7 +42,6 @@ pub fn canonical(name: &str) -> &str {
         "to_utf8" => "unicode_codepoints_from_string",
         "weekofyear" => "week_of_year",
         "datepart" => "datetime_part",
-        "array_sum" => "series_sum",
         "makelist" => "make_list",
         "makeset" => "make_set",
         "make_dictionary" => "make_bag",
@@ -425,6 +424,7 @@ impl Binder<'_> {
                 None => first,
             },
             "Common" | "CommonNonDynamic" => common_type(&arguments.iter().map(|argument| argument.ty).collect::<Vec<_>>()),
+            "ParameterNLiteral" if function == "percentile_tdigest" => ScalarType::Dynamic,
             "ParameterNLiteral" => ScalarType::String,
             "Custom" if function == "bin_auto" => first,
             other => ScalarType::from_name(other).unwrap_or(ScalarType::Dynamic),
@@ -468,6 +468,21 @@ impl Binder<'_> {
         (!reads_row).then_some(())
     }
 
+    /// The condition of `count(condition)`. Of any other value Kusto's engine counts every row, null or not, where Microsoft's
+    /// analyzer has an error.
+    fn counted(&mut self, argument: &syntax::Expr) -> Option<Expr> {
+        let value = self.scalar(argument);
+        if value.ty == ScalarType::Bool {
+            return Some(value);
+        }
+        if !is_broken(&value) {
+            let message = "`count` of a value counts every row";
+            let warning = Diagnostic::semantic(codes::ARGUMENT_TYPE, message, argument.span).warning().label(format!("this is {}, not a condition", value.ty));
+            self.report(warning.help("write `count()`; where only values that are there should count, `countif(isnotempty(…))`"));
+        }
+        None
+    }
+
     /// Binds one aggregation function with one result.
     pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
         let signature = AGGREGATES.get(name.node.as_str())?;
@@ -484,7 +499,6 @@ impl Binder<'_> {
         }
         let predicate_at = match function {
             "countif" => Some(0),
-            "count" if !arguments.is_empty() => Some(0),
             "covarianceif" | "covariancepif" => Some(2),
             name if name.ends_with("if") => Some(1),
             _ => None,
@@ -492,7 +506,9 @@ impl Binder<'_> {
         let mut bound = Vec::new();
         let mut filter = None;
         for (at, argument) in arguments.iter().enumerate() {
-            if Some(at) == predicate_at {
+            if function == "count" {
+                filter = self.counted(argument);
+            } else if Some(at) == predicate_at {
                 filter = Some(self.bool_argument(argument));
             } else {
                 bound.push(self.scalar(argument));

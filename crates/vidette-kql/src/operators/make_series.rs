@@ -126,7 +126,7 @@ impl MakeSeries {
         let point = point.into_iter().map(|value| binder.convert(value, ScalarType::Dynamic)).collect();
         let point = Bound::call("pack_array", ScalarType::Dynamic, point);
         let points = binder.column("$points", ScalarType::Dynamic);
-        let gathered = Aggregate { function: "make_list_with_nulls".to_owned(), arguments: vec![point], filter: None, ty: ScalarType::Dynamic, span: self.span };
+        let gathered = Aggregate { function: "documents".to_owned(), arguments: vec![point], filter: None, ty: ScalarType::Dynamic, span: self.span };
         let keys: Vec<(Column, Bound)> = by.iter().map(|(column, _)| (column.clone(), Bound::column(column))).collect();
         let mut plan = aggregate(binder, binned, keys.clone(), vec![(points.clone(), gathered)]);
         let nonempty = parameter(&self.parameters, "kind").and_then(Expr::name) == Some("nonempty");

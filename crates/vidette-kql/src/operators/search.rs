@@ -8,6 +8,7 @@ use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, Name, OperatorParameter, parameter};
+use crate::literals::format_real;
 use crate::types::{ScalarType, Value};
 use std::collections::HashSet;
 
@@ -18,7 +19,8 @@ pub enum Wanted {
     Any(Vec<Wanted>),
     /// `column: "text"`
     In(Expr, Expr),
-    /// A lone text, which any column may hold, or a predicate.
+    Not(Box<Wanted>),
+    /// A lone text or number, which any column may hold, or a predicate.
     Is(Expr),
 }
 
@@ -46,7 +48,7 @@ impl Search {
     /// Columns: `$table`, then those of the tables.
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let case_sensitive = parameter(&self.parameters, "kind").and_then(Expr::name) == Some("case_sensitive");
-        let sources = sources(binder, &self.tables, self.leading, input, self.span)?;
+        let sources = sources(binder, self.name(), &self.tables, self.leading, input, self.span)?;
         let mut named = Vec::new();
         self.wanted.names(&mut named);
         let found = matching(binder, sources, &named, |binder| self.wanted.bind(binder, case_sensitive));
@@ -78,6 +80,10 @@ fn one(parser: &mut Parser) -> Wanted {
         parser.expect(Token::CloseParen, ")");
         return inner;
     }
+    if parser.at_word("not") && parser.peek_at(1) == Token::OpenParen {
+        parser.bump();
+        return Wanted::Not(Box::new(one(parser)));
+    }
     let expr = parser.relational_expression();
     if parser.eat(Token::Colon) { Wanted::In(expr, parser.unary()) } else { Wanted::Is(expr) }
 }
@@ -87,6 +93,7 @@ impl Wanted {
     fn names(&self, found: &mut Vec<String>) {
         match self {
             Wanted::All(parts) | Wanted::Any(parts) => parts.iter().for_each(|part| part.names(found)),
+            Wanted::Not(part) => part.names(found),
             Wanted::In(column, _) => column.names(found),
             Wanted::Is(expr) => expr.names(found),
         }
@@ -96,9 +103,11 @@ impl Wanted {
     fn anywhere(&self) -> bool {
         match self {
             Wanted::All(parts) | Wanted::Any(parts) => parts.iter().any(Wanted::anywhere),
+            Wanted::Not(part) => part.anywhere(),
             Wanted::In(..) => false,
             Wanted::Is(expr) => match &expr.kind {
-                ExprKind::Literal(Value::String(_)) | ExprKind::Star => true,
+                _ if term(expr).is_some() => true,
+                ExprKind::Star => true,
                 ExprKind::Binary { left, .. } => matches!(left.kind, ExprKind::Star),
                 _ => false,
             },
@@ -124,15 +133,32 @@ impl Wanted {
                     }
                 }
             }
-            Wanted::Is(expr) => match &expr.kind {
-                ExprKind::Star => Bound::literal(Value::Bool(true)),
-                ExprKind::Literal(Value::String(text)) => binder.any_column(|binder, column| match column.ty {
-                    ScalarType::String | ScalarType::Dynamic | ScalarType::Guid => Some(holds(binder.convert(column, ScalarType::String), text, case_sensitive)),
-                    _ => None,
-                }),
+            Wanted::Not(part) => bool_call("not", vec![part.bind(binder, case_sensitive)]),
+            Wanted::Is(expr) => match (&expr.kind, term(expr)) {
+                (ExprKind::Star, _) => Bound::literal(Value::Bool(true)),
+                (_, Some(text)) => binder.any_column(|binder, column| may_hold(column.ty, &text).then(|| holds(binder.convert(column, ScalarType::String), &text, case_sensitive))),
                 _ => binder.predicate(expr),
             },
         }
+    }
+}
+
+/// What a lone literal looks for.
+fn term(expr: &Expr) -> Option<String> {
+    match &expr.kind {
+        ExprKind::Literal(Value::String(text)) => Some(text.clone()),
+        ExprKind::Literal(Value::Long(number)) => Some(number.to_string()),
+        ExprKind::Literal(Value::Real(number)) => Some(format_real(*number)),
+        _ => None,
+    }
+}
+
+/// Whether a column of this type may hold the text. Kusto's emulator finds "1" in columns of whole numbers, too.
+fn may_hold(ty: ScalarType, text: &str) -> bool {
+    match ty {
+        ScalarType::String | ScalarType::Dynamic | ScalarType::Guid => true,
+        ScalarType::Int | ScalarType::Long => text.bytes().all(|letter| letter.is_ascii_digit() || matches!(letter, b'-' | b'*')),
+        _ => false,
     }
 }
 
@@ -175,16 +201,16 @@ fn tables(parser: &mut Parser) -> Vec<Expr> {
 }
 
 /// The named tables, else the input, else all tables.
-fn sources(binder: &mut Binder, tables: &[Expr], leading: bool, input: Relation, span: Span) -> Option<Vec<(String, Relation)>> {
+fn sources(binder: &mut Binder, operator: &str, tables: &[Expr], leading: bool, input: Relation, span: Span) -> Option<Vec<(String, Relation)>> {
     if tables.is_empty() && !leading {
-        let name = binder.row.table_name.clone().unwrap_or_default();
+        let name = binder.row.table_name.clone().unwrap_or_else(|| format!("{operator}_arg0"));
         return Some(vec![(name, input)]);
     }
     let every = [Expr::new(ExprKind::Name("*".to_owned()), span)];
     let union = Union { parameters: Vec::new(), tables: Vec::new(), leading: true, span };
     let mut found = Vec::with_capacity(tables.len());
     for table in if tables.is_empty() { &every } else { tables } {
-        union.member(binder, table, false, &mut found)?;
+        union.member(binder, operator, table, false, &mut found)?;
     }
     Some(found)
 }
@@ -273,7 +299,7 @@ impl Find {
     /// are others, these in a bag. A table without any column that the predicate reads is left out.
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let source = parameter(&self.parameters, "withsource").or_else(|| parameter(&self.parameters, "with_source")).and_then(Expr::name).unwrap_or("source_");
-        let mut sources = sources(binder, &self.tables, self.leading, input, self.span)?;
+        let mut sources = sources(binder, self.name(), &self.tables, self.leading, input, self.span)?;
         let mut named = Vec::new();
         self.wanted.iter().for_each(|wanted| wanted.names(&mut named));
         let reads = |relation: &Relation| relation.columns.iter().any(|column| named.contains(&column.name));

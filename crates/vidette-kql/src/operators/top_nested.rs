@@ -89,7 +89,17 @@ impl TopNested {
             });
             below = kept;
         }
-        result
+        if self.levels.iter().any(|level| level.others.is_some()) {
+            return result;
+        }
+        // The greatest group first, and in it the greatest below it.
+        let Relation { plan, columns } = result?;
+        let mut keys = Vec::with_capacity(columns.len());
+        for (level, shown) in self.levels.iter().zip(columns.chunks(2)) {
+            keys.push(SortKey { expr: Bound::column(&shown[1]), descending: !level.ascending, nulls_first: level.ascending });
+            keys.push(SortKey { expr: Bound::column(&shown[0]), descending: false, nulls_first: true });
+        }
+        Some(Relation { plan: Plan::Sort { input: Box::new(plan), keys }, columns })
     }
 
     /// The keys so far with the aggregate, those that are chosen and those of `others`; and the rows that are chosen.

@@ -1,7 +1,7 @@
 //! `union`: rows of several tables. Columns of one name and type are one column. Kusto docs: `union-operator`.
 
 use crate::binder::naming::Names;
-use crate::binder::{Binder, Relation};
+use crate::binder::{Binder, Binding, Relation};
 use crate::bound::{Column, Expr as Bound, Plan};
 use crate::diagnostics::codes;
 use crate::lexer::Token;
@@ -39,7 +39,7 @@ impl Union {
             inputs.push((name, input));
         }
         for table in &self.tables {
-            self.member(binder, table, fuzzy, &mut inputs)?;
+            self.member(binder, self.name(), table, fuzzy, &mut inputs)?;
         }
         if inputs.is_empty() {
             let empty = binder.nothing();
@@ -50,13 +50,13 @@ impl Union {
         Some(combine(binder, inputs, inner, source))
     }
 
-    pub(super) fn member(&self, binder: &mut Binder, table: &Expr, fuzzy: bool, inputs: &mut Vec<(String, Relation)>) -> Option<()> {
+    pub(super) fn member(&self, binder: &mut Binder, operator: &str, table: &Expr, fuzzy: bool, inputs: &mut Vec<(String, Relation)>) -> Option<()> {
         if let Some(pattern) = table.name().filter(|name| name.contains('*')) {
             let views = binder.wildcard_views(pattern);
             let any_view = !views.is_empty();
             for name in views {
                 let view = Expr::new(ExprKind::Name(name), table.span);
-                self.member(binder, &view, fuzzy, inputs)?;
+                self.member(binder, operator, &view, fuzzy, inputs)?;
             }
             if pattern == "*" {
                 inputs.extend(binder.every_table());
@@ -91,7 +91,9 @@ impl Union {
         binder.group = group;
         binder.row.table_name = outer;
         let (relation, table_name) = relation;
-        let name = table.name().map(str::to_owned).or(table_name).unwrap_or_else(|| format!("union_arg{}", inputs.len()));
+        // What a `let` names is not known by that name in Kusto's result, as long as it is no view.
+        let own = table.name().filter(|name| !matches!(binder.lookup(name), Some(Binding::Tabular(..))));
+        let name = own.map(str::to_owned).or(table_name).unwrap_or_else(|| format!("{operator}_arg{}", inputs.len()));
         inputs.push((name, relation?));
         Some(())
     }

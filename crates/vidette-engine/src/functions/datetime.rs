@@ -128,11 +128,11 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     stock("unixtime_microseconds_todatetime", |types, a| from_unix(types[0], a, TICKS_PER_MICROSECOND)),
     rows("unixtime_nanoseconds_todatetime", |a| Out::from(a[0].long().map(|n| n.div_euclid(100) + UNIX_EPOCH_TICKS))),
     rows("format_datetime", |a| match a[0].long() {
-        Some(ticks) => Out::from(format_pattern(a[1].text(), ticks, true)),
+        Some(ticks) => format_pattern(a[1].text(), ticks, true).map_or(Out::Refused(NO_FORMAT), Out::Text),
         None => Out::Text(String::new()),
     }),
     rows("format_timespan", |a| match a[0].long() {
-        Some(ticks) => Out::from(format_pattern(a[1].text(), ticks, false)),
+        Some(ticks) => format_pattern(a[1].text(), ticks, false).map_or(Out::Refused(NO_FORMAT), Out::Text),
         None => Out::Text(String::new()),
     }),
 ];
@@ -266,6 +266,8 @@ fn difference(part: &str, later: i64, earlier: i64) -> Option<i64> {
     })
 }
 
+const NO_FORMAT: &str = "a letter of the format that Kusto does not know";
+
 /// .NET-like patterns: `yyyy-MM-dd HH:mm:ss.fff`. `None` for a character the docs do not list.
 fn format_pattern(pattern: &str, ticks: i64, is_datetime: bool) -> Option<String> {
     let magnitude = ticks.abs();
@@ -302,7 +304,7 @@ fn format_pattern(pattern: &str, ticks: i64, is_datetime: bool) -> Option<String
             'f' if run <= 7 => out.push_str(&padded(fraction, 7)[..run]),
             'F' if run <= 7 => out.push_str(padded(fraction, 7)[..run].trim_end_matches('0')),
             't' if is_datetime => out.push_str(if hour < 12 { "AM" } else { "PM" }),
-            ' ' | '/' | '-' | ':' | ',' | '.' | '_' | '[' | ']' | 'T' | 'Z' => (0..run).for_each(|_| out.push(letter)),
+            ' ' | '/' | '-' | ':' | ',' | '.' | '_' | '[' | ']' => (0..run).for_each(|_| out.push(letter)),
             _ => return None,
         }
     }

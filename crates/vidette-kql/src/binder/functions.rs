@@ -327,6 +327,10 @@ impl Binder<'_> {
             // Which of the overloads was meant cannot be told.
             self.diagnostics[reported..].iter_mut().for_each(|diagnostic| diagnostic.code = codes::NO_OVERLOAD);
         }
+        if let Some((at, message, label)) = mistake(function, &converted) {
+            self.error(codes::INVALID_USE, message, arguments[at].span, label);
+            return Bound::Broken;
+        }
         if let Some(elements) = tuple(function) {
             // Where one value is wanted, it is the first.
             let call = Expr { kind: ExprKind::Call { function: function.to_owned(), arguments: Arc::new(converted), span }, ty: ScalarType::Dynamic };
@@ -336,7 +340,7 @@ impl Binder<'_> {
         let call = Expr { kind: ExprKind::Call { function: function.to_owned(), arguments: Arc::new(converted), span }, ty };
         match result_type {
             Some(ty) if ty != ScalarType::String => {
-                let text = Expr { ty: if function == "extract_json" { ScalarType::Dynamic } else { ScalarType::String }, ..call };
+                let text = Expr { ty: if matches!(function, "extract_json" | "percentile_tdigest") { ScalarType::Dynamic } else { ScalarType::String }, ..call };
                 Bound::Scalar(self.convert(text, ty))
             }
             _ => match &self.group {
@@ -424,7 +428,6 @@ impl Binder<'_> {
                 None => first,
             },
             "Common" | "CommonNonDynamic" => common_type(&arguments.iter().map(|argument| argument.ty).collect::<Vec<_>>()),
-            "ParameterNLiteral" if function == "percentile_tdigest" => ScalarType::Dynamic,
             "ParameterNLiteral" => ScalarType::String,
             "Custom" if function == "bin_auto" => first,
             other => ScalarType::from_name(other).unwrap_or(ScalarType::Dynamic),
@@ -568,6 +571,23 @@ impl Binder<'_> {
             _ => ScalarType::Dynamic,
         };
         Some(Aggregate { function: base.to_owned(), arguments: bound, filter, ty, span: name.span })
+    }
+}
+
+/// What Kusto refuses only when it runs the query: the argument, what is wrong, and what it is.
+fn mistake(function: &str, arguments: &[Expr]) -> Option<(usize, String, String)> {
+    let text = |at: usize| match arguments.get(at)?.as_literal()? {
+        Value::String(text) => Some(text.as_str()),
+        _ => None,
+    };
+    match function {
+        "format_datetime" | "format_timespan" => {
+            let known = if function == "format_datetime" { "yMdHhmsfFt /-:,._[]" } else { "dHhmsfF /-:,._[]" };
+            let letter = text(1)?.chars().find(|letter| !known.contains(*letter))?;
+            Some((1, format!("`{function}` has no format `{letter}`"), format!("Kusto knows the letters and delimiters {known}")))
+        }
+        "extract_all" if !text(0)?.contains('(') => Some((0, "`extract_all` gives what the groups of its pattern match".to_owned(), "no group in parentheses".to_owned())),
+        _ => None,
     }
 }
 

@@ -5,10 +5,10 @@ use super::union::{Union, combine};
 use crate::binder::{Binder, Relation};
 use crate::bound::{Column, ColumnId, Expr as Bound, Plan};
 use crate::lexer::Token;
+use crate::literals::format_real;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, Name, OperatorParameter, parameter};
-use crate::literals::format_real;
 use crate::types::{ScalarType, Value};
 use std::collections::HashSet;
 

@@ -161,10 +161,11 @@ fn parse_numeric(text: &str) -> Option<i64> {
     (0..=MAX_TICKS).contains(&ticks).then_some(ticks)
 }
 
-/// `Sat, 8 Nov 2014 15:05:02 GMT`, `Saturday, 08-Nov-14 15:05:02 UTC`, `8 Nov 14 15:05`.
+/// `Sat, 8 Nov 2014 15:05:02 GMT`, `Saturday, 08-Nov-14 15:05:02 UTC`, `8 Nov 14 15:05`, `Nov 8, 2014`.
 fn parse_named_month(text: &str) -> Option<i64> {
-    let text = text.split_once(',').map_or(text, |(_, rest)| rest).trim();
-    let mut words = text.split([' ', '-']).filter(|word| !word.is_empty());
+    // A day of the week is a word of its own before a comma.
+    let text = text.split_once(',').filter(|(day, _)| !day.trim().contains(' ')).map_or(text, |(_, rest)| rest);
+    let mut words = text.split([' ', '-', ',']).filter(|word| !word.is_empty());
     let (first, second) = (words.next()?, words.next()?);
     let month_of = |word: &str| MONTHS.iter().position(|month| word.to_ascii_lowercase().starts_with(month));
     let (day, month) = match month_of(second) {

@@ -30,13 +30,39 @@ pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// DataFusion's rules over physical plans, one of them kept from what it does wrong.
+/// DataFusion's rules over physical plans, kept from what two of them do wrong.
 pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let guarded = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
         "aggregate_statistics" => Arc::new(StatisticsWithoutFilters(rule)),
         _ => rule,
     };
-    PhysicalOptimizer::new().rules.into_iter().map(guarded).collect()
+    PhysicalOptimizer::new().rules.into_iter().map(guarded).chain([Arc::new(DistinctInOrder) as Arc<dyn PhysicalOptimizerRule + Send + Sync>]).collect()
+}
+
+/// `limited_distinct_aggregation` tells a distinct without an order how many rows are wanted. Where a later rule finds that its
+/// rows come in order, it is run as one that has to choose the first of them, and fails: it is told nothing then.
+#[derive(Debug)]
+struct DistinctInOrder;
+
+impl PhysicalOptimizerRule for DistinctInOrder {
+    fn name(&self) -> &str {
+        "distinct_in_order"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let told = |aggregate: &&AggregateExec| aggregate.limit_options().is_some_and(|limit| limit.descending().is_none());
+            match node.downcast_ref::<AggregateExec>().filter(told).filter(|aggregate| !aggregate.is_unordered_unfiltered_group_by_distinct()) {
+                Some(aggregate) => Ok(Transformed::yes(Arc::new(aggregate.with_new_limit_options(None)))),
+                None => Ok(Transformed::no(node)),
+            }
+        })
+        .data()
+    }
 }
 
 /// `aggregate_statistics` answers from statistics what it can. Looking for the rows of an aggregate that has a filter of its

@@ -12,6 +12,11 @@ pub fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
+/// Whether the text is one JSON document.
+pub fn is_document(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 /// `parse_json`: text that is not JSON becomes a JSON string. An empty text is null.
 pub fn from_text(text: &str) -> Option<Cow<'_, str>> {
     let trimmed = text.trim();
@@ -28,7 +33,7 @@ pub fn from_text(text: &str) -> Option<Cow<'_, str>> {
 
 /// The text without blanks outside strings, when it is one JSON document.
 fn parse_compact(text: &str) -> Option<Cow<'_, str>> {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
+    is_document(text).then_some(())?;
     if !text.bytes().any(|byte| byte.is_ascii_whitespace()) || !has_blanks(text.as_bytes()) {
         return Some(Cow::Borrowed(text));
     }

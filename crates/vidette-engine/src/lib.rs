@@ -39,7 +39,7 @@ pub use arrow_types::arrow_type;
 pub use files::{Spans, TIMES, TimedBatches, TimedFile, TimedFiles};
 pub use functions::{aggregate_function, function, use_geoip};
 pub use result::{QueryResult, ResultTable};
-pub use run::{Clock, Error, Prepared};
+pub use run::{Clock, Error, Prepared, Rows};
 pub use sieve::Sieve;
 pub use table::Table;
 pub use workspace::{Checker, Workspace};

@@ -3,6 +3,7 @@
 use crate::cells::{Cell, Column};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value};
+use std::io::Write;
 use vidette_kql::bound::Render;
 use vidette_kql::literals::format_real;
 use vidette_kql::time::{format_datetime, format_timespan};
@@ -42,6 +43,36 @@ impl ResultTable {
         self.rows().into_iter().map(|row| names.iter().map(|name| (*name).clone()).zip(row).collect()).collect()
     }
 
+    /// All rows as JSON, one a line: objects by column, or arrays. Values are those of [`ResultTable::rows`], no tree is built of them.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write_lines(&self, objects: bool, out: &mut impl Write) -> std::io::Result<()> {
+        let names: Vec<String> = self.columns.iter().map(|(name, _)| format!("{}:", crate::json::quote(name))).collect();
+        let [open, close] = if objects { ["{", "}"] } else { ["[", "]"] };
+        let mut line = Vec::new();
+        let mut written = Ok(());
+        self.for_each(|cells| {
+            line.clear();
+            line.extend_from_slice(open.as_bytes());
+            for (at, (cell, name)) in cells.iter().zip(&names).enumerate() {
+                if at > 0 {
+                    line.push(b',');
+                }
+                if objects {
+                    line.extend_from_slice(name.as_bytes());
+                }
+                write_json(*cell, &mut line);
+            }
+            line.extend_from_slice(close.as_bytes());
+            line.push(b'\n');
+            if written.is_ok() {
+                written = out.write_all(&line);
+            }
+        });
+        written
+    }
+
     /// All rows as text, the way `tostring` shows them.
     pub fn text_rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::with_capacity(self.row_count());
@@ -58,6 +89,20 @@ impl ResultTable {
             }
         }
     }
+}
+
+fn write_json(cell: Cell, out: &mut Vec<u8>) {
+    let written = match cell {
+        Cell::Text(text) | Cell::Guid(text) => serde_json::to_writer(&mut *out, text),
+        // On one line it is written as it is.
+        Cell::Json(text) if !text.contains(['\n', '\r']) && crate::json::is_document(text) => {
+            out.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+        other => serde_json::to_writer(&mut *out, &json(other)),
+    };
+    // A vector takes everything.
+    debug_assert!(written.is_ok());
 }
 
 fn json(cell: Cell) -> Value {

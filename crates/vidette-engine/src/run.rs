@@ -12,7 +12,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ScalarValue, SchemaError, internal_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::OptimizerRule;
@@ -58,6 +59,23 @@ pub(crate) enum Instant {
     Now,
     After,
     Until,
+}
+
+/// The rows of a running query.
+pub struct Rows {
+    /// The columns, without rows.
+    pub header: ResultTable,
+    batches: SendableRecordBatchStream,
+}
+
+impl Rows {
+    /// The next rows; `None` after the last.
+    ///
+    /// # Errors
+    /// When execution fails.
+    pub async fn next(&mut self) -> Result<Option<ResultTable>, Error> {
+        Ok(self.batches.try_next().await?.map(|batch| ResultTable { batches: vec![batch], ..self.header.clone() }))
+    }
 }
 
 /// The clock while a plan is made: known, or left as parameters so that one plan serves many instants.
@@ -178,21 +196,39 @@ impl Workspace {
     /// # Errors
     /// When planning or execution fails.
     pub async fn run(&self, query: &Query, clock: Clock) -> Result<ResultTable, Error> {
+        let mut rows = self.stream(query, clock).await?;
+        let mut table = rows.header.clone();
+        while let Some(piece) = rows.next().await? {
+            table.batches.extend(piece.batches);
+        }
+        Ok(table)
+    }
+
+    /// Begins to run one bound query, of whose rows a few at a time are in memory.
+    ///
+    /// # Errors
+    /// When planning fails.
+    pub async fn stream(&self, query: &Query, clock: Clock) -> Result<Rows, Error> {
         let known = self.known(query, clock).await?;
-        let batches = self.collect(self.lower(&query.plan, &query.columns, clock, &known)?).await?;
-        Ok(ResultTable { columns: query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect(), batches, render: query.render.clone() })
+        let batches = self.execute(self.lower(&query.plan, &query.columns, clock, &known)?).await?;
+        let columns = query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
+        Ok(Rows { header: ResultTable { columns, batches: Vec::new(), render: query.render.clone() }, batches })
     }
 
     fn lower(&self, plan: &Plan, columns: &[Column], clock: Clock, known: &Known) -> Result<LogicalPlan, Error> {
         Ok(Lowering::new(self, PlanClock::Known(clock), &known.values, &known.drawn).query(plan, columns)?)
     }
 
-    async fn collect(&self, logical: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
+    async fn execute(&self, logical: LogicalPlan) -> Result<SendableRecordBatchStream, Error> {
         let state = self.session.state();
         // On one thread groups come as they were first seen, as they do in Kusto.
         let state = if has_few_rows(&logical) { of_few_rows(state) } else { state };
         let physical = state.create_physical_plan(&logical).await?;
-        Ok(datafusion::physical_plan::execute_stream(physical, state.task_ctx())?.try_collect().await?)
+        Ok(datafusion::physical_plan::execute_stream(physical, state.task_ctx())?)
+    }
+
+    async fn collect(&self, logical: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
+        Ok(self.execute(logical).await?.try_collect().await?)
     }
 
     /// Plans a query for [`Workspace::run_prepared`]; `windowed` when its clocks have windows.
@@ -461,10 +497,10 @@ fn wanted(query: &Query) -> Vec<bool> {
     wanted
 }
 
-/// Whether all rows of the plan are written in the query.
+/// Whether all rows of the plan are made by the query itself.
 fn has_few_rows(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<MemTable>()),
+        LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<MemTable>() || provider.is::<GenerateSeriesTable>()),
         _ => plan.inputs().into_iter().all(has_few_rows),
     }
 }

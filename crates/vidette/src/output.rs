@@ -33,22 +33,52 @@ pub fn write(text: &str, file: Option<&PathBuf>) -> Result<(), Failure> {
     }
 }
 
+/// Where results go a few at a time: the file, or standard output.
+pub struct Sink<'f> {
+    out: Box<dyn Write>,
+    file: Option<&'f PathBuf>,
+}
+
+impl<'f> Sink<'f> {
+    pub fn open(file: Option<&'f PathBuf>) -> Result<Sink<'f>, Failure> {
+        let out: Box<dyn Write> = match file {
+            Some(path) => Box::new(std::io::BufWriter::new(std::fs::File::create(path).map_err(|error| failed(Some(path), &error))?)),
+            None => Box::new(std::io::BufWriter::new(std::io::stdout())),
+        };
+        Ok(Sink { out, file })
+    }
+
+    /// Whether more is wanted: a closed pipe is no error, but the end.
+    pub fn put(&mut self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<bool, Failure> {
+        match write(&mut self.out) {
+            Ok(()) => Ok(true),
+            Err(error) if self.file.is_none() && error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(failed(self.file, &error)),
+        }
+    }
+
+    pub fn close(mut self) -> Result<(), Failure> {
+        self.put(|out| out.flush()).map(|_| ())
+    }
+}
+
+fn failed(file: Option<&PathBuf>, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("{}{error}", file.map(|path| format!("{}: ", path.display())).unwrap_or_default()))
+}
+
 /// As [`write()`], each value as a line of JSON, without all of them in memory.
 pub fn write_lines(values: &[impl Serialize], file: Option<&PathBuf>) -> Result<(), Failure> {
-    let place = || file.map(|path| format!("{}: ", path.display())).unwrap_or_default();
-    let failed = |error: std::io::Error| Failure::usage(format!("{}{error}", place()));
-    let mut out: Box<dyn Write> = match file {
-        Some(path) => Box::new(std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?)),
-        None => Box::new(std::io::BufWriter::new(std::io::stdout().lock())),
-    };
-    let lines = values.iter().try_for_each(|value| {
-        serde_json::to_writer(&mut out, value)?;
-        out.write_all(b"\n")
-    });
-    match lines.and_then(|()| out.flush()) {
-        Err(error) if file.is_some() || error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
-        _ => Ok(()),
+    let mut sink = Sink::open(file)?;
+    for value in values {
+        let line = |out: &mut dyn Write| {
+            serde_json::to_writer(&mut *out, value)?;
+            out.write_all(b"\n")
+        };
+        if !sink.put(line)? {
+            break;
+        }
     }
+    sink.close()
 }
 
 /// Names what could not be read, the first of many; `tables` names all.
@@ -61,12 +91,21 @@ pub fn problems(problems: &[Problem]) {
 }
 
 pub fn csv(columns: &[String], rows: &[Vec<String>]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let written = writer.write_record(columns).and_then(|()| rows.iter().try_for_each(|row| writer.write_record(row)));
-    match (written, writer.into_inner()) {
-        (Ok(()), Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
-        _ => String::new(),
+    let mut text = Vec::new();
+    match write_csv(columns, rows, &mut text) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Err(_) => String::new(),
     }
+}
+
+/// Rows as CSV, below a line of names when there are any.
+pub fn write_csv(names: &[String], rows: &[Vec<String>], out: &mut dyn Write) -> std::io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    if !names.is_empty() {
+        writer.write_record(names)?;
+    }
+    rows.iter().try_for_each(|row| writer.write_record(row))?;
+    writer.flush()
 }
 
 /// Whether standard output takes color.

@@ -135,6 +135,34 @@ fn query_writes_every_format() {
 }
 
 #[test]
+fn rows_are_written_as_they_come() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rows.json");
+    let path = file.to_str().expect("a path");
+    // More than a batch, then a second result.
+    let query = "range x from 1 to 20000 step 1 | extend t = strcat('\"', x, '\\n'), d = dynamic({\"a\": [1, null]}) | fork (where x > 0) (count)";
+    let output = vidette(&["query", query, "--format", "json", "-o", path]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let written = std::fs::read_to_string(&file).expect("it is written");
+    let results: Vec<serde_json::Value> = written.lines().map(|line| serde_json::from_str(line).expect("a result is a line of JSON")).collect();
+    assert_eq!(results.len(), 2);
+    assert_eq!(results[0]["rows"].as_array().map(Vec::len), Some(20_000));
+    assert_eq!(results[0]["rows"][19_999], serde_json::json!([20_000, "\"20000\n", {"a": [1, null]}]));
+    assert_eq!(results[1], serde_json::json!({"columns": [{"name": "Count", "type": "long"}], "rows": [[20_000]]}));
+    let table = text(&vidette(&["query", "range x from 1 to 20000 step 1", "--format", "table"]).stdout);
+    assert!(table.ends_with("20000 rows, of which the first 10000 are shown (--format csv or json writes all)\n"), "{}", &table[table.len() - 200..]);
+    // A query that is wrong leaves the file as it was.
+    assert_eq!(vidette(&["query", "NoSuchTable", "-o", path]).status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), written);
+    let long = "range x from 1 to 2600000 step 1 | extend a = x, b = x, c = x";
+    let line = serde_json::json!({"id": 1, "query": long}).to_string();
+    let mut batch = Command::new(env!("CARGO_BIN_EXE_vidette")).arg("batch").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary runs");
+    batch.stdin.take().expect("an input").write_all(line.as_bytes()).expect("it reads");
+    let answer = text(&batch.wait_with_output().expect("it ends").stdout);
+    assert!(answer.contains("more than 10000000 values"), "{}", answer.chars().take(200).collect::<String>());
+}
+
+#[test]
 fn a_hunt_over_parquet_alone_finds_its_own_time() {
     use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
     use std::sync::Arc;

@@ -2,13 +2,14 @@
 
 use crate::arrow_types::{array, arrow_type};
 use crate::functions::udf;
-use crate::lower::{Lowering, Rows, named, physical, reference};
+use crate::lower::{Lowering, Rows, constant, named, physical, reference};
 use crate::table::Table;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::{MemTable, TableProvider};
-use datafusion::common::{Column as DfColumn, Result, TableReference, internal_err};
+use datafusion::common::{Column as DfColumn, Result, ScalarValue, TableReference, internal_err};
 use datafusion::datasource::provider_as_source;
+use datafusion::functions_table::generate_series::{GenSeriesArgs, GenerateSeriesTable};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast};
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ColumnId, Plan};
@@ -92,9 +93,14 @@ impl Lowering<'_> {
         Ok(Rows { plan: plan.project(shown.collect::<Vec<_>>())?, order: Vec::new() })
     }
 
-    /// One row with the whole range as an array, then a row per element.
+    /// The rows are made as they are read. Where only the run knows the instant that they begin or end with, there is one row with
+    /// the whole range as an array, then a row per element.
     pub(crate) fn range(&mut self, column: &Column, start: &bound::Expr, end: &bound::Expr, step: &bound::Expr) -> Result<Rows> {
-        let list = udf::call("range", &[start.ty, end.ty, step.ty], ScalarType::Dynamic, vec![self.expr(start)?, self.expr(end)?, self.expr(step)?]);
+        let bounds = [self.expr(start)?, self.expr(end)?, self.expr(step)?];
+        if let [Ok(start), Ok(end), Ok(step)] = bounds.each_ref().map(constant) {
+            return self.series(column, &start, &end, &step);
+        }
+        let list = udf::call("range", &[start.ty, end.ty, step.ty], ScalarType::Dynamic, bounds.to_vec());
         let plan = LogicalPlanBuilder::empty(true);
         let raw = self.hidden_name("range");
         let plan = plan.project(vec![crate::operators::mv_expand::elements(list, false, None, false).alias(raw.clone())])?;
@@ -111,6 +117,23 @@ impl Lowering<'_> {
         Ok(Rows { plan, order: Vec::new() })
     }
 
+    fn series(&mut self, column: &Column, start: &ScalarValue, end: &ScalarValue, step: &ScalarValue) -> Result<Rows> {
+        let alias = self.hidden_name("s");
+        let last = match (start, end, step) {
+            (ScalarValue::Float64(Some(start)), ScalarValue::Float64(Some(end)), ScalarValue::Float64(Some(step))) => last_of_reals(*start, *end, *step),
+            (ScalarValue::Int64(Some(start)), ScalarValue::Int64(Some(end)), ScalarValue::Int64(Some(step))) if *step != 0 => {
+                i64::try_from((i128::from(*end) - i128::from(*start)).div_euclid(i128::from(*step))).unwrap_or(i64::MAX)
+            }
+            _ => -1,
+        };
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let numbers = GenerateSeriesTable::new(schema, GenSeriesArgs::Int64Args { start: 0, end: last, step: 1, include_end: true, name: "range" });
+        let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(Arc::new(numbers)), None)?;
+        let number = Expr::Column(DfColumn::new(Some(TableReference::bare(alias)), "n"));
+        let value = Expr::Literal(start.clone(), None) + cast(number, start.data_type()) * Expr::Literal(step.clone(), None);
+        Ok(Rows { plan: plan.project(vec![cast(value, arrow_type(column.ty)).alias(physical(column.id))])?, order: Vec::new() })
+    }
+
     /// A tabular variable, its columns under the ids of this use.
     pub(crate) fn named_value(&mut self, plan: &Arc<Plan>, columns: &[(Column, ColumnId)]) -> Result<Rows> {
         let rows = match self.drawn(plan)? {
@@ -125,5 +148,25 @@ impl Lowering<'_> {
         let order = self.carried(rows.order, &mut shown);
         self.at_least_one(&mut shown);
         Ok(Rows { plan: rows.plan.project(shown)?, order })
+    }
+}
+
+/// The number of the last step that does not go beyond the end; -1 when there is none.
+fn last_of_reals(start: f64, end: f64, step: f64) -> i64 {
+    let is_within = |n: i64| {
+        let value = start + n as f64 * step;
+        if step > 0.0 { value <= end } else { value >= end }
+    };
+    let last = ((end - start) / step).floor() as i64;
+    if step == 0.0 || !step.is_finite() || !start.is_finite() || !is_within(0) {
+        return -1;
+    }
+    // What floor() rounded away or took too much.
+    if is_within(last.saturating_add(1)) {
+        last.saturating_add(1)
+    } else if is_within(last) {
+        last
+    } else {
+        last - 1
     }
 }

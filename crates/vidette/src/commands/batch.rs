@@ -40,15 +40,35 @@ pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u
 async fn answer(workspace: &Arc<Workspace>, id: Value, query: &str, clock: Clock) -> Value {
     let (workspace, text) = (workspace.clone(), query.to_owned());
     // A task of its own: a bug in one query must not end the batch.
-    match tokio::spawn(async move { workspace.query(&text, clock).await }).await {
-        Ok(Ok(result)) => match result.tables.last() {
-            Some(table) => json!({"id": id, "columns": columns(table), "rows": table.rows()}),
-            None => json!({"id": id, "columns": [], "rows": []}),
-        },
+    match tokio::spawn(async move { last_result(&workspace, &text, clock).await }).await {
+        Ok(Ok(Some(table))) => json!({"id": id, "columns": columns(&table), "rows": table.rows()}),
+        Ok(Ok(None)) => json!({"id": id, "error": format!("the result has more than {MOST_VALUES} values")}),
         Ok(Err(Error::Diagnostics(diagnostics))) => json!({"id": id, "error": errors(&diagnostics).collect::<Vec<_>>().join("; ")}),
         Ok(Err(error)) => json!({"id": id, "error": error.to_string()}),
         Err(_) => json!({"id": id, "error": "bug: the query made Vidette panic"}),
     }
+}
+
+/// An answer is one line: what is longer is refused.
+const MOST_VALUES: usize = 10_000_000;
+
+/// The table of the last statement; `None` when it is too long.
+async fn last_result(workspace: &Workspace, text: &str, clock: Clock) -> Result<Option<ResultTable>, Error> {
+    let (queries, _) = workspace.compile(text, clock).await?;
+    let mut last = ResultTable::default();
+    for query in &queries {
+        let mut rows = workspace.stream(query, clock).await?;
+        last = rows.header.clone();
+        let mut values = 0;
+        while let Some(piece) = rows.next().await? {
+            values += piece.row_count() * piece.columns.len();
+            if values > MOST_VALUES {
+                return Ok(None);
+            }
+            last.batches.extend(piece.batches);
+        }
+    }
+    Ok(Some(last))
 }
 
 fn columns(table: &ResultTable) -> Vec<Value> {

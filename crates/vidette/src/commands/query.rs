@@ -4,7 +4,7 @@ use crate::commands::{Failure, TimeOptions};
 use crate::output::{self, Format};
 use crate::packs::{install, packs};
 use crate::workspace::{self, Wanted};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use vidette_engine::{Error, ResultTable};
 use vidette_rules::{HuntingQuery, Pack};
@@ -63,18 +63,105 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         output::write(&format!("{plan}\n"), options.output.as_ref())?;
         return Ok(0);
     }
-    let result = match loaded.workspace.query(&text, clock).await {
-        Ok(result) => result,
-        Err(Error::Diagnostics(diagnostics)) => return Err(Failure::query(vidette_kql::render(&text, &name, &diagnostics))),
-        Err(error) => return Err(Failure::query(error.to_string())),
+    let failed = |error: Error| match error {
+        Error::Diagnostics(diagnostics) => Failure::query(vidette_kql::render(&text, &name, &diagnostics)),
+        error => Failure::query(error.to_string()),
     };
     let format = Format::choose(options.format, options.output.is_some());
-    let mut out = String::new();
-    for table in &result.tables {
-        out.push_str(&render(table, format));
+    let (queries, _) = loaded.workspace.compile(&text, clock).await.map_err(failed)?;
+    // Nothing is written before the first rows are there: a query that fails leaves the file as it was.
+    let mut sink = None;
+    for query in &queries {
+        let mut rows = loaded.workspace.stream(query, clock).await.map_err(failed)?;
+        let mut piece = rows.next().await.map_err(failed)?;
+        if sink.is_none() {
+            sink = Some(output::Sink::open(options.output.as_ref())?);
+        }
+        let Some(sink) = &mut sink else { break };
+        let mut shown = Shown::begin(&rows.header, format, sink)?;
+        while let Some(rows_of_piece) = piece {
+            if !shown.add(&rows_of_piece, sink)? {
+                break;
+            }
+            piece = rows.next().await.map_err(failed)?;
+        }
+        shown.end(sink)?;
     }
-    output::write(&out, options.output.as_ref())?;
+    sink.map_or(Ok(()), output::Sink::close)?;
     Ok(u8::from(!loaded.harvest.problems.is_empty()) * 3)
+}
+
+/// A result as it is written: a few rows at a time, but for a table, whose widths depend on all that it shows.
+struct Shown {
+    format: Format,
+    names: Vec<String>,
+    count: usize,
+    /// Of a table: its first rows.
+    cells: Vec<Vec<String>>,
+}
+
+/// A table shows so many rows.
+const MOST_SHOWN: usize = 10_000;
+
+impl Shown {
+    fn begin(header: &ResultTable, format: Format, sink: &mut output::Sink) -> Result<Shown, Failure> {
+        let names: Vec<String> = header.columns.iter().map(|(name, _)| name.clone()).collect();
+        match format {
+            Format::Csv => {
+                sink.put(|out| output::write_csv(&names, &[], out))?;
+            }
+            Format::Json => {
+                let columns: Vec<Value> = header.columns.iter().map(|(name, ty)| json!({"name": name, "type": ty.name()})).collect();
+                sink.put(|out| write!(out, "{{\"columns\":{},\"rows\":[", Value::Array(columns)))?;
+            }
+            Format::Table | Format::Ndjson => {}
+        }
+        Ok(Shown { format, names, count: 0, cells: Vec::new() })
+    }
+
+    /// Whether more rows are wanted.
+    fn add(&mut self, piece: &ResultTable, sink: &mut output::Sink) -> Result<bool, Failure> {
+        let first = self.count == 0;
+        self.count += piece.row_count();
+        match self.format {
+            Format::Table => {
+                let room = MOST_SHOWN - self.cells.len();
+                if room > 0 {
+                    self.cells.extend(piece.text_rows().into_iter().take(room));
+                }
+                Ok(true)
+            }
+            Format::Csv => sink.put(|out| output::write_csv(&[], &piece.text_rows(), out)),
+            Format::Ndjson => sink.put(|mut out| piece.write_lines(true, &mut out)),
+            Format::Json => {
+                let mut lines = Vec::new();
+                sink.put(|out| {
+                    piece.write_lines(false, &mut lines)?;
+                    lines.pop();
+                    // Between two rows stands a comma; in JSON text no other line ends.
+                    lines.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b',');
+                    if !first && !lines.is_empty() {
+                        out.write_all(b",")?;
+                    }
+                    out.write_all(&lines)
+                })
+            }
+        }
+    }
+
+    fn end(self, sink: &mut output::Sink) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Table => {
+                let counted = format!("{} {}", self.count, if self.count == 1 { "row" } else { "rows" });
+                let left_out =
+                    if self.count > self.cells.len() { format!(", of which the first {} are shown (--format csv or json writes all)", self.cells.len()) } else { String::new() };
+                format!("{}{counted}{left_out}\n", output::table(&self.names, &self.cells, output::width(), |_, _| None))
+            }
+            Format::Json => "]}\n".to_owned(),
+            Format::Csv | Format::Ndjson => return Ok(()),
+        };
+        sink.put(|out| out.write_all(text.as_bytes())).map(|_| ())
+    }
 }
 
 /// The hunting query of this name, or whose name begins so.
@@ -94,24 +181,4 @@ fn list(packs: &[Pack], output: Option<&PathBuf>) -> Result<u8, Failure> {
     let rows: Vec<Vec<String>> = packs.iter().flat_map(|pack| &pack.hunting).map(|query| vec![query.name.clone(), query.relevant_techniques.join(", "), finds(query)]).collect();
     output::write(&output::table(&columns, &rows, output::width(), |_, _| None), output)?;
     Ok(0)
-}
-
-fn render(table: &ResultTable, format: Format) -> String {
-    let names: Vec<String> = table.columns.iter().map(|(name, _)| name.clone()).collect();
-    match format {
-        Format::Table => {
-            let rows = table.text_rows();
-            format!("{}{} {}\n", output::table(&names, &rows, output::width(), |_, _| None), rows.len(), if rows.len() == 1 { "row" } else { "rows" })
-        }
-        Format::Csv => output::csv(&names, &table.text_rows()),
-        Format::Ndjson => table.rows().into_iter().map(|row| format!("{}\n", object(&names, row))).collect(),
-        Format::Json => {
-            let columns: Vec<Value> = table.columns.iter().map(|(name, ty)| json!({"name": name, "type": ty.name()})).collect();
-            format!("{}\n", json!({"columns": columns, "rows": table.rows()}))
-        }
-    }
-}
-
-fn object(names: &[String], row: Vec<Value>) -> Value {
-    Value::Object(names.iter().cloned().zip(row).collect::<Map<_, _>>())
 }

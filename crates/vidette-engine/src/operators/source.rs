@@ -121,9 +121,7 @@ impl Lowering<'_> {
         let alias = self.hidden_name("s");
         let last = match (start, end, step) {
             (ScalarValue::Float64(Some(start)), ScalarValue::Float64(Some(end)), ScalarValue::Float64(Some(step))) => last_of_reals(*start, *end, *step),
-            (ScalarValue::Int64(Some(start)), ScalarValue::Int64(Some(end)), ScalarValue::Int64(Some(step))) if *step != 0 => {
-                i64::try_from((i128::from(*end) - i128::from(*start)).div_euclid(i128::from(*step))).unwrap_or(i64::MAX)
-            }
+            (ScalarValue::Int64(Some(start)), ScalarValue::Int64(Some(end)), ScalarValue::Int64(Some(step))) => last_of_longs(*start, *end, *step),
             _ => -1,
         };
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
@@ -152,6 +150,14 @@ impl Lowering<'_> {
 }
 
 /// The number of the last step that does not go beyond the end; -1 when there is none.
+fn last_of_longs(start: i64, end: i64, step: i64) -> i64 {
+    let way = i128::from(end) - i128::from(start);
+    if step == 0 || way != 0 && (way < 0) != (step < 0) {
+        return -1;
+    }
+    i64::try_from(way / i128::from(step)).unwrap_or(i64::MAX)
+}
+
 fn last_of_reals(start: f64, end: f64, step: f64) -> i64 {
     let is_within = |n: i64| {
         let value = start + n as f64 * step;

@@ -128,11 +128,11 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     stock("unixtime_microseconds_todatetime", |types, a| from_unix(types[0], a, TICKS_PER_MICROSECOND)),
     rows("unixtime_nanoseconds_todatetime", |a| Out::from(a[0].long().map(|n| n.div_euclid(100) + UNIX_EPOCH_TICKS))),
     rows("format_datetime", |a| match a[0].long() {
-        Some(ticks) => format_pattern(a[1].text(), ticks, true).map_or(Out::Refused(NO_FORMAT), Out::Text),
+        Some(ticks) => Out::from(format_pattern(a[1].text(), ticks, true)),
         None => Out::Text(String::new()),
     }),
     rows("format_timespan", |a| match a[0].long() {
-        Some(ticks) => format_pattern(a[1].text(), ticks, false).map_or(Out::Refused(NO_FORMAT), Out::Text),
+        Some(ticks) => Out::from(format_pattern(a[1].text(), ticks, false)),
         None => Out::Text(String::new()),
     }),
 ];
@@ -265,8 +265,6 @@ fn difference(part: &str, later: i64, earlier: i64) -> Option<i64> {
         other => later.div_euclid(unit(other)?) - earlier.div_euclid(unit(other)?),
     })
 }
-
-const NO_FORMAT: &str = "a letter of the format that Kusto does not know";
 
 /// .NET-like patterns: `yyyy-MM-dd HH:mm:ss.fff`. `None` for a character the docs do not list.
 fn format_pattern(pattern: &str, ticks: i64, is_datetime: bool) -> Option<String> {

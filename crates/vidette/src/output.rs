@@ -100,11 +100,16 @@ pub fn csv(columns: &[String], rows: &[Vec<String>]) -> String {
 
 /// Rows as CSV, below a line of names when there are any.
 pub fn write_csv(names: &[String], rows: &[Vec<String>], out: &mut dyn Write) -> std::io::Result<()> {
+    // What the output says is to be known by its kind.
+    let own = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    };
     let mut writer = csv::Writer::from_writer(out);
     if !names.is_empty() {
-        writer.write_record(names)?;
+        writer.write_record(names).map_err(own)?;
     }
-    rows.iter().try_for_each(|row| writer.write_record(row))?;
+    rows.iter().try_for_each(|row| writer.write_record(row)).map_err(own)?;
     writer.flush()
 }
 

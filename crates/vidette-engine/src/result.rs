@@ -76,8 +76,13 @@ impl ResultTable {
     /// All rows as text, the way `tostring` shows them.
     pub fn text_rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::with_capacity(self.row_count());
-        self.for_each(|cells| rows.push(cells.iter().map(|cell| crate::functions::display(*cell)).collect()));
+        self.each_text_row(|row| rows.push(row));
         rows
+    }
+
+    /// The same, one after the other.
+    pub fn each_text_row(&self, mut visit: impl FnMut(Vec<String>)) {
+        self.for_each(|cells| visit(cells.iter().map(|cell| crate::functions::display(*cell)).collect()));
     }
 
     fn for_each(&self, mut visit: impl FnMut(&[Cell])) {

@@ -220,9 +220,14 @@ impl Workspace {
     }
 
     async fn execute(&self, logical: LogicalPlan) -> Result<SendableRecordBatchStream, Error> {
-        let state = self.session.state();
+        let mut state = self.session.state();
         // On one thread groups come as they were first seen, as they do in Kusto.
-        let state = if has_few_rows(&logical) { of_few_rows(state) } else { state };
+        if has_few_rows(&logical) {
+            state = of_few_rows(state);
+        }
+        if logical.schema().fields().len() > MANY_COLUMNS {
+            *state.config_mut() = state.config().clone().with_batch_size(FEWER_ROWS);
+        }
         let physical = state.create_physical_plan(&logical).await?;
         Ok(datafusion::physical_plan::execute_stream(physical, state.task_ctx())?)
     }
@@ -496,6 +501,10 @@ fn wanted(query: &Query) -> Vec<bool> {
     }
     wanted
 }
+
+/// Of a result with more columns fewer rows are in memory at a time: all of a gigabyte's `SecurityEvent` is written in 262 MiB instead of 325.
+const MANY_COLUMNS: usize = 64;
+const FEWER_ROWS: usize = 2048;
 
 /// Whether all rows of the plan are made by the query itself.
 fn has_few_rows(plan: &LogicalPlan) -> bool {

@@ -92,25 +92,40 @@ pub fn problems(problems: &[Problem]) {
 
 pub fn csv(columns: &[String], rows: &[Vec<String>]) -> String {
     let mut text = Vec::new();
-    match write_csv(columns, rows, &mut text) {
+    let mut lines = Lines::of(&mut text);
+    lines.put(columns);
+    rows.iter().for_each(|row| lines.put(row));
+    match lines.end() {
         Ok(()) => String::from_utf8_lossy(&text).into_owned(),
         Err(_) => String::new(),
     }
 }
 
-/// Rows as CSV, below a line of names when there are any.
-pub fn write_csv(names: &[String], rows: &[Vec<String>], out: &mut dyn Write) -> std::io::Result<()> {
-    // What the output says is to be known by its kind.
-    let own = |error: csv::Error| match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => std::io::Error::other(format!("{other:?}")),
-    };
-    let mut writer = csv::Writer::from_writer(out);
-    if !names.is_empty() {
-        writer.write_record(names).map_err(own)?;
+/// Lines of CSV, until one cannot be written.
+pub struct Lines<'o> {
+    writer: csv::Writer<&'o mut dyn Write>,
+    written: csv::Result<()>,
+}
+
+impl<'o> Lines<'o> {
+    pub fn of(out: &'o mut dyn Write) -> Lines<'o> {
+        Lines { writer: csv::Writer::from_writer(out), written: Ok(()) }
     }
-    rows.iter().try_for_each(|row| writer.write_record(row)).map_err(own)?;
-    writer.flush()
+
+    pub fn put(&mut self, cells: &[String]) {
+        if self.written.is_ok() {
+            self.written = self.writer.write_record(cells);
+        }
+    }
+
+    pub fn end(mut self) -> std::io::Result<()> {
+        // What the output says is to be known by its kind.
+        self.written.map_err(|error| match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            other => std::io::Error::other(format!("{other:?}")),
+        })?;
+        self.writer.flush()
+    }
 }
 
 /// Whether standard output takes color.

@@ -108,7 +108,11 @@ impl Shown {
         let names: Vec<String> = header.columns.iter().map(|(name, _)| name.clone()).collect();
         match format {
             Format::Csv => {
-                sink.put(|out| output::write_csv(&names, &[], out))?;
+                sink.put(|out| {
+                    let mut lines = output::Lines::of(out);
+                    lines.put(&names);
+                    lines.end()
+                })?;
             }
             Format::Json => {
                 let columns: Vec<Value> = header.columns.iter().map(|(name, ty)| json!({"name": name, "type": ty.name()})).collect();
@@ -131,7 +135,11 @@ impl Shown {
                 }
                 Ok(true)
             }
-            Format::Csv => sink.put(|out| output::write_csv(&[], &piece.text_rows(), out)),
+            Format::Csv => sink.put(|out| {
+                let mut lines = output::Lines::of(out);
+                piece.each_text_row(|row| lines.put(&row));
+                lines.end()
+            }),
             Format::Ndjson => sink.put(|mut out| piece.write_lines(true, &mut out)),
             Format::Json => {
                 let mut lines = Vec::new();

@@ -5,7 +5,8 @@ use super::graph::graph;
 use super::project::Project;
 use crate::binder::{Binder, Relation};
 use crate::bound::{
-    Column, ColumnId, Cycles, Direction, Expr as Bound, ExprKind as Kind, Fold, Graph, GraphElement, GraphOutput, GraphPattern, GraphSequence, GraphStep, PassInput, Plan, Shortest,
+    Aggregate, Column, ColumnId, Cycles, Direction, Expr as Bound, ExprKind as Kind, Fold, Graph, GraphElement, GraphOutput, GraphPattern, GraphSequence, GraphStep, JoinKind,
+    PassInput, Plan, Shortest,
 };
 use crate::diagnostics::codes;
 use crate::lexer::Token;
@@ -79,7 +80,7 @@ impl GraphMatch {
         let shortest = self.shortest.then(|| if parameter(&self.parameters, "output").and_then(Expr::name) == Some("all") { Shortest::All } else { Shortest::Any });
         let mut wanted = HashSet::new();
         shown.iter().map(|(_, value)| value).chain(&residual).for_each(|value| column_ids(value, &mut wanted));
-        let mut plan = scope.plan(binder, cycles, shortest, &wanted);
+        let mut plan = scope.plan(binder, &graph, cycles, shortest, &wanted);
         for predicate in residual {
             plan = Plan::Filter { input: Box::new(plan), predicate };
         }
@@ -212,6 +213,8 @@ pub(crate) struct GraphScope {
     nodes: Relation,
     edges: Relation,
     ends: [Column; 2],
+    /// How many edges end, and begin, at a node inside a path: computed where they are asked for.
+    degrees: [Column; 2],
     partitioned: bool,
     /// Values over nodes and over edges that the match reads, beside ids.
     node_inputs: Vec<(Column, Bound)>,
@@ -232,6 +235,7 @@ impl GraphScope {
             nodes,
             edges,
             ends,
+            degrees: [binder.column("$in", ScalarType::Long), binder.column("$out", ScalarType::Long)],
             partitioned: graph.partitioned,
         };
         for end in scope.ends.clone() {
@@ -345,13 +349,18 @@ impl GraphScope {
     }
 
     /// The match over nodes and edges, with a column for each value that is wanted.
-    fn plan(mut self, binder: &mut Binder, cycles: Cycles, shortest: Option<Shortest>, wanted: &HashSet<ColumnId>) -> Plan {
+    fn plan(mut self, binder: &mut Binder, graph: &Graph, cycles: Cycles, shortest: Option<Shortest>, wanted: &HashSet<ColumnId>) -> Plan {
         let values: Vec<MatchValue> = self.values.iter().filter(|value| wanted.contains(&value.column.id)).cloned().collect();
         let mut outputs = Vec::with_capacity(values.len());
         for value in &values {
             let column = binder.column("$value", value.value.ty);
             let at = self.input(value.inner || self.elements[value.element].node, column, value.value.clone());
             outputs.push(GraphOutput { element: value.element, inner: value.inner, fold: value.fold, at });
+        }
+        let mut read = HashSet::new();
+        self.node_inputs.iter().for_each(|(_, value)| column_ids(value, &mut read));
+        if self.degrees.iter().any(|degree| read.contains(&degree.id)) {
+            self.nodes = with_degrees(binder, graph, self.nodes, &self.degrees);
         }
         let element = |element: Element| GraphElement { node: element.node, filters: element.filters, inner_filters: element.inner_filters };
         let elements = self.elements.into_iter().map(element).collect();
@@ -366,6 +375,26 @@ impl GraphScope {
         let columns = values.into_iter().map(|value| value.column).collect();
         Plan::Pass { name: "graph_match".to_owned(), inputs, columns, pattern: Some(Arc::new(pattern)) }
     }
+}
+
+/// The nodes with how many edges end and begin at each.
+fn with_degrees(binder: &mut Binder, graph: &Graph, nodes: Relation, degrees: &[Column; 2]) -> Relation {
+    let mut nodes = nodes;
+    for (degree, end) in degrees.iter().zip([1, 0]) {
+        let (edges, ends) = graph.edges(binder);
+        let key = (binder.column("$end", ScalarType::String), binder.convert(Bound::column(&ends[end]), ScalarType::String));
+        let count = Aggregate { function: "count".to_owned(), arguments: Vec::new(), filter: None, ty: ScalarType::Long, span: Span::default() };
+        let counted = binder.column("$count", ScalarType::Long);
+        let right_columns = vec![key.0.clone(), counted.clone()];
+        let right = Plan::Aggregate { input: Box::new(edges.plan), by: vec![key.clone()], aggregates: vec![(counted.clone(), count)] };
+        let keys = vec![(Bound::column(&nodes.columns[0]), Bound::column(&key.0))];
+        let plan = Plan::Join { kind: JoinKind::LeftOuter, left: Box::new(nodes.plan), right: Box::new(right), keys, left_columns: nodes.columns.clone(), right_columns };
+        let mut shown: Vec<(Column, Bound)> = nodes.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+        let none = Bound::literal(Value::Long(0));
+        shown.push((degree.clone(), Bound::call("coalesce", ScalarType::Long, vec![Bound::column(&counted), none])));
+        nodes = binder.project(Relation { plan, columns: Vec::new() }, shown);
+    }
+    nodes
 }
 
 fn count(binder: &mut Binder, expr: &Expr) -> Option<usize> {
@@ -411,6 +440,13 @@ impl Binder<'_> {
         // Without an argument, of the inner node that is looked at.
         if fold == Fold::One && arguments.is_empty() && self.row.columns.iter().any(|column| column.id == id.id) {
             return Some(self.convert(Bound::column(&id), ScalarType::String));
+        }
+        if arguments.is_empty() && self.row.columns.iter().any(|column| column.id == id.id) {
+            match fold {
+                Fold::DegreeIn => return Some(Bound::column(&scope.degrees[0])),
+                Fold::DegreeOut => return Some(Bound::column(&scope.degrees[1])),
+                _ => {}
+            }
         }
         let first = arguments.first()?;
         let (element, inner) = match &first.kind {

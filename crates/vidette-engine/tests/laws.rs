@@ -246,8 +246,8 @@ async fn top_is_sort_and_take() {
     for _ in 0..rounds(40) {
         let table = Data::new(&mut rng, 30).table();
         let (first, second) = (expression(&mut rng, Type::Long, 2), expression(&mut rng, Type::Text, 2));
-        let keys = format!("first {}, second {} nulls last", rng.choice(["asc", "desc"]).unwrap_or("asc"), rng.choice(["asc", "desc"]).unwrap_or("asc"));
-        let values = format!("{table} | project first = {first}, second = {second}");
+        let keys = format!("leader {}, second {} nulls last", rng.choice(["asc", "desc"]).unwrap_or("asc"), rng.choice(["asc", "desc"]).unwrap_or("asc"));
+        let values = format!("{table} | project leader = {first}, second = {second}");
         let top = answer(&format!("{values} | top 7 by {keys}")).await;
         assert_eq!(top, answer(&format!("{values} | sort by {keys} | take 7")).await, "{values}\n{keys}");
         let numbered = answer(&format!("{values} | sort by {keys} | extend place = row_number() | where place <= 7 | project-away place")).await;

@@ -193,7 +193,7 @@ fn in_memory() -> Workspace {
 async fn a_prepared_query_gives_at_every_instant_what_a_run_of_its_own_gives() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "let busy = toscalar(T | where Timestamp > ago(3h) | summarize count());
-        T | where Timestamp > ago(2h) | summarize n = count(), last = max(Timestamp) by DeviceName | extend share = n * 1.0 / busy, at = now(-1h) | sort by DeviceName asc";
+        T | where Timestamp > ago(2h) | summarize n = count(), seen = max(Timestamp) by DeviceName | extend share = n * 1.0 / busy, at = now(-1h) | sort by DeviceName asc";
     // A `scan` that reads the clock in its steps.
     let scan =
         "T | where Timestamp > ago(2h) | sort by Timestamp asc | scan declare (age: timespan) with (step s: true => age = now() - Timestamp;) | summarize max(age), max(Timestamp)";

@@ -38,6 +38,9 @@ pub mod codes {
     pub const SIDE_OF_JOIN: &str = "KS183";
     pub const INCOMPLETE_FRAGMENT: &str = "KS198";
     pub const UNKNOWN_TABLE: &str = "KS204";
+    pub const NEEDS_BRACKETS: &str = "KS228";
+    pub const CONSTANT_EXPECTED: &str = "KS129";
+    pub const TEXT_BEFORE_COLUMN: &str = "KS101";
     pub const UNKNOWN_FUNCTION: &str = "KS211";
     pub const JOIN_TYPES: &str = "KS227";
     pub const NOT_AN_AGGREGATE: &str = "KS236";
@@ -96,6 +99,13 @@ impl Diagnostic {
     /// An error of names or types.
     pub fn semantic(code: &'static str, message: impl Into<String>, span: Span) -> Diagnostic {
         Diagnostic { kind: Kind::Semantic, ..Diagnostic::error(code, message, span) }
+    }
+
+    /// A word of the language as a name.
+    pub(crate) fn needs_brackets(name: &str, span: Span) -> Diagnostic {
+        let bracketed = format!("['{name}']");
+        let message = format!("the name `{name}` needs to be bracketed to be used here");
+        Diagnostic::semantic(codes::NEEDS_BRACKETS, message, span).label("a word of the language").help(format!("write `{bracketed}`")).fix(span, bracketed)
     }
 
     /// The same as a hint: the query runs.

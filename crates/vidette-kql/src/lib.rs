@@ -24,13 +24,14 @@
 //! assert_eq!(columns, ["x", "count_"]);
 //! ```
 //!
-//! In reading order: [`span`], [`types`], `lexer`, [`syntax`], `parser`, `operators`, [`catalog`], [`bound`],
+//! In reading order: [`span`], [`types`], `lexer`, `keywords`, [`syntax`], `parser`, `operators`, [`catalog`], [`bound`],
 //! `binder`, [`diagnostics`]; [`time`] and [`literals`] read and write values.
 
 mod binder;
 pub mod bound;
 pub mod catalog;
 pub mod diagnostics;
+mod keywords;
 mod lexer;
 pub mod literals;
 pub mod needs;

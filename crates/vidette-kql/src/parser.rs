@@ -7,6 +7,7 @@ mod expressions;
 mod statements;
 
 use crate::diagnostics::{Diagnostic, codes};
+use crate::keywords;
 use crate::lexer::{Lexeme, Token, lex};
 use crate::span::{Span, Spanned};
 use crate::syntax::{ColumnDeclaration, Expr, ExprKind, Name, OperatorParameter, Query};
@@ -213,6 +214,16 @@ impl<'a> Parser<'a> {
             self.error_here(codes::EXPECTED, "expected: a name");
             Spanned { node: String::new(), span: self.span() }
         })
+    }
+
+    /// A name that a column or a parameter is given.
+    pub(crate) fn given_name(&mut self) -> Name {
+        let bare = self.peek() == Token::Name;
+        let name = self.declared_name();
+        if bare && !keywords::can_be_given(&name.node) {
+            self.report(Diagnostic::needs_brackets(&name.node, name.span));
+        }
+        name
     }
 
     pub(crate) fn try_name(&mut self) -> Option<Name> {

@@ -5,6 +5,7 @@ use super::signatures::{AGGREGATES, SCALAR_FUNCTIONS};
 use super::{Binder, Binding, Bound, naming};
 use crate::bound::{Column, Expr, ExprKind, Subquery};
 use crate::diagnostics::{Diagnostic, codes, nearest};
+use crate::keywords;
 use crate::span::{Span, Spanned};
 use crate::syntax::{self, ExprKind as Syntax};
 use crate::types::{ScalarType, Value};
@@ -107,6 +108,11 @@ impl Binder<'_> {
     }
 
     fn name(&mut self, name: &str, span: Span) -> Expr {
+        // In brackets it is longer.
+        if span.len() == name.len() && !keywords::can_be_read(name) {
+            self.report(Diagnostic::needs_brackets(name, span));
+            return broken();
+        }
         if let Some(column) = self.row.columns.iter().find(|column| column.name == name) {
             return Expr::column(column);
         }

@@ -323,6 +323,13 @@ impl Binder<'_> {
             let ty = overload.parameter(index, count).map_or("Scalar", |parameter| parameter.ty);
             converted.push(self.adapt(function, argument, ty, at));
         }
+        if matches!(function, "prev" | "next")
+            && let Some(default) = converted.get(2)
+            && reads_row(default)
+        {
+            self.error(codes::CONSTANT_EXPECTED, "the expression must be a constant", arguments[2].span, "it reads a column");
+            return Bound::Broken;
+        }
         if signature.overloads.iter().filter(|overload| overload.accepts(count)).count() > 1 {
             // Which of the overloads was meant cannot be told.
             self.diagnostics[reported..].iter_mut().for_each(|diagnostic| diagnostic.code = codes::NO_OVERLOAD);
@@ -463,8 +470,7 @@ impl Binder<'_> {
 
     /// Reports an argument that rows would disagree about.
     pub(crate) fn expect_fixed(&mut self, argument: &Expr, span: Span) -> Option<()> {
-        let mut reads_row = false;
-        argument.visit(&mut |inner| reads_row |= matches!(inner.kind, ExprKind::Column(_)));
+        let reads_row = reads_row(argument);
         if reads_row {
             self.error(codes::INVALID_USE, "an argument must be the same for all rows", span, "it reads a column");
         }
@@ -589,6 +595,12 @@ fn mistake(function: &str, arguments: &[Expr]) -> Option<(usize, String, String)
         "extract_all" if !text(0)?.contains('(') => Some((0, "`extract_all` gives what the groups of its pattern match".to_owned(), "no group in parentheses".to_owned())),
         _ => None,
     }
+}
+
+fn reads_row(argument: &Expr) -> bool {
+    let mut reads_row = false;
+    argument.visit(&mut |inner| reads_row |= matches!(inner.kind, ExprKind::Column(_)));
+    reads_row
 }
 
 fn is_null(argument: &Expr) -> bool {

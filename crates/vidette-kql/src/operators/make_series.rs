@@ -42,7 +42,7 @@ impl MakeSeries {
         });
         parser.expect_word("on");
         let explicit = (parser.peek() == Token::Name && parser.peek_at(1) == Token::Assign).then(|| {
-            let name = parser.declared_name();
+            let name = parser.given_name();
             parser.bump();
             name
         });

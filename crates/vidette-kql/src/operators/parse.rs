@@ -2,6 +2,7 @@
 
 use crate::binder::{Binder, Relation};
 use crate::bound::{Column, Expr as Bound, Plan};
+use crate::diagnostics::{Diagnostic, codes};
 use crate::lexer::Token;
 use crate::literals::write_json_string;
 use crate::parser::Parser;
@@ -46,6 +47,11 @@ impl Parse {
                 }
                 Token::String => parts.push(Part::Text(parser.string_literal())),
                 Token::Name | Token::OpenBracket => {
+                    if matches!(parts.last(), Some(Part::Column(..) | Part::Skip)) {
+                        let found = parser.text().to_owned();
+                        let diagnostic = Diagnostic::semantic(codes::TEXT_BEFORE_COLUMN, "the column name must follow a string literal", parser.span());
+                        parser.report(diagnostic.label(format!("nothing tells where `{found}` begins")));
+                    }
                     let Some(name) = parser.try_name() else { break };
                     let ty = parser.eat(Token::Colon).then(|| parser.scalar_type());
                     parts.push(Part::Column(name, ty));

@@ -23,7 +23,7 @@ impl Range {
     }
 
     pub(crate) fn parse(parser: &mut Parser, span: Span) -> Range {
-        let column = parser.declared_name();
+        let column = parser.given_name();
         parser.expect_word("from");
         let from = parser.named_expression();
         parser.expect_word("to");

@@ -208,7 +208,7 @@ impl Parser<'_> {
         self.expect(Token::OpenParen, "(");
         let mut parameters = Vec::new();
         while !matches!(self.peek(), Token::CloseParen | Token::End) {
-            let name = self.declared_name();
+            let name = self.given_name();
             let ty = if !self.eat(Token::Colon) {
                 self.error_here(codes::EXPECTED, "expected: :");
                 ParameterType::Missing
@@ -288,7 +288,7 @@ impl Parser<'_> {
         let names = if self.peek() == Token::Name && self.peek_at(1) == Token::Assign
             || self.peek() == Token::OpenBracket && self.peek_at(1) == Token::String && self.peek_at(3) == Token::Assign
         {
-            vec![self.declared_name()]
+            vec![self.given_name()]
         } else if self.peek() == Token::OpenParen {
             self.name_tuple()
         } else {
@@ -319,7 +319,7 @@ impl Parser<'_> {
             }
         }
         self.bump();
-        let names = self.comma_list(|parser| parser.declared_name());
+        let names = self.comma_list(|parser| parser.given_name());
         self.bump();
         names
     }

@@ -43,6 +43,7 @@ pub fn bind<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog) -> (Vec<Quer
         questions: 0,
         open: false,
         declared: Vec::new(),
+        in_order: None,
         settings: Vec::new(),
         graph: None,
         more: Vec::new(),
@@ -76,6 +77,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) open: bool,
     /// The names that `let` gave in these statements.
     pub(crate) declared: Vec<String>,
+    /// Whether the rows of the operator that is bound are in an order that Kusto knows of; `None` where that is not told.
+    pub(crate) in_order: Option<bool>,
     /// What `set` statements set, by name.
     pub(crate) settings: Vec<(String, Expr)>,
     /// In the expressions of `graph-match`: its pattern.

@@ -196,6 +196,41 @@ fn what_the_analyzer_alone_rejects_is_a_warning() {
 }
 
 #[test]
+fn rows_in_no_order_have_no_neighbours() {
+    check(
+        "DeviceEvents | extend before = prev(DeviceName)",
+        expect![[r#"
+        warning[VD004]: `prev` needs rows in an order
+         --> q.kql:1:32
+          |
+        1 | DeviceEvents | extend before = prev(DeviceName)
+          |                                ^^^^ Kusto refuses it here
+          = help: put `| sort by …` or `| serialize` before it
+    "#]],
+    );
+    check(
+        "DeviceEvents | sort by FileSize | summarize n = count() by DeviceName | where row_number() > 1",
+        expect![[r#"
+        warning[VD004]: `row_number` needs rows in an order
+         --> q.kql:1:79
+          |
+        1 | DeviceEvents | sort by FileSize | summarize n = count() by DeviceName | where row_number() > 1
+          |                                                                               ^^^^^^^^^^ Kusto refuses it here
+          = help: put `| sort by …` or `| serialize` before it
+    "#]],
+    );
+    for query in [
+        "DeviceEvents | sort by FileSize | where FileSize > 1 | extend before = prev(DeviceName)",
+        "DeviceEvents | summarize n = count() by DeviceName | serialize r = row_number()",
+        "range x from 1 to 3 step 1 | extend r = row_number()",
+        "let T = DeviceEvents | sort by FileSize; T | extend r = row_number()",
+        "DeviceEvents | take 1 | mv-apply x = AdditionalFields on (extend r = row_number())",
+    ] {
+        assert_eq!(render(query, "q.kql", &compile(query, &Tables).1), "");
+    }
+}
+
+#[test]
 fn a_join_key_of_one_side_says_which() {
     check(
         "DeviceEvents | join (DeviceEvents | project x = 1) on DeviceName",

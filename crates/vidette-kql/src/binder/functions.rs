@@ -350,6 +350,12 @@ impl Binder<'_> {
                 let text = Expr { ty: if matches!(function, "extract_json" | "percentile_tdigest") { ScalarType::Dynamic } else { ScalarType::String }, ..call };
                 Bound::Scalar(self.convert(text, ty))
             }
+            _ if WINDOW_FUNCTIONS.contains(&function) && self.group.is_none() && self.in_order == Some(false) => {
+                let message = format!("`{}` needs rows in an order", name.node);
+                let warning = Diagnostic::semantic(codes::INVALID_USE, message, name.span).warning().label("Kusto refuses it here");
+                self.report(warning.help("put `| sort by …` or `| serialize` before it"));
+                Bound::Scalar(call)
+            }
             _ => match &self.group {
                 // In a grouped subquery a row's neighbours are those of its group.
                 Some(group) if WINDOW_FUNCTIONS.contains(&function) => Bound::Scalar(Expr::call("in_group", call.ty, vec![call, Expr::column(&group.row_id)])),

@@ -111,7 +111,12 @@ impl Binder<'_> {
                     None => Relation { plan: one_row(), columns: Vec::new() },
                 };
                 let first = usize::from(source.is_none());
-                match self.piped(relation, operators, first) {
+                let known = match source.as_ref().map(|source| &source.kind) {
+                    Some(ExprKind::DataTable { .. }) => Some(false),
+                    Some(ExprKind::Name(name)) if self.lookup(name).is_none() => Some(false),
+                    _ => None,
+                };
+                match self.piped_in(known, relation, operators, first) {
                     Some(relation) => Bound::Tabular(relation),
                     None => Bound::Broken,
                 }
@@ -134,7 +139,18 @@ impl Binder<'_> {
     }
 
     /// Operators one after the other. Those before number `first` may make their rows themselves.
-    pub(crate) fn piped(&mut self, mut relation: Relation, operators: &[Operator], first: usize) -> Option<Relation> {
+    pub(crate) fn piped(&mut self, relation: Relation, operators: &[Operator], first: usize) -> Option<Relation> {
+        self.piped_in(None, relation, operators, first)
+    }
+
+    fn piped_in(&mut self, in_order: Option<bool>, relation: Relation, operators: &[Operator], first: usize) -> Option<Relation> {
+        let outer = std::mem::replace(&mut self.in_order, in_order);
+        let piped = self.piped_inner(relation, operators, first);
+        self.in_order = outer;
+        piped
+    }
+
+    fn piped_inner(&mut self, mut relation: Relation, operators: &[Operator], first: usize) -> Option<Relation> {
         for (at, operator) in operators.iter().enumerate() {
             let span = operator.span();
             if at >= first && operator.must_be_first() {
@@ -153,7 +169,12 @@ impl Binder<'_> {
                 self.error(codes::INVALID_USE, message, span, "its input is a graph: `graph-match` or `graph-to-table` makes it a table");
                 return None;
             }
+            let after = order_after(operator.name(), self.in_order);
+            if operator.name() == "serialize" {
+                self.in_order = after;
+            }
             relation = operator.bind(self, relation)?;
+            self.in_order = after;
         }
         Some(relation)
     }
@@ -425,4 +446,15 @@ pub(crate) fn open_column(name: &str) -> Expr {
         _ => ScalarType::Dynamic,
     };
     Expr::literal(Value::Null(ty))
+}
+
+/// Whether rows are in order after an operator. Kusto docs: `window-functions`, "Serialized row set".
+fn order_after(operator: &str, before: Option<bool>) -> Option<bool> {
+    match operator {
+        "sort" | "order" | "top" | "serialize" | "range" | "getschema" | "scan" => Some(true),
+        "where" | "filter" | "extend" | "project" | "project-away" | "project-keep" | "project-rename" | "project-reorder" | "mv-expand" | "mvexpand" | "mv-apply" | "mvapply"
+        | "parse" | "parse-where" | "parse-kv" | "take" | "limit" | "as" | "render" => before,
+        "summarize" | "distinct" | "count" | "join" | "lookup" | "union" | "make-series" | "sample" | "search" | "find" => Some(false),
+        _ => None,
+    }
 }

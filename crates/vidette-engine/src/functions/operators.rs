@@ -7,7 +7,7 @@ use crate::decimal;
 use arrow::datatypes::i256;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit, not, when};
-use datafusion::prelude::coalesce;
+use datafusion::prelude::{coalesce, isnan};
 use vidette_kql::ScalarType;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
@@ -129,9 +129,12 @@ fn ordered(types: &[ScalarType], operands: Vec<Expr>, compare: fn(Expr, Expr) ->
 
 /// Whether one of the operands is no number; `None` where none can be.
 fn nans<'e>(types: &[ScalarType], operands: impl IntoIterator<Item = &'e Expr>) -> Option<Expr> {
-    let is_number = |operand: &Expr| matches!(operand, Expr::Literal(ScalarValue::Float64(Some(number)), _) if !number.is_nan());
-    let is_nan = |operand: &Expr| super::udf::call("isnan", &[ScalarType::Real], ScalarType::Bool, vec![operand.clone()]);
-    operands.into_iter().zip(types).filter(|(operand, ty)| **ty == ScalarType::Real && !is_number(operand)).map(|(operand, _)| is_nan(operand)).reduce(Expr::or)
+    // A whole number that became a real one is one.
+    let is_number = |operand: &Expr| match operand {
+        Expr::Literal(ScalarValue::Float64(Some(number)), _) => !number.is_nan(),
+        operand => matches!(operand, Expr::Cast(_)),
+    };
+    operands.into_iter().zip(types).filter(|(operand, ty)| **ty == ScalarType::Real && !is_number(operand)).map(|(operand, _)| isnan(operand.clone())).reduce(Expr::or)
 }
 
 fn membership(types: &[ScalarType], mut operands: Vec<Expr>) -> Expr {

@@ -219,12 +219,13 @@ impl Workspace {
         Ok(Lowering::new(self, PlanClock::Known(clock), &known.values, &known.drawn).query(plan, columns)?)
     }
 
+    fn state_of_few_rows(&self) -> SessionState {
+        self.of_few_rows.get_or_init(|| of_few_rows(self.session.state())).clone()
+    }
+
     async fn execute(&self, logical: LogicalPlan) -> Result<SendableRecordBatchStream, Error> {
-        let mut state = self.session.state();
         // On one thread groups come as they were first seen, as they do in Kusto.
-        if has_few_rows(&logical) {
-            state = of_few_rows(state);
-        }
+        let mut state = if has_few_rows(&logical) { self.state_of_few_rows() } else { self.session.state() };
         if logical.schema().fields().len() > MANY_COLUMNS {
             *state.config_mut() = state.config().clone().with_batch_size(FEWER_ROWS);
         }
@@ -300,7 +301,7 @@ impl Workspace {
             }
             return Ok(tables);
         };
-        let state = of_few_rows(state);
+        let state = self.state_of_few_rows();
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<(usize, T)>, Error> {
             let mut tables = Vec::new();

@@ -5,14 +5,14 @@ use crate::external;
 use crate::functions;
 use crate::operators::Planner;
 use crate::table::Table;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use vidette_kql::syntax::{FunctionDeclaration, LetValue, Statement};
 use vidette_kql::{Catalog, Diagnostic, Feature, Question, Reading, ScalarType, Severity, Watchlist};
 
@@ -80,6 +80,8 @@ pub struct Workspace {
     enrichments: HashMap<String, Vec<(String, ScalarType)>>,
     external: Option<PathBuf>,
     pub(crate) session: SessionContext,
+    /// How plans of few rows are run; made when one is.
+    pub(crate) of_few_rows: OnceLock<SessionState>,
 }
 
 /// Footers of files that stay in memory: hunts over a thousand files take as long with a sixth of DataFusion's own limit.
@@ -113,7 +115,15 @@ impl Workspace {
             Err(_) => state,
         };
         let session = SessionContext::new_with_state(state.build());
-        Workspace { tables: BTreeMap::new(), watchlists: HashMap::new(), functions: HashMap::new(), enrichments: HashMap::new(), external: None, session }
+        Workspace {
+            tables: BTreeMap::new(),
+            watchlists: HashMap::new(),
+            functions: HashMap::new(),
+            enrichments: HashMap::new(),
+            external: None,
+            session,
+            of_few_rows: OnceLock::new(),
+        }
     }
 
     /// Adds a table, or replaces the one of that name.

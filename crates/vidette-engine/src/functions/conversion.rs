@@ -41,9 +41,9 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         match a[0] {
             Cell::Real(n) if n.is_finite() => real(n),
             Cell::Json(json) if is_json_number(json) && json.parse::<i64>().is_err() => json.parse().map_or(Out::Null, real),
-            Cell::Text(_) | Cell::Guid(_) => Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok())),
-            Cell::Json(json) if json.starts_with('"') => Out::from(to_long(a[0]).filter(|n| i32::try_from(*n).is_ok())),
-            other => Out::from(to_long(other).map(|n| i64::from(n as i32))),
+            Cell::Long(_) | Cell::DateTime(_) | Cell::TimeSpan(_) | Cell::Bool(_) | Cell::Decimal(_) => Out::from(to_long(a[0]).map(|n| i64::from(n as i32))),
+            Cell::Json(json) if is_json_number(json) => Out::from(to_long(a[0]).map(|n| i64::from(n as i32))),
+            text => Out::from(to_long(text).filter(|n| i32::try_from(*n).is_ok())),
         }
     }),
     stock("tolong", |types, a| widened(types, a, ScalarType::Long, "long_of")),

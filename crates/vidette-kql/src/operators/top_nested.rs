@@ -191,17 +191,16 @@ impl Rows {
     fn joined(&self, binder: &mut Binder, kind: JoinKind, groups: &Arc<Plan>, columns: &[Column], depth: usize) -> Rows {
         let (view, keys) = self.view(binder);
         let groups = binder.reference(groups, columns);
-        let pairs = pairs(binder, &keys[..depth], &groups.columns[..depth]);
+        let pairs = pairs(&keys[..depth], &groups.columns[..depth]);
         let own = view.columns[..self.columns.len()].to_vec();
         let plan = Plan::Join { kind, left: Box::new(view.plan), right: Box::new(groups.plan), keys: pairs, left_columns: view.columns, right_columns: groups.columns };
         Rows { plan: Arc::new(plan), columns: own, keys }
     }
 }
 
-/// Keys are compared by their text, so that nulls are equal.
-fn pairs(binder: &mut Binder, left: &[Column], right: &[Column]) -> Vec<(Bound, Bound)> {
-    let text = |binder: &mut Binder, column: &Column| binder.convert(Bound::column(column), ScalarType::String);
-    let mut pairs: Vec<(Bound, Bound)> = left.iter().zip(right).map(|(left, right)| (text(binder, left), text(binder, right))).collect();
+/// The keys of both sides; without any, all rows go together.
+fn pairs(left: &[Column], right: &[Column]) -> Vec<(Bound, Bound)> {
+    let mut pairs: Vec<(Bound, Bound)> = left.iter().zip(right).map(|(left, right)| (Bound::column(left), Bound::column(right))).collect();
     if pairs.is_empty() {
         pairs.push((Bound::literal(Value::Long(0)), Bound::literal(Value::Long(0))));
     }
@@ -211,7 +210,7 @@ fn pairs(binder: &mut Binder, left: &[Column], right: &[Column]) -> Vec<(Bound, 
 /// The levels so far with the next one: `depth` keys in common.
 fn nested(binder: &mut Binder, upper: Relation, lower: Relation, depth: usize) -> Relation {
     let upper_keys: Vec<Column> = upper.columns.iter().step_by(2).take(depth).cloned().collect();
-    let keys = pairs(binder, &upper_keys, &lower.columns[..depth]);
+    let keys = pairs(&upper_keys, &lower.columns[..depth]);
     let shown: Vec<Column> = upper.columns.iter().chain(&lower.columns[depth..]).cloned().collect();
     let plan = Plan::Join { kind: JoinKind::LeftOuter, left: Box::new(upper.plan), right: Box::new(lower.plan), keys, left_columns: upper.columns, right_columns: lower.columns };
     let columns = shown.iter().map(|column| (column.clone(), Bound::column(column))).collect();

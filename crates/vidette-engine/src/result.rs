@@ -1,7 +1,10 @@
 //! Rows out: a result's columns with Kusto's types, and its values as JSON.
 
 use crate::cells::{Cell, Column};
+use crate::run::Error;
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
 use serde_json::{Map, Value};
 use std::io::Write;
 use vidette_kql::bound::Render;
@@ -93,6 +96,23 @@ impl ResultTable {
                 visit(&cells);
             }
         }
+    }
+}
+
+/// The rows of a running query.
+pub struct Rows {
+    /// The columns, without rows.
+    pub header: ResultTable,
+    pub(crate) batches: SendableRecordBatchStream,
+}
+
+impl Rows {
+    /// The next rows; `None` after the last.
+    ///
+    /// # Errors
+    /// When execution fails.
+    pub async fn next(&mut self) -> Result<Option<ResultTable>, Error> {
+        Ok(self.batches.try_next().await?.map(|batch| ResultTable { batches: vec![batch], ..self.header.clone() }))
     }
 }
 

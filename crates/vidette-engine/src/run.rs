@@ -2,7 +2,7 @@
 
 use crate::lower::{Drawn, Lowering};
 use crate::probe;
-use crate::result::{QueryResult, ResultTable};
+use crate::result::{QueryResult, ResultTable, Rows};
 use crate::workspace::{Answering, Workspace};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Int64Type};
@@ -59,23 +59,6 @@ pub(crate) enum Instant {
     Now,
     After,
     Until,
-}
-
-/// The rows of a running query.
-pub struct Rows {
-    /// The columns, without rows.
-    pub header: ResultTable,
-    batches: SendableRecordBatchStream,
-}
-
-impl Rows {
-    /// The next rows; `None` after the last.
-    ///
-    /// # Errors
-    /// When execution fails.
-    pub async fn next(&mut self) -> Result<Option<ResultTable>, Error> {
-        Ok(self.batches.try_next().await?.map(|batch| ResultTable { batches: vec![batch], ..self.header.clone() }))
-    }
 }
 
 /// The clock while a plan is made: known, or left as parameters so that one plan serves many instants.

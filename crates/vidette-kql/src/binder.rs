@@ -2,6 +2,7 @@
 //!
 //! The binder never fails. It reports all it can and stays silent about what merely follows from another error.
 
+mod aggregates;
 pub(crate) mod expressions;
 mod functions;
 pub(crate) mod naming;

@@ -158,6 +158,7 @@ fn last_of_longs(start: i64, end: i64, step: i64) -> i64 {
     i64::try_from(way / i128::from(step)).unwrap_or(i64::MAX)
 }
 
+/// The same, where a quotient may be rounded.
 fn last_of_reals(start: f64, end: f64, step: f64) -> i64 {
     let is_within = |n: i64| {
         let value = start + n as f64 * step;

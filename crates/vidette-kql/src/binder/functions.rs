@@ -1,10 +1,10 @@
 //! Calls: user-defined functions, forms with rules of their own, and the functions of the language's tables.
 
-use super::expressions::{broken, common_type, is_broken, widest};
+use super::expressions::{broken, common_type, widest};
 use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS};
 use super::tuples::tuple;
-use super::{Binder, Binding, Bound, Environment, naming};
-use crate::bound::{Aggregate, Expr, ExprKind, Plan, Subquery, WINDOW_FUNCTIONS};
+use super::{Binder, Binding, Bound, Environment};
+use crate::bound::{Expr, ExprKind, Plan, Subquery, WINDOW_FUNCTIONS};
 use crate::catalog::Feature;
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::span::{Span, Spanned};
@@ -127,7 +127,7 @@ impl Binder<'_> {
         self.report(diagnostic);
     }
 
-    fn wrong_count(&mut self, name: &str, expected: &str, span: Span) -> Bound {
+    pub(super) fn wrong_count(&mut self, name: &str, expected: &str, span: Span) -> Bound {
         self.error(codes::ARGUMENT_COUNT, format!("the function `{name}` expects {expected}"), span, "wrong number of arguments");
         Bound::Broken
     }
@@ -323,19 +323,12 @@ impl Binder<'_> {
             let ty = overload.parameter(index, count).map_or("Scalar", |parameter| parameter.ty);
             converted.push(self.adapt(function, argument, ty, at));
         }
-        if matches!(function, "prev" | "next")
-            && let Some(default) = converted.get(2)
-            && reads_row(default)
-        {
-            self.error(codes::CONSTANT_EXPECTED, "the expression must be a constant", arguments[2].span, "it reads a column");
-            return Bound::Broken;
-        }
         if signature.overloads.iter().filter(|overload| overload.accepts(count)).count() > 1 {
             // Which of the overloads was meant cannot be told.
             self.diagnostics[reported..].iter_mut().for_each(|diagnostic| diagnostic.code = codes::NO_OVERLOAD);
         }
-        if let Some((at, message, label)) = mistake(function, &converted) {
-            self.error(codes::INVALID_USE, message, arguments[at].span, label);
+        if let Some((code, at, message, label)) = mistake(function, &converted) {
+            self.error(code, message, arguments[at].span, label);
             return Bound::Broken;
         }
         if let Some(elements) = tuple(function) {
@@ -350,18 +343,22 @@ impl Binder<'_> {
                 let text = Expr { ty: if matches!(function, "extract_json" | "percentile_tdigest") { ScalarType::Dynamic } else { ScalarType::String }, ..call };
                 Bound::Scalar(self.convert(text, ty))
             }
-            _ if WINDOW_FUNCTIONS.contains(&function) && self.group.is_none() && self.in_order == Some(false) => {
-                let message = format!("`{}` needs rows in an order", name.node);
-                let warning = Diagnostic::semantic(codes::INVALID_USE, message, name.span).warning().label("Kusto refuses it here");
-                self.report(warning.help("put `| sort by …` or `| serialize` before it"));
-                Bound::Scalar(call)
-            }
             _ => match &self.group {
                 // In a grouped subquery a row's neighbours are those of its group.
                 Some(group) if WINDOW_FUNCTIONS.contains(&function) => Bound::Scalar(Expr::call("in_group", call.ty, vec![call, Expr::column(&group.row_id)])),
-                _ => Bound::Scalar(call),
+                _ => {
+                    if WINDOW_FUNCTIONS.contains(&function) && self.in_order == Some(false) {
+                        self.no_neighbours(name);
+                    }
+                    Bound::Scalar(call)
+                }
             },
         }
+    }
+
+    fn no_neighbours(&mut self, function: &Spanned<String>) {
+        let warning = Diagnostic::semantic(codes::INVALID_USE, format!("`{}` needs rows in an order", function.node), function.span).warning();
+        self.report(warning.label("Kusto refuses it here").help("put `| sort by …` or `| serialize` before it"));
     }
 
     /// Whether the arguments' types are the parameters' own, so that overloads can be told apart.
@@ -446,164 +443,30 @@ impl Binder<'_> {
             other => ScalarType::from_name(other).unwrap_or(ScalarType::Dynamic),
         }
     }
-
-    /// An aggregate inside `summarize`: collected, and replaced by the column that will hold it.
-    fn aggregate_call(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Bound {
-        let collected = self.aggregates.take();
-        let aggregate = self.aggregate(name, arguments);
-        self.aggregates = collected;
-        match aggregate {
-            Some(aggregate) => {
-                let column = self.column(naming::aggregate_name(&name.node, arguments), aggregate.ty);
-                let value = Expr::column(&column);
-                if let Some(collected) = &mut self.aggregates {
-                    collected.push((column, aggregate));
-                }
-                Bound::Scalar(value)
-            }
-            None => Bound::Broken,
-        }
-    }
-
-    /// What percentiles are taken of: an int counts as a long, a decimal and a dynamic as a real.
-    pub(crate) fn percentile_subject(&mut self, value: Expr) -> Expr {
-        match value.ty {
-            ScalarType::Int => self.convert(value, ScalarType::Long),
-            ScalarType::Decimal | ScalarType::Dynamic => self.convert(value, ScalarType::Real),
-            _ => value,
-        }
-    }
-
-    /// Reports an argument that rows would disagree about.
-    pub(crate) fn expect_fixed(&mut self, argument: &Expr, span: Span) -> Option<()> {
-        let reads_row = reads_row(argument);
-        if reads_row {
-            self.error(codes::INVALID_USE, "an argument must be the same for all rows", span, "it reads a column");
-        }
-        (!reads_row).then_some(())
-    }
-
-    /// The condition of `count(condition)`. Of any other value Kusto's engine counts every row, null or not, where Microsoft's
-    /// analyzer has an error.
-    fn counted(&mut self, argument: &syntax::Expr) -> Option<Expr> {
-        let value = self.scalar(argument);
-        if value.ty == ScalarType::Bool {
-            return Some(value);
-        }
-        if !is_broken(&value) {
-            let message = "`count` of a value counts every row";
-            let warning = Diagnostic::semantic(codes::ARGUMENT_TYPE, message, argument.span).warning().label(format!("this is {}, not a condition", value.ty));
-            self.report(warning.help("write `count()`; where only values that are there should count, `countif(isnotempty(…))`"));
-        }
-        None
-    }
-
-    /// Binds one aggregation function with one result.
-    pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
-        let signature = AGGREGATES.get(name.node.as_str())?;
-        let (least, most) = signature.argument_counts();
-        if !(least..=most).contains(&arguments.len()) && !arguments.iter().any(|argument| matches!(argument.kind, Syntax::Star)) {
-            let plural = if least == 1 { "" } else { "s" };
-            self.wrong_count(&name.node, &format!("{least} argument{plural}"), name.span);
-            return None;
-        }
-        let function = canonical(&name.node);
-        if !self.catalog.runs(Feature::Aggregate, function) {
-            self.refuse(&format!("the aggregate function `{}`", name.node), name.span);
-            return None;
-        }
-        let predicate_at = match function {
-            "countif" => Some(0),
-            "covarianceif" | "covariancepif" => Some(2),
-            name if name.ends_with("if") => Some(1),
-            _ => None,
-        };
-        let mut bound = Vec::new();
-        let mut filter = None;
-        for (at, argument) in arguments.iter().enumerate() {
-            if function == "count" {
-                filter = self.counted(argument);
-            } else if Some(at) == predicate_at {
-                filter = Some(self.bool_argument(argument));
-            } else {
-                bound.push(self.scalar(argument));
-            }
-        }
-        let base = match function {
-            "countif" => "count",
-            "take_anyif" => "take_any",
-            "make_set_if" => "make_set",
-            "make_list_if" => "make_list",
-            "make_bag_if" => "make_bag",
-            "hll_if" => "hll",
-            name => name.strip_suffix("if").unwrap_or(name),
-        };
-        let first = bound.first().map_or(ScalarType::Long, |argument| argument.ty);
-        let numeric = matches!(base, "sum" | "avg" | "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep");
-        if numeric {
-            for argument in &mut bound {
-                if argument.ty == ScalarType::Dynamic {
-                    *argument = self.convert(argument.clone(), ScalarType::Real);
-                } else if !argument.ty.is_summable() {
-                    self.error(codes::NOT_SUMMABLE, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
-                    return None;
-                }
-            }
-        }
-        if base == "percentile" && !bound.is_empty() {
-            bound[0] = self.percentile_subject(bound[0].clone());
-        }
-        let fixed_from = match base {
-            "hll" | "percentiles_array" => 1,
-            "percentilesw_array" => 2,
-            _ => bound.len(),
-        };
-        for argument in bound.iter().skip(fixed_from) {
-            self.expect_fixed(argument, name.span)?;
-        }
-        if base.starts_with("binary_all_") && bound.first().is_some_and(|argument| matches!(argument.ty, ScalarType::Real | ScalarType::Decimal)) {
-            bound[0] = self.convert(bound[0].clone(), ScalarType::Long);
-        }
-        let first_converted = bound.first().map_or(first, |argument| argument.ty);
-        let ty = match base {
-            "count" | "cnt" | "dcount" | "count_distinct" => ScalarType::Long,
-            "sum" => {
-                if first_converted == ScalarType::Int {
-                    ScalarType::Long
-                } else {
-                    first_converted
-                }
-            }
-            "avg" => match first_converted {
-                ScalarType::Int | ScalarType::Long => ScalarType::Real,
-                ty => ty,
-            },
-            "min" | "max" | "take_any" | "passthrough" | "binary_all_and" | "binary_all_or" | "binary_all_xor" | "percentile" => first_converted,
-            "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep" => ScalarType::Real,
-            _ => ScalarType::Dynamic,
-        };
-        Some(Aggregate { function: base.to_owned(), arguments: bound, filter, ty, span: name.span })
-    }
 }
 
-/// What Kusto refuses only when it runs the query: the argument, what is wrong, and what it is.
-fn mistake(function: &str, arguments: &[Expr]) -> Option<(usize, String, String)> {
+/// What an argument cannot be, though it has the type: a code, the argument, what is wrong, and what it is. Most of this Kusto
+/// refuses only when it runs the query.
+fn mistake(function: &str, arguments: &[Expr]) -> Option<(&'static str, usize, String, String)> {
     let text = |at: usize| match arguments.get(at)?.as_literal()? {
         Value::String(text) => Some(text.as_str()),
         _ => None,
     };
     match function {
+        "prev" | "next" if reads_row(arguments.get(2)?) => Some((codes::CONSTANT_EXPECTED, 2, "the expression must be a constant".to_owned(), "it reads a column".to_owned())),
         "format_datetime" | "format_timespan" => {
             let known = if function == "format_datetime" { "yMdHhmsfFt /-:,._[]" } else { "dHhmsfF /-:,._[]" };
             let letter = text(1)?.chars().find(|letter| !known.contains(*letter))?;
-            Some((1, format!("`{function}` has no format `{letter}`"), format!("Kusto knows the letters and delimiters {known}")))
+            Some((codes::INVALID_USE, 1, format!("`{function}` has no format `{letter}`"), format!("Kusto knows the letters and delimiters {known}")))
         }
-        "extract_all" if !text(0)?.contains('(') => Some((0, "`extract_all` gives what the groups of its pattern match".to_owned(), "no group in parentheses".to_owned())),
+        "extract_all" if !text(0)?.contains('(') => {
+            Some((codes::INVALID_USE, 0, "`extract_all` gives what the groups of its pattern match".to_owned(), "no group in parentheses".to_owned()))
+        }
         _ => None,
     }
 }
 
-fn reads_row(argument: &Expr) -> bool {
+pub(super) fn reads_row(argument: &Expr) -> bool {
     let mut reads_row = false;
     argument.visit(&mut |inner| reads_row |= matches!(inner.kind, ExprKind::Column(_)));
     reads_row

@@ -1,0 +1,152 @@
+//! Aggregation functions: collected where they are called, bound with what they count, and over which rows.
+
+use super::expressions::is_broken;
+use super::functions::{canonical, reads_row};
+use super::signatures::AGGREGATES;
+use super::{Binder, Bound, naming};
+use crate::bound::{Aggregate, Expr};
+use crate::catalog::Feature;
+use crate::diagnostics::{Diagnostic, codes};
+use crate::span::{Span, Spanned};
+use crate::syntax::{self, ExprKind as Syntax};
+use crate::types::ScalarType;
+
+impl Binder<'_> {
+    /// An aggregate inside `summarize`: collected, and replaced by the column that will hold it.
+    pub(super) fn aggregate_call(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Bound {
+        let collected = self.aggregates.take();
+        let aggregate = self.aggregate(name, arguments);
+        self.aggregates = collected;
+        match aggregate {
+            Some(aggregate) => {
+                let column = self.column(naming::aggregate_name(&name.node, arguments), aggregate.ty);
+                let value = Expr::column(&column);
+                if let Some(collected) = &mut self.aggregates {
+                    collected.push((column, aggregate));
+                }
+                Bound::Scalar(value)
+            }
+            None => Bound::Broken,
+        }
+    }
+
+    /// What percentiles are taken of: an int counts as a long, a decimal and a dynamic as a real.
+    pub(crate) fn percentile_subject(&mut self, value: Expr) -> Expr {
+        match value.ty {
+            ScalarType::Int => self.convert(value, ScalarType::Long),
+            ScalarType::Decimal | ScalarType::Dynamic => self.convert(value, ScalarType::Real),
+            _ => value,
+        }
+    }
+
+    /// Reports an argument that rows would disagree about.
+    pub(crate) fn expect_fixed(&mut self, argument: &Expr, span: Span) -> Option<()> {
+        let reads_row = reads_row(argument);
+        if reads_row {
+            self.error(codes::INVALID_USE, "an argument must be the same for all rows", span, "it reads a column");
+        }
+        (!reads_row).then_some(())
+    }
+
+    /// The condition of `count(condition)`. Of any other value Kusto's engine counts every row, null or not, where Microsoft's
+    /// analyzer has an error.
+    fn counted(&mut self, argument: &syntax::Expr) -> Option<Expr> {
+        let value = self.scalar(argument);
+        if value.ty == ScalarType::Bool {
+            return Some(value);
+        }
+        if !is_broken(&value) {
+            let message = "`count` of a value counts every row";
+            let warning = Diagnostic::semantic(codes::ARGUMENT_TYPE, message, argument.span).warning().label(format!("this is {}, not a condition", value.ty));
+            self.report(warning.help("write `count()`; where only values that are there should count, `countif(isnotempty(…))`"));
+        }
+        None
+    }
+
+    /// Binds one aggregation function with one result.
+    pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
+        let signature = AGGREGATES.get(name.node.as_str())?;
+        let (least, most) = signature.argument_counts();
+        if !(least..=most).contains(&arguments.len()) && !arguments.iter().any(|argument| matches!(argument.kind, Syntax::Star)) {
+            let plural = if least == 1 { "" } else { "s" };
+            self.wrong_count(&name.node, &format!("{least} argument{plural}"), name.span);
+            return None;
+        }
+        let function = canonical(&name.node);
+        if !self.catalog.runs(Feature::Aggregate, function) {
+            self.refuse(&format!("the aggregate function `{}`", name.node), name.span);
+            return None;
+        }
+        let predicate_at = match function {
+            "countif" => Some(0),
+            "covarianceif" | "covariancepif" => Some(2),
+            name if name.ends_with("if") => Some(1),
+            _ => None,
+        };
+        let mut bound = Vec::new();
+        let mut filter = None;
+        for (at, argument) in arguments.iter().enumerate() {
+            if function == "count" {
+                filter = self.counted(argument);
+            } else if Some(at) == predicate_at {
+                filter = Some(self.bool_argument(argument));
+            } else {
+                bound.push(self.scalar(argument));
+            }
+        }
+        let base = match function {
+            "countif" => "count",
+            "take_anyif" => "take_any",
+            "make_set_if" => "make_set",
+            "make_list_if" => "make_list",
+            "make_bag_if" => "make_bag",
+            "hll_if" => "hll",
+            name => name.strip_suffix("if").unwrap_or(name),
+        };
+        let first = bound.first().map_or(ScalarType::Long, |argument| argument.ty);
+        let numeric = matches!(base, "sum" | "avg" | "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep");
+        if numeric {
+            for argument in &mut bound {
+                if argument.ty == ScalarType::Dynamic {
+                    *argument = self.convert(argument.clone(), ScalarType::Real);
+                } else if !argument.ty.is_summable() {
+                    self.error(codes::NOT_SUMMABLE, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
+                    return None;
+                }
+            }
+        }
+        if base == "percentile" && !bound.is_empty() {
+            bound[0] = self.percentile_subject(bound[0].clone());
+        }
+        let fixed_from = match base {
+            "hll" | "percentiles_array" => 1,
+            "percentilesw_array" => 2,
+            _ => bound.len(),
+        };
+        for argument in bound.iter().skip(fixed_from) {
+            self.expect_fixed(argument, name.span)?;
+        }
+        if base.starts_with("binary_all_") && bound.first().is_some_and(|argument| matches!(argument.ty, ScalarType::Real | ScalarType::Decimal)) {
+            bound[0] = self.convert(bound[0].clone(), ScalarType::Long);
+        }
+        let first_converted = bound.first().map_or(first, |argument| argument.ty);
+        let ty = match base {
+            "count" | "cnt" | "dcount" | "count_distinct" => ScalarType::Long,
+            "sum" => {
+                if first_converted == ScalarType::Int {
+                    ScalarType::Long
+                } else {
+                    first_converted
+                }
+            }
+            "avg" => match first_converted {
+                ScalarType::Int | ScalarType::Long => ScalarType::Real,
+                ty => ty,
+            },
+            "min" | "max" | "take_any" | "passthrough" | "binary_all_and" | "binary_all_or" | "binary_all_xor" | "percentile" => first_converted,
+            "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep" => ScalarType::Real,
+            _ => ScalarType::Dynamic,
+        };
+        Some(Aggregate { function: base.to_owned(), arguments: bound, filter, ty, span: name.span })
+    }
+}

@@ -5,6 +5,7 @@
 
 mod binary;
 mod buffer;
+mod captures;
 mod conditional;
 mod conversion;
 mod datetime;
@@ -82,6 +83,7 @@ const FAMILIES: &[&[ScalarFunction]] = &[
     hash::FUNCTIONS,
     string::FUNCTIONS,
     parsing::FUNCTIONS,
+    captures::FUNCTIONS,
     ip::FUNCTIONS,
     series::FUNCTIONS,
     series_analysis::FUNCTIONS,
@@ -122,7 +124,17 @@ pub fn aggregate_function(name: &str) -> Option<AggregateUDF> {
 
 /// The function behind a name in a plan, such as `has(string,string):bool`: what a reader of serialized plans asks for.
 pub fn function(name: &str) -> Option<ScalarUDF> {
-    udf::Kernel::from_name(name).map(ScalarUDF::from).or_else(|| crate::operators::helper(name)).or_else(|| crate::aggregates::helper(name)).or_else(|| crate::table::helper(name))
+    udf::Kernel::from_name(name)
+        .map(ScalarUDF::from)
+        .or_else(|| helper(name))
+        .or_else(|| crate::operators::helper(name))
+        .or_else(|| crate::aggregates::helper(name))
+        .or_else(|| crate::table::helper(name))
+}
+
+/// Functions that are no kernels, by their names in plans.
+fn helper(name: &str) -> Option<ScalarUDF> {
+    (name == "captures").then(|| ScalarUDF::from(captures::Captures::new()))
 }
 
 /// Whether a function of the language runs.

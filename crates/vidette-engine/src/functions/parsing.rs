@@ -1,9 +1,9 @@
 //! Parsing of structured text. Kusto docs: `parse-url-function`, `parse-path-function`, `parse-csv-function`,
-//! `extract-json-function`, `parse-command-line-function`, `parse-operator`.
+//! `extract-json-function`, `parse-command-line-function`, `parse-kv-operator`.
 
 use super::string::with_regex;
 use super::{ScalarFunction, rows};
-use crate::cells::{Cell, Out};
+use crate::cells::Out;
 use crate::json;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -37,7 +37,6 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         Out::Text(json::write(&Value::Array(KeyValues::new(&options).read(a[0].text()))))
     }),
     rows("parse_user_agent", super::user_agents::parse),
-    rows("parse_captures", parse_captures),
 ];
 
 /// One to four parts of up to eight digits, the first weighing most.
@@ -219,75 +218,6 @@ fn split_windows(text: &str) -> Vec<String> {
         arguments.push(current);
     }
     arguments
-}
-
-/// The captures of a `parse` pattern as an array of strings, or null when the text does not match.
-///
-/// `simple` matches strictly: with a value that is not of its type nothing is captured. `relaxed` leaves such a value empty.
-fn parse_captures(a: &[Cell]) -> Out {
-    let Some(parts) = json::array(a[1].text()) else { return Out::Null };
-    let (kind, flags) = (parts[0].as_str().unwrap_or("simple"), parts[1].as_str().unwrap_or(""));
-    let regex = pattern_regex(kind, flags, &parts[2..]);
-    let found = with_regex(&regex, |regex| {
-        let captures = regex.captures(a[0].text())?;
-        let types = parts[2..].iter().filter(|part| part[0] == "type").map(|part| part[1].as_str().unwrap_or(""));
-        let mut values = Vec::new();
-        for (at, ty) in types.enumerate() {
-            let text = captures.name(&format!("v{at}")).map_or("", |m| m.as_str());
-            if kind == "simple" && !reads_as(ty, text) {
-                return None;
-            }
-            values.push(Value::String(text.to_owned()));
-        }
-        Some(json::write(&Value::Array(values)))
-    });
-    Out::from(found.flatten())
-}
-
-fn pattern_regex(kind: &str, flags: &str, parts: &[Value]) -> String {
-    let regex_kind = kind == "regex";
-    let flags: String = flags.chars().filter(|c| matches!(c, 'i' | 'm' | 's' | 'U' | 'u' | 'x')).collect();
-    let mut pattern = if regex_kind { format!("(?{})", if flags.is_empty() { "s".to_owned() } else { flags }) } else { String::from("(?s)^") };
-    let mut captures = 0;
-    for (at, part) in parts.iter().enumerate() {
-        let last = at + 1 == parts.len();
-        let second = part[1].as_str().unwrap_or("");
-        match part[0].as_str().unwrap_or("") {
-            "text" if regex_kind => pattern.push_str(&format!("(?:{})", second.replace("(?<", "(?P<"))),
-            "text" => pattern.push_str(&regex::escape(second)),
-            "skip" if regex_kind => pattern.push_str(".*"),
-            "skip" => pattern.push_str(if last { ".*" } else { ".*?" }),
-            _ => {
-                let body = match second {
-                    "long" | "int" if kind != "relaxed" => r"\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*",
-                    "real" | "decimal" if kind != "relaxed" => r"\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*",
-                    // A number where there is one, else whatever stands there: it reads as null.
-                    "long" | "int" => r"(?:\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*|.*?)",
-                    "real" | "decimal" => r"(?:\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*|.*?)",
-                    // The greedy form is what the engine uses for regular expressions.
-                    _ if regex_kind || last => ".*",
-                    _ => ".*?",
-                };
-                pattern.push_str(&format!("(?P<v{captures}>{body})"));
-                captures += 1;
-            }
-        }
-    }
-    if !regex_kind {
-        pattern.push('$');
-    }
-    pattern
-}
-
-/// Whether the text is a value of the type; an empty text is one of none but string.
-fn reads_as(ty: &str, text: &str) -> bool {
-    match ty {
-        "datetime" => vidette_kql::time::parse_datetime(text).is_some(),
-        "timespan" => vidette_kql::time::parse_timespan(text).is_some(),
-        "guid" => vidette_kql::literals::guid(text).is_some(),
-        "bool" => matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "false" | "0" | "1"),
-        _ => true,
-    }
 }
 
 /// How `parse-kv` cuts a text. Kusto docs: `parse-kv-operator`.

@@ -84,29 +84,34 @@ impl ScalarUDFImpl for Kernel {
         let rows = args.number_rows;
         let pure = !is_random(&self.function);
         let varying: Vec<usize> = (0..args.args.len()).filter(|at| matches!(args.args[*at], ColumnarValue::Array(_))).collect();
-        // A column of few distinct values is evaluated once per value.
         if let [only] = varying[..]
             && pure
             && let ColumnarValue::Array(array) = &args.args[only]
         {
-            let once = |values: &ArrayRef, keys: &dyn Array| {
+            let evaluate = |values: &ArrayRef| {
                 let mut arguments = args.args.clone();
                 arguments[only] = ColumnarValue::Array(values.clone());
-                let results = self.evaluate(&arguments, values.len())?;
-                Ok(ColumnarValue::Array(take(&results, keys, None)?))
+                self.evaluate(&arguments, values.len())
             };
-            if let Some(dictionary) = array.as_any_dictionary_opt() {
-                return once(dictionary.values(), dictionary.keys());
-            }
-            if let Some((values, keys)) = array.as_string_view_opt().and_then(distinct) {
-                return once(&values, &keys);
-            }
+            return Ok(ColumnarValue::Array(per_value(array, &evaluate)?));
         }
         if varying.is_empty() && pure {
             let value = self.evaluate(&args.args, 1)?;
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&value, 0)?));
         }
         Ok(ColumnarValue::Array(self.evaluate(&args.args, rows)?))
+    }
+}
+
+/// What `evaluate` makes of an array, one result for each row; of few distinct values each is evaluated once.
+pub(super) fn per_value(array: &ArrayRef, evaluate: &dyn Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<ArrayRef> {
+    let once = |values: &ArrayRef, keys: &dyn Array| Ok(take(&evaluate(values)?, keys, None)?);
+    if let Some(dictionary) = array.as_any_dictionary_opt() {
+        return once(dictionary.values(), dictionary.keys());
+    }
+    match array.as_string_view_opt().and_then(distinct) {
+        Some((values, keys)) => once(&values, &keys),
+        None => evaluate(array),
     }
 }
 

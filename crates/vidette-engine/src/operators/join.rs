@@ -2,10 +2,11 @@
 
 use crate::arrow_types::scalar;
 use crate::lower::{Lowering, Rows, Shown, physical, reference};
-use datafusion::common::{JoinType, Result};
+use datafusion::common::{Column as DfColumn, JoinType, Result};
 use datafusion::functions_aggregate::expr_fn::first_value;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlanBuilder, Operator};
 use datafusion::prelude::coalesce;
+use std::collections::BTreeSet;
 use vidette_kql::bound::{Column, Expr as Bound, JoinKind, Plan};
 use vidette_kql::{ScalarType, Value};
 
@@ -16,7 +17,7 @@ impl Lowering<'_> {
         let left_rows = self.rows(left)?;
         let right_rows = self.rows(right)?;
         let mut left_plan = left_rows.plan.show(columns(left_columns))?;
-        let right_plan = right_rows.plan.show(columns(right_columns))?;
+        let mut right_plan = right_rows.plan.show(columns(right_columns))?;
         if kind == JoinKind::InnerUnique {
             // One row of the left per key, as the default kind keeps.
             let by = keys.iter().map(|(key, _)| self.expr(key)).collect::<Result<Vec<_>>>()?;
@@ -28,10 +29,13 @@ impl Lowering<'_> {
         // Two nulls are the same key, says Kusto's emulator. Texts are never null; keys of both kinds would not be hashed together.
         let texts_only = keys.iter().all(|(left, _)| left.ty == ScalarType::String);
         let operator = if texts_only { Operator::Eq } else { Operator::IsNotDistinctFrom };
-        let mut conditions = Vec::with_capacity(keys.len());
-        for (left, right) in keys {
-            conditions.push(Expr::BinaryExpr(BinaryExpr::new(Box::new(self.expr(left)?), operator, Box::new(self.expr(right)?))));
+        let keys = keys.iter().map(|(left, right)| Ok((self.expr(left)?, self.expr(right)?))).collect::<Result<Vec<_>>>()?;
+        match kind {
+            JoinKind::LeftSemi | JoinKind::LeftAnti => right_plan = once(right_plan, keys.iter().map(|(_, key)| key))?,
+            JoinKind::RightSemi | JoinKind::RightAnti => left_plan = once(left_plan, keys.iter().map(|(key, _)| key))?,
+            _ => {}
         }
+        let conditions: Vec<Expr> = keys.into_iter().map(|(left, right)| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))).collect();
         let join_type = match kind {
             JoinKind::Inner | JoinKind::InnerUnique => JoinType::Inner,
             JoinKind::LeftOuter => JoinType::Left,
@@ -74,6 +78,12 @@ impl Lowering<'_> {
         }
         kept
     }
+}
+
+/// The side of a join that only decides which rows of the other stay: each key once, for a row would meet all its copies.
+fn once<'e>(plan: LogicalPlanBuilder, keys: impl Iterator<Item = &'e Expr>) -> Result<LogicalPlanBuilder> {
+    let columns: BTreeSet<DfColumn> = keys.flat_map(Expr::column_refs).cloned().collect();
+    plan.show(columns.into_iter().map(Expr::Column).collect())?.distinct()
 }
 
 fn columns(columns: &[Column]) -> Vec<Expr> {

@@ -72,7 +72,7 @@ impl Parse {
         let source = binder.with_row(&input.columns, |binder| binder.scalar(&self.source));
         let source = binder.convert(source, ScalarType::String);
         let pattern = self.pattern(kind, flags);
-        // All captures at once, as an array in a hidden column; each is then read out as its own type.
+        // All captures at once, in a hidden column; each is then read out as its own type.
         let captures = binder.column("$captures", ScalarType::Dynamic);
         let matched = Bound::call("parse_captures", ScalarType::Dynamic, vec![source, Bound::literal(Value::String(pattern))]);
         let mut hidden: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
@@ -88,9 +88,8 @@ impl Parse {
         for part in &self.parts {
             let Part::Column(name, ty) = part else { continue };
             let ty = ty.unwrap_or(ScalarType::String);
-            let element = Bound::call("path", ScalarType::Dynamic, vec![Bound::column(&captures), Bound::literal(Value::Long(at))]);
+            let text = Bound::call("parse_capture", ScalarType::String, vec![Bound::column(&captures), Bound::literal(Value::Long(at))]);
             at += 1;
-            let text = binder.convert(element, ScalarType::String);
             let value = binder.convert(text, ty);
             let column = binder.column(name.node.clone(), ty);
             match shown.iter_mut().find(|(existing, _)| existing.name == name.node) {

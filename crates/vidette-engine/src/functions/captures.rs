@@ -1,0 +1,366 @@
+//! What `parse` and `parse-where` find in a text, as parts of it. Kusto docs: `parse-operator`, `parse-where-operator`.
+
+use super::string::with_regex;
+use super::udf::per_value;
+use super::{ScalarFunction, stock};
+use crate::json;
+use crate::slices::Slices;
+use arrow::array::{Array, ArrayRef, AsArray, NullBufferBuilder, StructArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
+use datafusion::prelude::coalesce;
+use memchr::memmem::Finder;
+use regex::Regex;
+use serde_json::Value;
+use std::sync::Arc;
+
+pub(super) const FUNCTIONS: &[ScalarFunction] = &[
+    // captures(text, pattern): null when the text does not match.
+    stock("parse_captures", |_, a| ScalarUDF::from(Captures::new()).call(a)),
+    // The text of one; what did not match is empty.
+    stock("parse_capture", |_, mut a| {
+        let at = match a.remove(1) {
+            Expr::Literal(ScalarValue::Int64(Some(at)), _) => at,
+            _ => 0,
+        };
+        coalesce(vec![get_field(a.remove(0), field(at)), lit(ScalarValue::Utf8View(Some(String::new())))])
+    }),
+];
+
+fn field(at: impl std::fmt::Display) -> String {
+    format!("v{at}")
+}
+
+fn fields(captures: usize) -> Fields {
+    (0..captures).map(|at| Field::new(field(at), DataType::Utf8View, true)).collect()
+}
+
+/// `captures(text, pattern)`: a struct of the texts that the columns of a pattern stand for, null when the text does not match.
+///
+/// The pattern is JSON: `[kind, flags, part…]`, a part being `["text", t]`, `["skip"]` or `["type", ty]`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Captures {
+    signature: Signature,
+}
+
+impl Captures {
+    pub(crate) fn new() -> Captures {
+        Captures { signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Captures {
+    fn name(&self) -> &str {
+        "captures"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        internal_err!("captures: the type depends on the pattern")
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let pattern = Pattern::read(arguments.scalar_arguments.get(1).copied().flatten())?;
+        Ok(Arc::new(Field::new(self.name(), DataType::Struct(fields(pattern.types.len())), true)))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let pattern = match &arguments.args[1] {
+            ColumnarValue::Scalar(pattern) => Pattern::read(Some(pattern))?,
+            ColumnarValue::Array(_) => return internal_err!("captures: a pattern of many"),
+        };
+        match &arguments.args[0] {
+            ColumnarValue::Array(texts) => Ok(ColumnarValue::Array(per_value(texts, &|texts| pattern.captures(texts))?)),
+            ColumnarValue::Scalar(text) => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&pattern.captures(&text.to_array()?)?, 0)?)),
+        }
+    }
+}
+
+/// A part of a pattern, for the way without regular expressions.
+enum Piece {
+    Text(String, Finder<'static>),
+    /// Anything, as little as there can be; all that is left at the end.
+    Any {
+        kept: bool,
+    },
+    Number {
+        real: bool,
+    },
+}
+
+/// A pattern, ready to be matched.
+struct Pattern {
+    /// In the strict way nothing is captured when a value is not of its type. `relaxed` leaves such a value empty.
+    is_strict: bool,
+    /// Of the captures.
+    types: Vec<String>,
+    /// `None` where only the regular expression tells.
+    pieces: Option<Vec<Piece>>,
+    regex: String,
+}
+
+/// What the way without regular expressions says of a text.
+enum Told<'t> {
+    Captures(Vec<&'t str>),
+    Nothing,
+    /// A number did not stand where it was looked for first; it may stand further on.
+    Unknown,
+}
+
+impl Pattern {
+    fn read(pattern: Option<&ScalarValue>) -> Result<Pattern> {
+        let parts = match pattern {
+            Some(ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => json::array(text),
+            _ => None,
+        };
+        let Some([kind, flags, parts @ ..]) = parts.as_deref() else { return internal_err!("captures: no pattern") };
+        let (kind, flags) = (kind.as_str().unwrap_or("simple"), flags.as_str().unwrap_or(""));
+        let types = parts.iter().filter(|part| part[0] == "type").map(|part| part[1].as_str().unwrap_or("").to_owned()).collect();
+        Ok(Pattern { is_strict: kind == "simple", types, pieces: pieces(kind, parts), regex: pattern_regex(kind, flags, parts) })
+    }
+
+    fn captures(&self, texts: &ArrayRef) -> Result<ArrayRef> {
+        let texts = arrow::compute::cast(texts, &DataType::Utf8View)?;
+        let texts = texts.as_string_view();
+        let captured = with_regex(&self.regex, |regex| {
+            let mut columns: Vec<Slices> = self.types.iter().map(|_| Slices::of(texts)).collect();
+            let mut valid = NullBufferBuilder::new(texts.len());
+            for row in 0..texts.len() {
+                let found = if texts.is_valid(row) { self.find(regex, texts.value(row)) } else { None };
+                valid.append(found.is_some());
+                match found {
+                    Some(found) => columns.iter_mut().zip(found).for_each(|(column, part)| column.push(row, part)),
+                    None => columns.iter_mut().for_each(Slices::push_null),
+                }
+            }
+            (columns, valid)
+        });
+        let fields = fields(self.types.len());
+        // Not every regular expression is one: then nothing matches.
+        let Some((columns, mut valid)) = captured else { return Ok(arrow::array::new_null_array(&DataType::Struct(fields), texts.len())) };
+        let columns = columns.into_iter().map(|column| Ok(Arc::new(column.finish()?) as ArrayRef)).collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(StructArray::try_new_with_length(fields, columns, valid.finish(), texts.len())?))
+    }
+
+    fn find<'t>(&self, regex: &Regex, text: &'t str) -> Option<Vec<&'t str>> {
+        let found = match self.pieces.as_ref().map(|pieces| told(pieces, text)) {
+            Some(Told::Captures(found)) => found,
+            Some(Told::Nothing) => return None,
+            Some(Told::Unknown) | None => {
+                let captures = regex.captures(text)?;
+                (0..self.types.len()).map(|at| captures.name(&field(at)).map_or("", |part| part.as_str())).collect()
+            }
+        };
+        (!self.is_strict || self.types.iter().zip(&found).all(|(ty, text)| reads_as(ty, text))).then_some(found)
+    }
+}
+
+/// The pieces of a pattern that can be looked for one after the other: all but those of regular expressions, and those with
+/// numbers that may be missing.
+fn pieces(kind: &str, parts: &[Value]) -> Option<Vec<Piece>> {
+    let mut pieces: Vec<Piece> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let second = part[1].as_str().unwrap_or("");
+        let piece = match (part[0].as_str()?, kind) {
+            (_, "regex") => return None,
+            ("text", _) => match pieces.pop_if(|last| matches!(last, Piece::Text(..))) {
+                Some(Piece::Text(first, _)) => text_piece(first + second),
+                _ => text_piece(second.to_owned()),
+            },
+            ("skip", _) => Piece::Any { kept: false },
+            (_, _) if !matches!(second, "int" | "long" | "real" | "decimal") => Piece::Any { kept: true },
+            (_, "relaxed") => return None,
+            _ => Piece::Number { real: matches!(second, "real" | "decimal") },
+        };
+        pieces.push(piece);
+    }
+    Some(pieces)
+}
+
+fn text_piece(text: String) -> Piece {
+    let finder = Finder::new(text.as_bytes()).into_owned();
+    Piece::Text(text, finder)
+}
+
+/// Looks for each piece as early as it can stand, which is what the regular expression tries first.
+fn told<'t>(pieces: &[Piece], text: &'t str) -> Told<'t> {
+    let mut captures = Vec::new();
+    let mut at = 0;
+    let mut with_number = false;
+    for (place, piece) in pieces.iter().enumerate() {
+        let rest = &text[at..];
+        let length = match piece {
+            Piece::Text(literal, _) => rest.starts_with(literal.as_str()).then_some(literal.len()),
+            Piece::Any { kept } => {
+                let length = match pieces.get(place + 1) {
+                    None => Some(rest.len()),
+                    Some(Piece::Text(literal, _)) if place + 2 == pieces.len() => rest.strip_suffix(literal.as_str()).map(str::len),
+                    Some(Piece::Text(_, finder)) => finder.find(rest.as_bytes()),
+                    Some(_) => Some(0),
+                };
+                if let Some(length) = length.filter(|_| *kept) {
+                    captures.push(&rest[..length]);
+                }
+                length
+            }
+            Piece::Number { real } => {
+                with_number = true;
+                let next = match pieces.get(place + 1) {
+                    Some(Piece::Text(literal, _)) => Some(literal.as_str()),
+                    _ => None,
+                };
+                let length = number(rest, *real, next);
+                captures.extend(length.map(|length| &rest[..length]));
+                length
+            }
+        };
+        match length {
+            Some(length) => at += length,
+            None if with_number => return Told::Unknown,
+            None => return Told::Nothing,
+        }
+    }
+    match at == text.len() {
+        true => Told::Captures(captures),
+        false if with_number => Told::Unknown,
+        false => Told::Nothing,
+    }
+}
+
+/// How long the number is that a text begins with, white space around it included, so that `next` follows it.
+fn number(text: &str, real: bool, next: Option<&str>) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let many = |from: usize, wanted: fn(&u8) -> bool| bytes[from..].iter().take_while(|byte| wanted(byte)).count();
+    let digits = |from: usize| many(from, u8::is_ascii_digit);
+    let space = |from: usize| many(from, |byte| matches!(byte, b' ' | b'\t'..=b'\r'));
+    let signed = |at: usize| at + usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
+    let start = signed(space(0));
+    let mut end = start + digits(start);
+    let is_number = if real {
+        let fraction = if bytes.get(end) == Some(&b'.') { digits(end + 1) } else { 0 };
+        let any = end > start || fraction > 0;
+        end += if fraction > 0 { 1 + fraction } else { 0 };
+        if any && matches!(bytes.get(end), Some(b'e' | b'E')) {
+            let exponent = signed(end + 1);
+            end = if digits(exponent) > 0 { exponent + digits(exponent) } else { end };
+        }
+        any
+    } else {
+        end > start
+    };
+    let most = end + space(end);
+    // Digits and white space beyond ASCII are known to the regular expression.
+    if !is_number || bytes.get(most).is_some_and(|byte| !byte.is_ascii()) {
+        return None;
+    }
+    match next {
+        None => Some(most),
+        // White space may be the number's or the text's that follows.
+        Some(next) => (end..=most).rev().find(|end| text[*end..].starts_with(next)),
+    }
+}
+
+fn pattern_regex(kind: &str, flags: &str, parts: &[Value]) -> String {
+    let regex_kind = kind == "regex";
+    let flags: String = flags.chars().filter(|c| matches!(c, 'i' | 'm' | 's' | 'U' | 'u' | 'x')).collect();
+    let mut pattern = if regex_kind { format!("(?{})", if flags.is_empty() { "s".to_owned() } else { flags }) } else { String::from("(?s)^") };
+    let mut captures = 0;
+    for (at, part) in parts.iter().enumerate() {
+        let last = at + 1 == parts.len();
+        let second = part[1].as_str().unwrap_or("");
+        match part[0].as_str().unwrap_or("") {
+            "text" if regex_kind => pattern.push_str(&format!("(?:{})", second.replace("(?<", "(?P<"))),
+            "text" => pattern.push_str(&regex::escape(second)),
+            "skip" if regex_kind => pattern.push_str(".*"),
+            "skip" => pattern.push_str(if last { ".*" } else { ".*?" }),
+            _ => {
+                let body = match second {
+                    "long" | "int" if kind != "relaxed" => r"\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*",
+                    "real" | "decimal" if kind != "relaxed" => r"\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*",
+                    // A number where there is one, else whatever stands there: it reads as null.
+                    "long" | "int" => r"(?:\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*|.*?)",
+                    "real" | "decimal" => r"(?:\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*|.*?)",
+                    // The greedy form is what the engine uses for regular expressions.
+                    _ if regex_kind || last => ".*",
+                    _ => ".*?",
+                };
+                pattern.push_str(&format!("(?P<{}>{body})", field(captures)));
+                captures += 1;
+            }
+        }
+    }
+    if !regex_kind {
+        pattern.push('$');
+    }
+    pattern
+}
+
+/// Whether the text is a value of the type; an empty text is one of none but string.
+fn reads_as(ty: &str, text: &str) -> bool {
+    match ty {
+        "datetime" => vidette_kql::time::parse_datetime(text).is_some(),
+        "timespan" => vidette_kql::time::parse_timespan(text).is_some(),
+        "guid" => vidette_kql::literals::guid(text).is_some(),
+        "bool" => matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "false" | "0" | "1"),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a pattern finds with its pieces, and with the regular expression alone.
+    fn both(pattern: &str, text: &str) -> [Option<Vec<String>>; 2] {
+        let mut pattern = Pattern::read(Some(&ScalarValue::Utf8View(Some(pattern.to_owned())))).expect("a pattern");
+        assert!(pattern.pieces.is_some());
+        let find = |pattern: &Pattern| with_regex(&pattern.regex, |regex| pattern.find(regex, text).map(|found| found.into_iter().map(str::to_owned).collect())).flatten();
+        let by_pieces = find(&pattern);
+        pattern.pieces = None;
+        [by_pieces, find(&pattern)]
+    }
+
+    #[test]
+    fn a_number_may_stand_further_on() {
+        let pattern = r#"["simple","",["skip"],["text","id="],["type","long"],["text"," "],["type","string"]]"#;
+        for (text, found) in [("id=x id=5 rest", Some(vec!["5", "rest"])), ("id= 7  id", Some(vec![" 7 ", "id"])), ("id=0x1F z", Some(vec!["0x1F", "z"])), ("id=", None)] {
+            let found = found.map(|found| found.into_iter().map(str::to_owned).collect());
+            assert_eq!(both(pattern, text), [found.clone(), found], "{text}");
+        }
+    }
+
+    #[test]
+    fn pieces_find_what_the_regular_expression_finds() {
+        const PARTS: &[&str] = &[r#"["skip"]"#, r#"["type","string"]"#, r#"["type","long"]"#, r#"["type","real"]"#, r#"["type","bool"]"#];
+        let mut rng = fastrand::Rng::with_seed(7);
+        let text = |rng: &mut fastrand::Rng, letters: &str, most: usize| -> String {
+            let letters: Vec<char> = letters.chars().collect();
+            (0..rng.usize(0..=most)).map(|_| letters[rng.usize(..letters.len())]).collect()
+        };
+        let mut matched = 0;
+        for _ in 0..4_000 {
+            let mut parts: Vec<String> = Vec::new();
+            for _ in 0..rng.usize(1..6) {
+                let part = match rng.bool() {
+                    true => format!(r#"["text","{}"]"#, text(&mut rng, "ab1 .x", 2)),
+                    false => PARTS[rng.usize(..PARTS.len())].to_owned(),
+                };
+                // A column never follows a column or `*`.
+                if !part.starts_with(r#"["type"#) || parts.last().is_none_or(|last| last.starts_with(r#"["text"#)) {
+                    parts.push(part);
+                }
+            }
+            let pattern = format!(r#"["simple","",{}]"#, parts.join(","));
+            let text = text(&mut rng, "ab10 .xe+é", 12);
+            let [pieces, regex] = both(&pattern, &text);
+            assert_eq!(pieces, regex, "{pattern} in {text:?}");
+            matched += usize::from(regex.is_some());
+        }
+        assert!(matched > 400, "{matched} of the texts match");
+    }
+}

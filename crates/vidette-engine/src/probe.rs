@@ -78,6 +78,7 @@ fn find_cores<'p>(plan: &'p LogicalPlan, cores: &mut Vec<&'p LogicalPlan>) -> bo
         LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark) => {
             find_cores(&join.left, cores)
         }
+        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark) => find_cores(&join.right, cores),
         LogicalPlan::Union(union) => union.inputs.iter().all(|input| find_cores(input, cores)),
         _ => false,
     }

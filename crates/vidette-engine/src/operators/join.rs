@@ -46,7 +46,11 @@ impl Lowering<'_> {
             JoinKind::LeftAnti => JoinType::LeftAnti,
             JoinKind::RightAnti => JoinType::RightAnti,
         };
-        let plan = left_plan.join_on(right_plan.build()?, join_type, conditions)?;
+        // The first side is held in memory, the rows of the second are looked up in it.
+        let plan = match join_type {
+            JoinType::LeftSemi | JoinType::LeftAnti => right_plan.join_on(left_plan.build()?, join_type.swap(), conditions)?,
+            _ => left_plan.join_on(right_plan.build()?, join_type, conditions)?,
+        };
         let (left_missing, right_missing) = match kind {
             JoinKind::LeftOuter => (false, true),
             JoinKind::RightOuter => (true, false),

@@ -135,13 +135,18 @@ impl Join {
 
     /// Columns of both sides; a name of the right that the left has gets a number. `lookup` leaves the right's keys out.
     fn result(&self, binder: &mut Binder, kind: JoinKind, left: Relation, right: Relation, keys: Vec<(Bound, Bound)>) -> Relation {
-        let plan = Plan::Join {
-            kind,
-            left: Box::new(left.plan),
-            right: Box::new(right.plan),
-            keys: keys.clone(),
-            left_columns: left.columns.clone(),
-            right_columns: right.columns.clone(),
+        let (left_columns, right_columns) = (left.columns.clone(), right.columns.clone());
+        let plan = match kind {
+            // The first side is held in memory: that of `lookup` is the table of facts, as its page says, so it is exchanged.
+            JoinKind::LeftOuter if self.lookup => Plan::Join {
+                kind: JoinKind::RightOuter,
+                left: Box::new(right.plan),
+                right: Box::new(left.plan),
+                keys: keys.iter().cloned().map(|(left, right)| (right, left)).collect(),
+                left_columns: right_columns,
+                right_columns: left_columns,
+            },
+            _ => Plan::Join { kind, left: Box::new(left.plan), right: Box::new(right.plan), keys: keys.clone(), left_columns, right_columns },
         };
         let one_side = match kind {
             JoinKind::LeftSemi | JoinKind::LeftAnti => Some(left.columns.clone()),

@@ -71,6 +71,21 @@ pub fn quote(text: &str) -> String {
     json
 }
 
+/// A bag of texts, whose names differ.
+pub fn bag_of_texts(properties: &[(&str, &str)]) -> String {
+    let mut json = String::from("{");
+    for (at, (name, text)) in properties.iter().enumerate() {
+        if at > 0 {
+            json.push(',');
+        }
+        vidette_kql::literals::write_json_string(name, &mut json);
+        json.push(':');
+        vidette_kql::literals::write_json_string(text, &mut json);
+    }
+    json.push('}');
+    json
+}
+
 /// Compact JSON with Kusto's escapes.
 pub fn write(value: &Value) -> String {
     let mut out = String::new();

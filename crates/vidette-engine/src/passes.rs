@@ -7,7 +7,7 @@ mod lookup;
 mod patterns;
 
 use crate::cells::{Cell, Out};
-use crate::functions::{Hll, display};
+use crate::functions::{Hll, shown};
 use crate::operators::{Output, Table};
 use activity::{bins, positive};
 use datafusion::common::{Result, exec_err};
@@ -53,7 +53,7 @@ pub(crate) fn find(name: &str) -> Option<Pass> {
 fn narrow(inputs: &[Table], output: &mut Output) -> Result<()> {
     for row in 0..inputs[0].rows {
         for column in 0..inputs[0].width() {
-            output.push([Out::Long(row as i64), Out::Text(inputs[0].names[column].clone()), Out::Text(display(inputs[0].cell(row, column)))]);
+            output.push([Out::Long(row as i64), Out::Text(inputs[0].names[column].clone()), Out::Text(shown(inputs[0].cell(row, column)))]);
         }
     }
     Ok(())
@@ -69,7 +69,7 @@ fn rows_near(inputs: &[Table], output: &mut Output) -> Result<()> {
     let table = &inputs[0];
     let before = table.constant(1).long().unwrap_or(0).max(0) as usize;
     let after = if table.arguments() > 3 { table.constant(3).long().unwrap_or(0).max(0) as usize } else { before };
-    let group = |row: usize| if table.arguments() > 2 { display(table.argument(row, 2)) } else { String::new() };
+    let group = |row: usize| if table.arguments() > 2 { shown(table.argument(row, 2)) } else { String::new() };
     let mut by_group: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     (0..table.rows).for_each(|row| by_group.entry(group(row)).or_default().push(row));
     let mut near: HashSet<usize> = HashSet::new();
@@ -98,7 +98,7 @@ fn rolling_percentile(inputs: &[Table], output: &mut Output) -> Result<()> {
     for row in 0..table.rows {
         let (Some(value), Some(index)) = (table.argument(row, 0).real(), table.argument(row, 2).long()) else { continue };
         let key: Vec<Cell> = (5..table.arguments()).map(|at| table.argument(row, at)).collect();
-        let group = groups.entry(key.iter().map(|cell| display(*cell)).collect()).or_insert_with(|| (key.iter().map(|cell| Out::from(*cell)).collect(), Vec::new()));
+        let group = groups.entry(key.iter().map(|cell| shown(*cell)).collect()).or_insert_with(|| (key.iter().map(|cell| Out::from(*cell)).collect(), Vec::new()));
         group.1.push((index.div_euclid(bin), value));
     }
     let whole = table.argument_type(0).is_some_and(|ty| ty != vidette_kql::ScalarType::Real);

@@ -85,7 +85,7 @@ impl ResultTable {
 
     /// The same, one after the other.
     pub fn each_text_row(&self, mut visit: impl FnMut(Vec<String>)) {
-        self.for_each(|cells| visit(cells.iter().map(|cell| crate::functions::display(*cell)).collect()));
+        self.for_each(|cells| visit(cells.iter().map(|cell| crate::functions::shown(*cell)).collect()));
     }
 
     fn for_each(&self, mut visit: impl FnMut(&[Cell])) {

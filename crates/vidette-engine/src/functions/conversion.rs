@@ -8,15 +8,16 @@ use crate::json;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, cast, lit};
 use serde_json::Value;
+use std::borrow::Cow;
 use vidette_kql::ScalarType;
 use vidette_kql::literals::{format_real, guid, long, write_json_string};
 use vidette_kql::time::{MAX_TICKS, format_datetime, format_timespan, parse_datetime, parse_timespan};
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    rows("tostring", |a| Out::Text(display(a[0]))),
+    rows("tostring", |a| Out::Text(display(a[0]).into_owned())),
     rows("dynamic_to_json", |a| match a[0] {
         Cell::Json(text) => Out::Text(json::parse(text).map_or_else(String::new, |value| json::write(&sorted(value)))),
-        other => Out::Text(display(other)),
+        other => Out::Text(display(other).into_owned()),
     }),
     rows("tobool", |a| {
         let text = match a[0] {
@@ -146,34 +147,42 @@ fn hex(a: &[Cell], bits: fn(i64) -> u64) -> Out {
 }
 
 /// A value as `tostring` shows it; null is the empty string.
-pub(crate) fn display(cell: Cell) -> String {
-    match cell {
-        Cell::Null => String::new(),
-        Cell::Bool(b) => b.to_string(),
-        Cell::Long(n) => n.to_string(),
-        Cell::Real(n) if n.is_infinite() => if n > 0.0 { "inf" } else { "-inf" }.to_owned(),
+pub(crate) fn display(cell: Cell<'_>) -> Cow<'_, str> {
+    Cow::Owned(match cell {
+        Cell::Null => return Cow::Borrowed(""),
+        Cell::Bool(b) => return Cow::Borrowed(if b { "true" } else { "false" }),
+        Cell::Guid(text) | Cell::Text(text) => return Cow::Borrowed(text),
+        Cell::Json(json) => return json::text(json),
+        Cell::Real(n) if n.is_infinite() => return Cow::Borrowed(if n > 0.0 { "inf" } else { "-inf" }),
         Cell::Real(n) => format_real(n),
+        Cell::Long(n) => n.to_string(),
         Cell::Decimal(n) => decimal::format(n),
         Cell::DateTime(ticks) => format_datetime(ticks),
         Cell::TimeSpan(ticks) => format_timespan(ticks),
-        Cell::Guid(text) | Cell::Text(text) => text.to_owned(),
-        Cell::Json(json) => json::to_text(json),
-    }
+    })
+}
+
+/// As [`display`], to be kept.
+pub(crate) fn shown(cell: Cell) -> String {
+    display(cell).into_owned()
 }
 
 /// A value as JSON, for a bag or an array.
 pub(crate) fn to_json(cell: Cell) -> String {
+    let mut json = String::new();
+    write_json(cell, &mut json);
+    json
+}
+
+/// As [`to_json`], behind what is written already.
+pub(super) fn write_json(cell: Cell, json: &mut String) {
     match cell {
-        Cell::Null => "null".to_owned(),
-        Cell::Bool(_) | Cell::Long(_) => display(cell),
-        Cell::Real(n) if n.is_finite() => format_real(n),
-        Cell::Real(n) => format!("\"{}\"", format_real(n)),
-        Cell::Json(json) => json.to_owned(),
-        other => {
-            let mut json = String::new();
-            write_json_string(&display(other), &mut json);
-            json
-        }
+        Cell::Null => json.push_str("null"),
+        Cell::Bool(_) | Cell::Long(_) => json.push_str(&display(cell)),
+        Cell::Real(n) if n.is_finite() => json.push_str(&format_real(n)),
+        Cell::Real(n) => write_json_string(&format_real(n), json),
+        Cell::Json(text) => json.push_str(text),
+        other => write_json_string(&display(other), json),
     }
 }
 

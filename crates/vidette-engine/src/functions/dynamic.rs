@@ -1,6 +1,6 @@
 //! Dynamic values: paths, arrays, bags and sets. Kusto docs: `scalar-functions`, "Dynamic/array functions".
 
-use super::conversion::to_json;
+use super::conversion::{to_json, write_json};
 use super::parsing::{json_path, path_keys};
 use super::udf::Argument;
 use super::{ScalarFunction, batch, rows};
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use vidette_kql::literals::write_json_string;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     batch("path", path),
@@ -203,20 +204,25 @@ fn list(items: impl Iterator<Item = String>) -> String {
 
 fn bag(cells: &[Cell], skip_empty: bool) -> String {
     let mut out = String::from("{");
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<Cow<str>> = Vec::with_capacity(cells.len() / 2);
     for pair in cells.chunks_exact(2) {
-        let (key, json) = (super::conversion::display(pair[0]), to_json(pair[1]));
-        let empty = matches!(json.as_str(), "null" | "\"\"" | "[]" | "{}");
-        if skip_empty && empty || seen.contains(&key) {
+        let key = super::conversion::display(pair[0]);
+        if seen.contains(&key) {
             continue;
         }
+        let before = out.len();
         if !seen.is_empty() {
             out.push(',');
         }
-        out.push_str(&json::quote(&key));
+        write_json_string(&key, &mut out);
         out.push(':');
-        out.push_str(&json);
-        seen.push(key);
+        let value = out.len();
+        write_json(pair[1], &mut out);
+        if skip_empty && matches!(&out[value..], "null" | "\"\"" | "[]" | "{}") {
+            out.truncate(before);
+        } else {
+            seen.push(key);
+        }
     }
     out.push('}');
     out

@@ -101,7 +101,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         }
         _ => Out::Null,
     }),
-    rows("geo_from_wkt", |a| from_wkt(super::conversion::display(a[0]).as_str()).map_or(Out::Null, |shape| Out::Text(json::write(&shape)))),
+    rows("geo_from_wkt", |a| from_wkt(&super::conversion::display(a[0])).map_or(Out::Null, |shape| Out::Text(json::write(&shape)))),
 ];
 
 /// A point on the unit sphere, or any vector.

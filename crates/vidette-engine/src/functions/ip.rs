@@ -1,6 +1,6 @@
 //! IP addresses. Kusto docs: `scalar-functions`, "IPv4/IPv6 functions".
 
-use super::conversion::display;
+use super::conversion::{display, shown};
 use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
 use crate::json;
@@ -134,7 +134,7 @@ fn v6_in_range(address: &str, range: &str) -> Option<bool> {
 fn candidates(cells: &[Cell]) -> Vec<String> {
     match cells {
         [Cell::Json(list)] => json::strings(list),
-        cells => cells.iter().map(|cell| display(*cell)).collect(),
+        cells => cells.iter().map(|cell| shown(*cell)).collect(),
     }
 }
 

@@ -7,15 +7,16 @@ use crate::cells::Out;
 use crate::json;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+use vidette_kql::literals::write_json_string;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    rows("parse_url", |a| Out::Text(json::write(&parse_url(a[0].text())))),
+    rows("parse_url", |a| Out::Text(parse_url(a[0].text()))),
     rows("parse_urlquery", |a| {
         let mut bag = Map::new();
         bag.insert("Query Parameters".to_owned(), Value::Object(query_parameters(a[0].text().trim_start_matches('?'))));
         Out::Text(json::write(&Value::Object(bag)))
     }),
-    rows("parse_path", |a| Out::Text(json::write(&parse_path(a[0].text())))),
+    rows("parse_path", |a| Out::Text(parse_path(a[0].text()))),
     rows("parse_csv", |a| {
         let text = super::conversion::display(a[0]);
         Out::Text(json::write(&Value::Array(split_csv(&text).into_iter().map(Value::String).collect())))
@@ -49,18 +50,11 @@ fn parse_version(text: &str) -> Option<arrow::datatypes::i256> {
     crate::decimal::parse(&digits)
 }
 
-/// The parts of a URL, all present, empty where the URL has none.
-fn parse_url(text: &str) -> Value {
+/// The parts of a URL as a bag, all present, empty where the URL has none.
+fn parse_url(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-    let mut bag = Map::new();
-    if scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) {
-        for key in ["Scheme", "Host", "Port", "Path", "Username", "Password"] {
-            bag.insert(key.to_owned(), Value::String(String::new()));
-        }
-        bag.insert("Query Parameters".to_owned(), Value::Object(Map::new()));
-        bag.insert("Fragment".to_owned(), Value::String(String::new()));
-        return Value::Object(bag);
-    }
+    let is_scheme = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let (scheme, rest) = if is_scheme(scheme) { (scheme, rest) } else { ("", "") };
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = match rest.find('/') {
@@ -73,12 +67,14 @@ fn parse_url(text: &str) -> Value {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
         _ => (host, ""),
     };
-    for (key, value) in [("Scheme", scheme), ("Host", host), ("Port", port), ("Path", path), ("Username", username), ("Password", password)] {
-        bag.insert(key.to_owned(), Value::String(value.to_owned()));
-    }
-    bag.insert("Query Parameters".to_owned(), Value::Object(query_parameters(query)));
-    bag.insert("Fragment".to_owned(), Value::String(fragment.to_owned()));
-    Value::Object(bag)
+    let mut bag = json::bag_of_texts(&[("Scheme", scheme), ("Host", host), ("Port", port), ("Path", path), ("Username", username), ("Password", password)]);
+    bag.pop();
+    bag.push_str(",\"Query Parameters\":");
+    bag.push_str(&if query.is_empty() { "{}".to_owned() } else { json::write(&Value::Object(query_parameters(query))) });
+    bag.push_str(",\"Fragment\":");
+    write_json_string(fragment, &mut bag);
+    bag.push('}');
+    bag
 }
 
 fn query_parameters(query: &str) -> Map<String, Value> {
@@ -91,7 +87,7 @@ fn query_parameters(query: &str) -> Map<String, Value> {
         .collect()
 }
 
-fn parse_path(text: &str) -> Value {
+fn parse_path(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
         None => ("", text),
@@ -109,8 +105,7 @@ fn parse_path(text: &str) -> Value {
     };
     let directory_name = directory.rsplit(separator).next().unwrap_or("");
     let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let mut bag = Map::new();
-    for (key, value) in [
+    json::bag_of_texts(&[
         ("Scheme", scheme),
         ("RootPath", root),
         ("DirectoryPath", directory),
@@ -118,10 +113,7 @@ fn parse_path(text: &str) -> Value {
         ("Filename", file),
         ("Extension", extension),
         ("AlternateDataStreamName", stream),
-    ] {
-        bag.insert(key.to_owned(), Value::String(value.to_owned()));
-    }
-    Value::Object(bag)
+    ])
 }
 
 /// The fields of one line; quotes may hold commas and doubled quotes.

@@ -368,7 +368,7 @@ fn lists(arguments: &[Argument], rows: usize, kind: List, case_sensitive: bool) 
             crate::cells::Cell::Text(text) => folded.fold(text, case_sensitive),
             other => {
                 let text = super::conversion::display(other);
-                folded.buffer = if case_sensitive { text } else { text.to_lowercase() };
+                folded.buffer = if case_sensitive { text.into_owned() } else { text.to_lowercase() };
                 &folded.buffer
             }
         };

@@ -1,7 +1,7 @@
 //! Plugins over users on a timeline. Kusto docs: a page per plugin.
 
 use crate::cells::{Cell, Out};
-use crate::functions::display;
+use crate::functions::shown;
 use crate::operators::{Output, Table};
 use datafusion::common::{Result, exec_err};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,11 +22,11 @@ fn events(table: &Table, first: usize) -> Vec<(Vec<Out>, Vec<Event>)> {
     for row in 0..table.rows {
         let Some(time) = table.argument(row, 1).long() else { continue };
         let key: Vec<Cell> = (first..table.arguments()).map(|at| table.argument(row, at)).collect();
-        let place = *places.entry(key.iter().map(|cell| display(*cell)).collect()).or_insert_with(|| {
+        let place = *places.entry(key.iter().map(|cell| shown(*cell)).collect()).or_insert_with(|| {
             groups.push((key.iter().map(|cell| Out::from(*cell)).collect(), Vec::new()));
             groups.len() - 1
         });
-        groups[place].1.push(Event { user: display(table.argument(row, 0)), time });
+        groups[place].1.push(Event { user: shown(table.argument(row, 0)), time });
     }
     groups
 }
@@ -300,7 +300,7 @@ pub(super) fn new_activity_metrics(inputs: &[Table], output: &mut Output) -> Res
     }
     let periods = Periods::of(table, [2, 3, 4], "new_activity_metrics")?;
     let cohort = table.constant(5).long();
-    let known: HashSet<String> = inputs.get(1).map_or_else(HashSet::new, |earlier| (0..earlier.rows).map(|row| display(earlier.argument(row, 0))).collect());
+    let known: HashSet<String> = inputs.get(1).map_or_else(HashSet::new, |earlier| (0..earlier.rows).map(|row| shown(earlier.argument(row, 0))).collect());
     for (group, events) in events(table, 6) {
         let users = periods.users(&events);
         let mut seen: HashSet<&str> = HashSet::new();
@@ -340,9 +340,9 @@ pub(super) fn funnel_sequence_completion(inputs: &[Table], output: &mut Output) 
     // Of a user the steps of the sequence that its events take, in order of time.
     let mut users: BTreeMap<(usize, String), Vec<(i64, usize)>> = BTreeMap::new();
     for row in 0..table.rows {
-        let (Some(time), state) = (table.argument(row, 1).long(), display(table.argument(row, 5))) else { continue };
+        let (Some(time), state) = (table.argument(row, 1).long(), shown(table.argument(row, 5))) else { continue };
         if let (Some(window), Some(step)) = (windows.find(time), sequence.iter().position(|step| *step == state)) {
-            users.entry((window, display(table.argument(row, 0)))).or_default().push((time, step));
+            users.entry((window, shown(table.argument(row, 0)))).or_default().push((time, step));
         }
     }
     let mut counts: BTreeMap<(usize, usize), Vec<i64>> = BTreeMap::new();
@@ -380,7 +380,7 @@ pub(super) fn sequence_detect(inputs: &[Table], output: &mut Output) -> Result<(
     for row in 0..table.rows {
         let Some(time) = table.argument(row, 0).long() else { continue };
         if steps.iter().any(|at| table.argument(row, *at) == Cell::Bool(true)) {
-            by_group.entry(groups.iter().map(|at| display(table.argument(row, *at))).collect()).or_default().push((time, row));
+            by_group.entry(groups.iter().map(|at| shown(table.argument(row, *at))).collect()).or_default().push((time, row));
         }
     }
     let mut found = 0;

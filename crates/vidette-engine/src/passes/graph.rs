@@ -1,7 +1,7 @@
 //! Graphs: their nodes, their components. Kusto docs: `make-graph-operator`, `graph-mark-components-operator`.
 
 use crate::cells::Out;
-use crate::functions::display;
+use crate::functions::shown;
 use crate::operators::{Output, Table};
 use datafusion::common::Result;
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ pub(super) fn nodes(inputs: &[Table], output: &mut Output) -> Result<()> {
     for table in &inputs[1..] {
         let places: Vec<usize> = table.names[..table.width()].iter().filter_map(|name| names.iter().position(|known| *known == name)).collect();
         for row in 0..table.rows {
-            let id = display(table.argument(row, 0));
+            let id = shown(table.argument(row, 0));
             let at = ids.number(id.clone());
             if at == rows.len() {
                 rows.push((id, vec![Out::Null; names.len()]));
@@ -57,7 +57,7 @@ pub(super) fn nodes(inputs: &[Table], output: &mut Output) -> Result<()> {
     }
     for row in 0..inputs[0].rows {
         for end in 0..2 {
-            let id = display(inputs[0].argument(row, end));
+            let id = shown(inputs[0].argument(row, end));
             if ids.number(id.clone()) == rows.len() {
                 rows.push((id, vec![Out::Null; names.len()]));
             }
@@ -74,8 +74,8 @@ pub(super) fn named_nodes(inputs: &[Table], output: &mut Output) -> Result<()> {
         for end in 0..2 {
             let value = inputs[0].argument(row, end);
             let seen = ids.len();
-            if ids.number(display(value)) == seen {
-                output.push([Out::Text(display(value)), Out::from(value)]);
+            if ids.number(shown(value)) == seen {
+                output.push([Out::Text(shown(value)), Out::from(value)]);
             }
         }
     }
@@ -84,14 +84,14 @@ pub(super) fn named_nodes(inputs: &[Table], output: &mut Output) -> Result<()> {
 
 /// The ends of every edge, by the numbers of the nodes; edges of unknown nodes are left out.
 fn ends(nodes: &Ids, edges: &Table) -> Vec<(usize, usize)> {
-    (0..edges.rows).filter_map(|row| Some((nodes.find(&display(edges.argument(row, 0)))?, nodes.find(&display(edges.argument(row, 1)))?))).collect()
+    (0..edges.rows).filter_map(|row| Some((nodes.find(&shown(edges.argument(row, 0)))?, nodes.find(&shown(edges.argument(row, 1)))?))).collect()
 }
 
 /// Inputs: the ends of the edges, then the nodes. The nodes with the number of their component.
 fn with_components(inputs: &[Table], output: &mut Output, components: impl FnOnce(usize, &[(usize, usize)]) -> Vec<usize>) -> Result<()> {
     let mut ids = Ids::default();
     for row in 0..inputs[1].rows {
-        ids.number(display(inputs[1].cell(row, 0)));
+        ids.number(shown(inputs[1].cell(row, 0)));
     }
     let found = components(ids.len(), &ends(&ids, &inputs[0]));
     let mut numbers: HashMap<usize, i64> = HashMap::new();

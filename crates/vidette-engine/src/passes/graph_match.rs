@@ -2,7 +2,7 @@
 
 use super::graph::Ids;
 use crate::cells::{Cell, Out};
-use crate::functions::display;
+use crate::functions::shown;
 use crate::json;
 use crate::operators::{Output, Table};
 use datafusion::common::Result;
@@ -51,7 +51,7 @@ pub(crate) fn run(pattern: &GraphPattern, inputs: &[Table], output: &mut Output)
     let (nodes, edges) = (&inputs[0], &inputs[1]);
     let mut ids = Ids::default();
     for row in 0..nodes.rows {
-        ids.number(display(nodes.cell(row, 0)));
+        ids.number(shown(nodes.cell(row, 0)));
     }
     let (mut hops, mut degrees) = (vec![Vec::new(); nodes.rows], vec![(0, 0); nodes.rows]);
     for edge in 0..edges.rows {

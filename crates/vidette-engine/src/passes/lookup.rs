@@ -2,7 +2,7 @@
 //! `geo-polygon-lookup-plugin`, `geo-line-lookup-plugin`.
 
 use crate::cells::{Cell, Out};
-use crate::functions::display;
+use crate::functions::shown;
 use crate::operators::{Output, Table};
 use datafusion::common::{Result, internal_err};
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub(super) fn ipv6_lookup(inputs: &[Table], output: &mut Output) -> Result<()> {
 fn ip_lookup(inputs: &[Table], found_row: &mut dyn FnMut(usize, Option<usize>)) -> Result<()> {
     let (left, right) = (&inputs[0], &inputs[1]);
     let keys = right.arguments();
-    let key = |table: &Table, row: usize| (1..keys).map(|at| display(table.argument(row, at))).collect::<Vec<_>>();
+    let key = |table: &Table, row: usize| (1..keys).map(|at| shown(table.argument(row, at))).collect::<Vec<_>>();
     let mut networks: HashMap<(u128, u32), Vec<usize>> = HashMap::new();
     let mut prefixes: Vec<u32> = Vec::new();
     for row in 0..right.rows {

@@ -5,7 +5,7 @@
 //! closed patterns are shown, as Kusto's examples have it.
 
 use crate::cells::{Cell, Out};
-use crate::functions::display;
+use crate::functions::shown;
 use crate::operators::{Output, Table};
 use datafusion::common::{Result, exec_err};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -58,7 +58,7 @@ impl<'t> Data<'t> {
         for column in (0..table.width()).filter(|column| Some(*column) != skipped) {
             let mut values: HashMap<String, Vec<usize>> = HashMap::new();
             for row in 0..table.rows {
-                let value = display(table.cell(row, column));
+                let value = shown(table.cell(row, column));
                 if !value.is_empty() {
                     values.entry(value).or_default().push(row);
                 }
@@ -239,9 +239,9 @@ pub(super) fn diffpatterns(inputs: &[Table], output: &mut Output) -> Result<()> 
     // The column that tells A from B is no pattern.
     let split = (0..table.width()).find(|column| (0..table.rows).all(|row| table.cell(row, *column) == table.argument(row, 0)));
     let side = |value: usize| -> Rows {
-        let wanted = display(table.constant(value));
+        let wanted = shown(table.constant(value));
         let mut set = vec![0; table.rows.div_ceil(64)];
-        (0..table.rows).filter(|row| display(table.argument(*row, 0)) == wanted).for_each(|row| set[row / 64] |= 1 << (row % 64));
+        (0..table.rows).filter(|row| shown(table.argument(*row, 0)) == wanted).for_each(|row| set[row / 64] |= 1 << (row % 64));
         set
     };
     let (a, b) = (side(1), side(2));
@@ -297,7 +297,7 @@ pub(super) fn reduce(inputs: &[Table], output: &mut Output) -> Result<()> {
     let threshold = table.constant(1).real().unwrap_or(0.1);
     let separators: HashSet<char> = table.constant(2).text().chars().collect();
     let between = |c: char| if separators.is_empty() { !c.is_ascii_alphanumeric() } else { separators.contains(&c) };
-    let texts: Vec<String> = (0..table.rows).map(|row| display(table.argument(row, 0))).collect();
+    let texts: Vec<String> = (0..table.rows).map(|row| shown(table.argument(row, 0))).collect();
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<&str, usize> = HashMap::new();
     let mut by_length: HashMap<usize, Vec<usize>> = HashMap::new();

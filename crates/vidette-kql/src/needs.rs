@@ -111,12 +111,18 @@ fn collect(plan: &Plan, used: &mut HashSet<ColumnId>) {
             expansions.iter().for_each(|expansion| mark(&expansion.source, used));
             collect(input, used);
         }
-        Plan::Scan { input, kept, declared, steps, .. } => {
-            used.extend(kept.iter().map(|column| column.id));
+        Plan::Scan { input, kept, declared, steps, partition, .. } => {
+            used.extend(partition);
             declared.iter().for_each(|(_, default)| mark(default, used));
             for step in steps {
                 mark(&step.condition, used);
                 step.assignments.iter().for_each(|(_, value)| mark(value, used));
+            }
+            // What a step remembers of a column is that column's.
+            for (column, remembered) in steps.iter().flat_map(|step| kept.iter().zip(&step.state)) {
+                if used.contains(&remembered.id) {
+                    used.insert(column.id);
+                }
             }
             collect(input, used);
         }

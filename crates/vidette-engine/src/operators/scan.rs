@@ -3,11 +3,13 @@
 use super::pass::{Definition, Shape, node};
 use crate::arrow_types::{arrow_type, null};
 use crate::lower::{Lowering, Rows, Shown, constant, executable, named, physical, reference};
-use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, new_empty_array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_expr::PhysicalExpr;
 use std::collections::HashMap;
@@ -26,6 +28,14 @@ impl Lowering<'_> {
         match_id: Option<&Column>,
         partition: Option<ColumnId>,
     ) -> Result<Rows> {
+        let wanted: Vec<bool> = kept.iter().map(|column| self.is_used(column)).collect();
+        let is_wanted = |at: &usize| wanted.get(*at).copied().unwrap_or(true);
+        // As many columns of a step's state are the input's; the declared ones come after them.
+        let state = |columns: &[Column]| -> Vec<String> {
+            let own = columns.len() - declared.len();
+            (0..columns.len()).filter(|at| *at >= own || is_wanted(at)).map(|at| physical(columns[at].id)).collect()
+        };
+        let kept: Vec<Column> = (0..kept.len()).filter(is_wanted).map(|at| kept[at].clone()).collect();
         let rows = self.rows(input)?;
         let mut shown: Vec<Expr> = kept.iter().map(reference).collect();
         let mut order = Vec::with_capacity(rows.order.len());
@@ -37,6 +47,7 @@ impl Lowering<'_> {
             key.expr = named(name);
             order.push(key);
         }
+        self.at_least_one(&mut shown);
         let plan = rows.plan.show(shown)?.build()?;
         let shape = Shape {
             names: kept.iter().map(|column| column.name.clone()).collect(),
@@ -58,7 +69,7 @@ impl Lowering<'_> {
                         output: step.output,
                         condition: self.expr(&step.condition)?,
                         assignments: step.assignments.iter().map(|(at, value)| Ok((*at, self.expr(value)?))).collect::<Result<_>>()?,
-                        state: step.state.iter().map(|column| physical(column.id)).collect(),
+                        state: state(&step.state),
                     })
                 })
                 .collect::<Result<_>>()?,
@@ -116,8 +127,15 @@ struct Reader {
 pub(super) struct Compiled {
     program: Program,
     defaults: Vec<ScalarValue>,
-    conditions: Vec<Reader>,
+    conditions: Vec<Condition>,
     assignments: Vec<Vec<(usize, Reader)>>,
+}
+
+/// When a step takes a row: what the row alone tells, asked of all rows at once, and what depends on the rows before.
+#[derive(Debug)]
+struct Condition {
+    of_row: Option<Reader>,
+    of_state: Option<Reader>,
 }
 
 /// A row that a step remembers.
@@ -134,6 +152,26 @@ struct Sequence {
     records: Vec<Option<Record>>,
     /// With `output=last`: the step's last row, not shown yet.
     held: Option<(Record, i64)>,
+}
+
+/// The rows, and by step those that it takes as far as the row alone tells.
+struct Table {
+    columns: Vec<ArrayRef>,
+    taken: Vec<Option<BooleanBuffer>>,
+}
+
+impl Reader {
+    /// For which rows the expression, which reads nothing but them, is true.
+    fn hold(&self, columns: &[ArrayRef], rows: usize) -> Result<BooleanBuffer> {
+        let read = self.sources.iter().filter_map(|source| if let Source::Kept(at) = source { columns.get(*at).cloned() } else { None }).collect();
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), read, &RecordBatchOptions::new().with_row_count(Some(rows)))?;
+        let values = self.expr.evaluate(&batch)?.into_array(rows)?;
+        let values = values.as_boolean();
+        Ok(match values.nulls() {
+            Some(nulls) => values.values() & nulls.inner(),
+            None => values.values().clone(),
+        })
+    }
 }
 
 impl Program {
@@ -166,7 +204,13 @@ impl Program {
         for (_, ty, default) in &self.declared {
             defaults.push(constant(default)?.cast_to(&arrow_type(*ty))?);
         }
-        let conditions = self.steps.iter().map(|step| reader(&step.condition)).collect::<Result<_>>()?;
+        let of_row = |part: &&Expr| part.column_refs().into_iter().all(|column| matches!(sources.get(column.name.as_str()), Some((Source::Kept(_), _))));
+        let all = |parts: Vec<&Expr>| conjunction(parts.into_iter().cloned()).map(|all| reader(&all)).transpose();
+        let condition = |step: &Step| {
+            let (rows, states) = split_conjunction(&step.condition).into_iter().partition(of_row);
+            Ok(Condition { of_row: all(rows)?, of_state: all(states)? })
+        };
+        let conditions = self.steps.iter().map(condition).collect::<Result<_>>()?;
         let assignments = self.steps.iter().map(|step| step.assignments.iter().map(|(at, value)| Ok((*at, reader(value)?))).collect::<Result<_>>()).collect::<Result<_>>()?;
         Ok(Compiled { program: self.clone(), defaults, conditions, assignments })
     }
@@ -177,12 +221,15 @@ impl Compiled {
         let kept = self.program.kept.len();
         let columns: Vec<ArrayRef> =
             self.program.kept.iter().zip(rows.columns()).map(|((_, ty), array)| Ok(arrow::compute::cast(array, &arrow_type(*ty))?)).collect::<Result<_>>()?;
+        let taken = self.conditions.iter().map(|condition| condition.of_row.as_ref().map(|reader| reader.hold(&columns, rows.num_rows())).transpose()).collect::<Result<_>>()?;
+        let table = Table { columns, taken };
+        let columns = &table.columns;
         let mut shown: Vec<(Record, i64)> = Vec::new();
         let mut next_id = 0;
-        for group in self.groups(&columns, rows.num_rows())? {
+        for group in self.groups(columns, rows.num_rows())? {
             let mut states: Vec<Option<Sequence>> = vec![None; self.program.steps.len()];
             for row in group {
-                self.visit(&columns, row, &mut states, &mut next_id, &mut shown)?;
+                self.visit(&table, row, &mut states, &mut next_id, &mut shown)?;
             }
             for state in states.into_iter().flatten() {
                 shown.extend(state.held);
@@ -222,24 +269,24 @@ impl Compiled {
         Ok(groups)
     }
 
-    fn visit(&self, columns: &[ArrayRef], row: usize, states: &mut [Option<Sequence>], next_id: &mut i64, shown: &mut Vec<(Record, i64)>) -> Result<()> {
+    fn visit(&self, table: &Table, row: usize, states: &mut [Option<Sequence>], next_id: &mut i64, shown: &mut Vec<(Record, i64)>) -> Result<()> {
         for at in (0..self.program.steps.len()).rev() {
             let fresh = Record { row, declared: self.defaults.clone() };
             // The sequence of the step before goes on here, or this step's own does.
-            let promoted = at > 0 && states[at - 1].is_some() && self.matches(columns, at, &fresh, states[at - 1].as_ref())?;
+            let promoted = at > 0 && states[at - 1].is_some() && self.matches(table, at, &fresh, states[at - 1].as_ref())?;
             let mut sequence = if promoted {
                 shown.extend(states[at].take().and_then(|state| state.held));
                 let mut sequence = states[at - 1].take();
                 shown.extend(sequence.as_mut().and_then(|state| state.held.take()));
                 sequence
-            } else if (at == 0 || states[at].is_some()) && self.matches(columns, at, &fresh, states[at].as_ref())? {
+            } else if (at == 0 || states[at].is_some()) && self.matches(table, at, &fresh, states[at].as_ref())? {
                 states[at].take()
             } else {
                 continue;
             };
             let mut record = fresh;
             for (declared, value) in &self.assignments[at] {
-                record.declared[*declared] = self.evaluate(columns, value, &record, sequence.as_ref())?;
+                record.declared[*declared] = self.evaluate(&table.columns, value, &record, sequence.as_ref())?;
             }
             let mut sequence = sequence.take().unwrap_or_else(|| {
                 *next_id += 1;
@@ -257,8 +304,14 @@ impl Compiled {
         Ok(())
     }
 
-    fn matches(&self, columns: &[ArrayRef], step: usize, row: &Record, state: Option<&Sequence>) -> Result<bool> {
-        Ok(self.evaluate(columns, &self.conditions[step], row, state)? == ScalarValue::Boolean(Some(true)))
+    fn matches(&self, table: &Table, step: usize, row: &Record, state: Option<&Sequence>) -> Result<bool> {
+        if table.taken[step].as_ref().is_some_and(|taken| !taken.value(row.row)) {
+            return Ok(false);
+        }
+        match &self.conditions[step].of_state {
+            Some(reader) => Ok(self.evaluate(&table.columns, reader, row, state)? == ScalarValue::Boolean(Some(true))),
+            None => Ok(true),
+        }
     }
 
     fn evaluate(&self, columns: &[ArrayRef], reader: &Reader, row: &Record, state: Option<&Sequence>) -> Result<ScalarValue> {

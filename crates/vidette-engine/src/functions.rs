@@ -29,7 +29,7 @@ mod units;
 mod user_agents;
 mod xml;
 
-pub(crate) use conversion::shown;
+pub(crate) use conversion::{display, shown};
 pub use ip::use_geoip;
 pub(crate) use parsing::json_path;
 pub(crate) use sketches::Hll;

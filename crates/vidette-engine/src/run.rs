@@ -170,7 +170,7 @@ impl Workspace {
             }
             let (known, Some(question)) = answering else { return Ok((queries, diagnostics)) };
             answers = known;
-            answers.push(answer(&self.run(&question.query, clock).await?, question.kind));
+            answers.push(answer(self.stream(&question.query, clock).await?, question.kind).await?);
         }
     }
 
@@ -537,26 +537,29 @@ fn mark(plan: &Plan, wanted: &mut [bool]) {
     });
 }
 
-fn answer(table: &ResultTable, kind: QuestionKind) -> Vec<(String, ScalarType)> {
+async fn answer(mut rows: Rows, kind: QuestionKind) -> Result<Vec<(String, ScalarType)>, Error> {
     let mut found: BTreeMap<String, Option<ScalarType>> = BTreeMap::new();
-    match kind {
-        QuestionKind::Values => found.extend(table.text_rows().into_iter().flatten().map(|text| (text, Some(ScalarType::String)))),
-        QuestionKind::Properties => {
-            for bag in table.rows().into_iter().flatten() {
-                let serde_json::Value::Object(bag) = bag else { continue };
-                for (name, value) in bag {
-                    let ty = json_type(&value);
-                    let known = found.entry(name).or_insert(ty);
-                    *known = match (*known, ty) {
-                        (None, other) | (other, None) => other,
-                        (Some(ScalarType::Long), Some(ScalarType::Real)) | (Some(ScalarType::Real), Some(ScalarType::Long)) => Some(ScalarType::Real),
-                        (Some(a), Some(b)) => Some(if a == b { a } else { ScalarType::Dynamic }),
-                    };
-                }
-            }
+    while let Some(piece) = rows.next().await? {
+        match kind {
+            QuestionKind::Values => found.extend(piece.text_rows().into_iter().flatten().map(|text| (text, Some(ScalarType::String)))),
+            QuestionKind::Properties => piece.rows().into_iter().flatten().for_each(|bag| learn(bag, &mut found)),
         }
     }
-    found.into_iter().map(|(name, ty)| (name, ty.unwrap_or(ScalarType::Dynamic))).collect()
+    Ok(found.into_iter().map(|(name, ty)| (name, ty.unwrap_or(ScalarType::Dynamic))).collect())
+}
+
+/// Adds the properties of a bag, each with the type that all its values have.
+fn learn(bag: serde_json::Value, found: &mut BTreeMap<String, Option<ScalarType>>) {
+    let serde_json::Value::Object(bag) = bag else { return };
+    for (name, value) in bag {
+        let ty = json_type(&value);
+        let known = found.entry(name).or_insert(ty);
+        *known = match (*known, ty) {
+            (None, other) | (other, None) => other,
+            (Some(ScalarType::Long), Some(ScalarType::Real)) | (Some(ScalarType::Real), Some(ScalarType::Long)) => Some(ScalarType::Real),
+            (Some(a), Some(b)) => Some(if a == b { a } else { ScalarType::Dynamic }),
+        };
+    }
 }
 
 /// `None` for null, which says nothing about a property's type.

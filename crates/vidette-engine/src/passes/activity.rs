@@ -1,14 +1,15 @@
 //! Plugins over users on a timeline. Kusto docs: a page per plugin.
 
 use crate::cells::{Cell, Out};
-use crate::functions::shown;
+use crate::functions::{display, shown};
 use crate::operators::{Output, Table};
 use datafusion::common::{Result, exec_err};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// An event of a user on a timeline, by group.
-struct Event {
-    user: String,
+struct Event<'t> {
+    user: Cow<'t, str>,
     time: i64,
 }
 
@@ -16,8 +17,8 @@ struct Event {
 const MOST_BINS: i64 = 100_000;
 
 /// Events by the values of the arguments from `first` on, in the order of their appearance.
-fn events(table: &Table, first: usize) -> Vec<(Vec<Out>, Vec<Event>)> {
-    let mut groups: Vec<(Vec<Out>, Vec<Event>)> = Vec::new();
+fn events(table: &Table, first: usize) -> Vec<(Vec<Out>, Vec<Event<'_>>)> {
+    let mut groups: Vec<(Vec<Out>, Vec<Event<'_>>)> = Vec::new();
     let mut places: HashMap<Vec<String>, usize> = HashMap::new();
     for row in 0..table.rows {
         let Some(time) = table.argument(row, 1).long() else { continue };
@@ -26,7 +27,7 @@ fn events(table: &Table, first: usize) -> Vec<(Vec<Out>, Vec<Event>)> {
             groups.push((key.iter().map(|cell| Out::from(*cell)).collect(), Vec::new()));
             groups.len() - 1
         });
-        groups[place].1.push(Event { user: shown(table.argument(row, 0)), time });
+        groups[place].1.push(Event { user: display(table.argument(row, 0)), time });
     }
     groups
 }
@@ -66,23 +67,27 @@ pub(super) fn active_users_count(inputs: &[Table], output: &mut Output) -> Resul
     let (start, end, lookback, period) = (ticks(table, 2, NAME)?, ticks(table, 3, NAME)?, ticks(table, 4, NAME)?, positive(table, 5, NAME)?);
     let (active, bin) = (ticks(table, 6, NAME)?, positive(table, 7, NAME)?);
     for (group, events) in events(table, 8) {
-        for at in 0..bins(start, end, bin, NAME)? {
-            let from = start + at * bin;
-            // Users of the bin, each with the days before its last event in the bin.
-            let mut last: HashMap<&str, i64> = HashMap::new();
-            for event in events.iter().filter(|event| event.time >= from && event.time < from + bin && event.time <= end) {
-                let time = last.entry(&event.user).or_insert(event.time);
-                *time = (*time).max(event.time);
+        let mut times: HashMap<&str, Vec<i64>> = HashMap::new();
+        events.iter().for_each(|event| times.entry(&event.user).or_default().push(event.time));
+        let count = bins(start, end, bin, NAME)?;
+        let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
+        for times in times.values_mut() {
+            times.sort_unstable();
+            for (at, until) in times.iter().enumerate().filter(|(_, time)| (start..=end).contains(*time)) {
+                // What counts is the time before the user's last event of a bin.
+                let here = (until - start).div_euclid(bin);
+                if here >= count || times.get(at + 1).is_some_and(|next| *next <= end && (next - start).div_euclid(bin) == here) {
+                    continue;
+                }
+                let since = times.partition_point(|time| *time <= until - lookback);
+                let periods: HashSet<i64> = times[since..=at].iter().map(|time| time.div_euclid(period)).collect();
+                if periods.len() as i64 >= active {
+                    *counts.entry(here).or_default() += 1;
+                }
             }
-            let busy = |user: &str, until: i64| {
-                let periods: HashSet<i64> =
-                    events.iter().filter(|event| event.user == user && event.time <= until && event.time > until - lookback).map(|event| event.time.div_euclid(period)).collect();
-                periods.len() as i64 >= active
-            };
-            let count = last.iter().filter(|(user, until)| busy(user, **until)).count() as i64;
-            if count > 0 {
-                output.push(time_row(from, &group, [count]));
-            }
+        }
+        for (at, count) in counts {
+            output.push(time_row(start + at * bin, &group, [count]));
         }
     }
     Ok(())
@@ -101,7 +106,7 @@ pub(super) fn sliding_window_counts(inputs: &[Table], output: &mut Output) -> Re
         for at in 0..bins(start, end, bin, NAME)? {
             let until = start + (at + 1) * bin;
             let seen: Vec<&Event> = events.iter().filter(|event| event.time < until && event.time >= until - lookback).collect();
-            let users: HashSet<&str> = seen.iter().map(|event| event.user.as_str()).collect();
+            let users: HashSet<&str> = seen.iter().map(|event| event.user.as_ref()).collect();
             if !seen.is_empty() {
                 output.push(time_row(until - bin, &group, [seen.len() as i64, users.len() as i64]));
             }
@@ -149,7 +154,7 @@ pub(super) fn session_count(inputs: &[Table], output: &mut Output) -> Result<()>
         let mut last: HashMap<&str, i64> = HashMap::new();
         let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
         for event in &events {
-            let begins = last.get(event.user.as_str()).is_none_or(|before| event.time - before > lookback);
+            let begins = last.get(event.user.as_ref()).is_none_or(|before| event.time - before > lookback);
             last.insert(&event.user, event.time);
             if begins && event.time >= start && event.time < end {
                 *counts.entry((event.time - start).div_euclid(bin)).or_default() += 1;
@@ -283,7 +288,7 @@ pub(super) fn activity_engagement(inputs: &[Table], output: &mut Output) -> Resu
         for (at, now) in users.iter().enumerate().filter(|(_, now)| !now.is_empty()) {
             let until = periods.starts[at] + inner;
             let within = events.partition_point(|event| event.time < until - outer)..events.partition_point(|event| event.time < until);
-            let outer = events[within].iter().map(|event| event.user.as_str()).collect::<HashSet<_>>().len();
+            let outer = events[within].iter().map(|event| event.user.as_ref()).collect::<HashSet<_>>().len();
             let row = time_row(periods.starts[at], &group, [now.len() as i64, outer as i64]);
             output.push(row.into_iter().chain([rate(now.len(), outer)]));
         }

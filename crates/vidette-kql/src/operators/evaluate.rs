@@ -139,7 +139,10 @@ impl Evaluate {
         };
         let mut names = Names::default();
         let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| binder.column(names.unique(&name), ty)).collect();
-        let input = with_arguments(binder, input, values.into_iter().map(|(_, value)| value).collect());
+        // Of a plugin over users on a timeline only the arguments are read.
+        let shows_rows = matches!(plugin, "narrow" | "autocluster" | "basket" | "diffpatterns" | "rows_near" | "identity" | "dcount_intersect");
+        let read = Relation { columns: if shows_rows { input.columns } else { Vec::new() }, plan: input.plan };
+        let input = with_arguments(binder, read, values.into_iter().map(|(_, value)| value).collect());
         let inputs = std::iter::once(input).chain(known_before).collect();
         let plan = Plan::Pass { name: plugin.to_owned(), inputs, columns: columns.clone(), pattern: None };
         Some(Relation { plan, columns })

@@ -5,9 +5,10 @@
 //! closed patterns are shown, as Kusto's examples have it.
 
 use crate::cells::{Cell, Out};
-use crate::functions::shown;
+use crate::functions::{display, shown};
 use crate::operators::{Output, Table};
 use datafusion::common::{Result, exec_err};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use vidette_kql::ScalarType;
 
@@ -40,6 +41,7 @@ struct Item {
 /// Rows as the plugins see them: each with a weight, and the values that are frequent enough to matter.
 struct Data<'t> {
     table: &'t Table,
+    /// Of each row; none when each weighs one.
     weights: Vec<f64>,
     items: Vec<Item>,
 }
@@ -52,18 +54,19 @@ struct Pattern {
 }
 
 impl<'t> Data<'t> {
-    /// `frequent` says of a set of rows whether a pattern may have them.
-    fn of(table: &'t Table, skipped: Option<usize>, weights: Vec<f64>, frequent: impl Fn(&[f64], &Rows) -> bool) -> Data<'t> {
+    /// `frequent` says of a set of rows whether a pattern may have them; none whose rows weigh less than `least`.
+    fn of(table: &'t Table, skipped: Option<usize>, weights: Vec<f64>, least: f64, frequent: impl Fn(&[f64], &Rows) -> bool) -> Data<'t> {
         let mut items = Vec::new();
         for column in (0..table.width()).filter(|column| Some(*column) != skipped) {
-            let mut values: HashMap<String, Vec<usize>> = HashMap::new();
+            let mut values: HashMap<Cow<str>, Vec<usize>> = HashMap::new();
             for row in 0..table.rows {
-                let value = shown(table.cell(row, column));
+                let value = display(table.cell(row, column));
                 if !value.is_empty() {
                     values.entry(value).or_default().push(row);
                 }
             }
-            let mut values: Vec<Vec<usize>> = values.into_values().collect();
+            let weight = |rows: &[usize]| if weights.is_empty() { rows.len() as f64 } else { rows.iter().map(|row| weights[*row]).sum() };
+            let mut values: Vec<Vec<usize>> = values.into_values().filter(|rows| weight(rows) >= least).collect();
             values.sort_unstable();
             for rows in values {
                 let mut set = vec![0; table.rows.div_ceil(64)];
@@ -151,10 +154,15 @@ fn settings(table: &Table, first: usize) -> Vec<Option<Cell<'_>>> {
     (first..table.arguments()).map(|at| Some(table.constant(at)).filter(|cell| !matches!(cell, Cell::Null | Cell::Text("~" | "")))).collect()
 }
 
-/// A weight for each row: of the argument when it is a column of numbers, else one.
+/// A weight for each row when the argument is a column of numbers; else none, and each weighs one.
 fn weights(table: &Table, argument: usize) -> Vec<f64> {
     let given = table.constant(argument).real().is_some();
-    (0..table.rows).map(|row| if given { table.argument(row, argument).real().unwrap_or(0.0) } else { 1.0 }).collect()
+    (0..if given { table.rows } else { 0 }).map(|row| table.argument(row, argument).real().unwrap_or(0.0)).collect()
+}
+
+/// What all rows weigh.
+fn sum(weights: &[f64], table: &Table) -> f64 {
+    if weights.is_empty() { table.rows as f64 } else { weights.iter().sum() }
 }
 
 fn ratio(settings: &[Option<Cell>], at: usize, default: f64, plugin: &str) -> Result<f64> {
@@ -165,6 +173,9 @@ fn ratio(settings: &[Option<Cell>], at: usize, default: f64, plugin: &str) -> Re
 }
 
 fn total(weights: &[f64], rows: &Rows) -> f64 {
+    if weights.is_empty() {
+        return rows.iter().map(|word| f64::from(word.count_ones())).sum();
+    }
     members(rows).filter_map(|row| weights.get(row)).fold(0.0, |sum, weight| sum + weight)
 }
 
@@ -179,9 +190,10 @@ pub(super) fn basket(inputs: &[Table], output: &mut Output) -> Result<()> {
     let settings = settings(table, 0);
     let threshold = ratio(&settings, 0, 0.05, NAME)?;
     let weights = weights(table, 1);
-    let all: f64 = weights.iter().sum();
-    let frequent = |weights: &[f64], rows: &Rows| total(weights, rows) >= (threshold * all).max(f64::MIN_POSITIVE);
-    let data = Data::of(table, None, weights, frequent);
+    let all = sum(&weights, table);
+    let least = (threshold * all).max(f64::MIN_POSITIVE);
+    let frequent = |weights: &[f64], rows: &Rows| total(weights, rows) >= least;
+    let data = Data::of(table, None, weights, least, frequent);
     let dimensions = settings.get(2).copied().flatten().and_then(Cell::long).map_or(5, |n| n.clamp(1, 64) as usize);
     let mut found: Vec<(f64, Pattern)> = data.patterns(dimensions, NAME, frequent)?.into_iter().map(|pattern| (data.weight(&pattern.rows), pattern)).collect();
     found.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.items.cmp(&second.items)));
@@ -202,9 +214,10 @@ pub(super) fn autocluster(inputs: &[Table], output: &mut Output) -> Result<()> {
     let settings = settings(table, 0);
     let balance = ratio(&settings, 0, 0.5, NAME)?;
     let weights = weights(table, 1);
-    let all: f64 = weights.iter().sum();
-    let frequent = |weights: &[f64], rows: &Rows| total(weights, rows) >= (LEAST * all).max(f64::MIN_POSITIVE);
-    let data = Data::of(table, None, weights, frequent);
+    let all = sum(&weights, table);
+    let least = (LEAST * all).max(f64::MIN_POSITIVE);
+    let frequent = |weights: &[f64], rows: &Rows| total(weights, rows) >= least;
+    let data = Data::of(table, None, weights, least, frequent);
     let mut waiting = data.patterns(5, NAME, frequent)?;
     let mut left: Rows = vec![u64::MAX; table.rows.div_ceil(64)];
     let mut chosen: Vec<Pattern> = Vec::new();
@@ -253,7 +266,7 @@ pub(super) fn diffpatterns(inputs: &[Table], output: &mut Output) -> Result<()> 
         let (in_a, in_b) = shares(weights, rows);
         in_a.max(in_b) >= threshold
     };
-    let data = Data::of(table, split, weights, frequent);
+    let data = Data::of(table, split, weights, threshold * whole_a.min(whole_b), frequent);
     let dimensions = settings.get(2).copied().flatten().and_then(Cell::long).map_or(5, |n| n.clamp(1, 64) as usize);
     let difference = |pattern: &Pattern| {
         let (in_a, in_b) = shares(&data.weights, &pattern.rows);

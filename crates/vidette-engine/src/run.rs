@@ -500,7 +500,7 @@ fn has_few_rows(plan: &LogicalPlan) -> bool {
 
 /// For plans of few rows: on one thread, and without the rules that cost half of the planning and pay only for many rows.
 fn of_few_rows(mut state: SessionState) -> SessionState {
-    const OF_MANY: [&str; 4] = ["join_selection", "ProjectionPushdown", "CombinePartialFinalAggregate", "OptimizeAggregateOrder"];
+    const OF_MANY: [&str; 3] = ["join_selection", "ProjectionPushdown", "OptimizeAggregateOrder"];
     state.config_mut().options_mut().execution.target_partitions = 1;
     let rules = state.physical_optimizers().iter().filter(|rule| !OF_MANY.contains(&rule.name())).cloned().collect();
     SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()

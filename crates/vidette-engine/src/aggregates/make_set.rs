@@ -1,5 +1,6 @@
 //! `make_set`: the distinct values of each group, as many as are asked for. Kusto docs: `make-set-aggregation-function`, which
-//! leave their order open: here they are sorted, so that the same rows give the same answer however they are read.
+//! leave their order open. They come as they were first seen, as in Kusto's emulator, where one thread sees all rows; else they are
+//! sorted, so that the same rows give the same answer however they are read.
 
 use super::is_let_through;
 use crate::json;
@@ -97,12 +98,14 @@ struct Sets {
     known: HashTable<usize>,
     /// By group: how many there are.
     counts: Vec<usize>,
+    /// Whether parts of the sets were made elsewhere.
+    merged: bool,
     hasher: foldhash::fast::RandomState,
 }
 
 impl Sets {
     fn new(items: Items, most: usize) -> Sets {
-        Sets { items, most, entries: Vec::new(), text: String::new(), known: HashTable::new(), counts: Vec::new(), hasher: Default::default() }
+        Sets { items, most, entries: Vec::new(), text: String::new(), known: HashTable::new(), counts: Vec::new(), merged: false, hasher: Default::default() }
     }
 
     fn grow(&mut self, groups: usize) {
@@ -141,6 +144,7 @@ impl Sets {
         let mut next = starts.clone();
         let mut in_order = vec![0; starts[counts.len()]];
         let mut rest = Sets::new(self.items, self.most);
+        rest.merged = self.merged;
         rest.grow(self.counts.len());
         for (at, entry) in self.entries.iter().enumerate() {
             match next.get_mut(entry.group).filter(|_| entry.group < counts.len()) {
@@ -168,9 +172,10 @@ impl Sets {
     }
 
     fn sets(&mut self, emit_to: EmitTo) -> ArrayRef {
+        let as_seen = |_: &str, _: &str| Ordering::Equal;
         match self.items {
-            Items::Texts => self.emit(emit_to, str::cmp, |text, list| list.append_value(json::quote(text))),
-            Items::Json => self.emit(emit_to, by_number, |text, list| list.append_value(text)),
+            Items::Texts => self.emit(emit_to, if self.merged { str::cmp } else { as_seen }, |text, list| list.append_value(json::quote(text))),
+            Items::Json => self.emit(emit_to, if self.merged { by_number } else { as_seen }, |text, list| list.append_value(text)),
         }
     }
 }
@@ -211,6 +216,7 @@ impl GroupsAccumulator for Sets {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], count: usize) -> Result<()> {
+        self.merged = true;
         self.grow(count);
         let states = states[0].as_list::<i32>();
         for (row, group) in groups.iter().enumerate() {
@@ -276,6 +282,9 @@ mod tests {
         GroupsAccumulator::update_batch(&mut sets, &[dictionary], &[0, 1, 0, 0, 1, 2], Some(&filter), 3).expect("it is added");
         let first = GroupsAccumulator::state(&mut sets, EmitTo::First(1)).expect("a state");
         assert_eq!(lists(&first[0]), [["a", "c"]]);
+        let mut seen = Sets::new(Items::Texts, 2);
+        GroupsAccumulator::update_batch(&mut seen, &[values.slice(1, 2)], &[0, 0], None, 1).expect("it is added");
+        assert_eq!(lists(&seen.sets(EmitTo::All)), [[r#""b""#, r#""a""#]], "as they were first seen");
         // What was group 1 is group 0 now; it is full.
         GroupsAccumulator::merge_batch(&mut sets, &first, &[0], 2).expect("it is merged");
         GroupsAccumulator::merge_batch(&mut sets, &first, &[1], 2).expect("it is merged");

@@ -111,14 +111,7 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
     let numeric = |value: Expr| cast(value, DataType::Float64);
     let (value, finish): (Expr, Finish) = match aggregate.function.as_str() {
         "count" | "cnt" => (stock::count(lit(1i64)), same()),
-        "dcount" => {
-            let accuracy = match aggregate.arguments.get(1).and_then(|accuracy| accuracy.as_literal()) {
-                Some(Value::Long(accuracy)) => *accuracy,
-                Some(Value::Int(accuracy)) => i64::from(*accuracy),
-                _ => 1,
-            };
-            (dcount::dcount(accuracy).call(vec![arguments.remove(0)]), same())
-        }
+        "dcount" => (dcount::dcount(accuracy(aggregate)).call(vec![arguments.remove(0)]), same()),
         "count_distinct" => (stock::count_distinct(arguments.remove(0)), same()),
         "sum" => match argument_type {
             ScalarType::Real => (stock::sum(arguments.remove(0)), zero(ScalarValue::Float64(Some(0.0)))),
@@ -172,6 +165,15 @@ pub(crate) fn lower(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Opt
     Ok((filtered(value, filter)?, finish))
 }
 
+/// The accuracy of `dcount` and `hll`, by default Kusto's.
+fn accuracy(aggregate: &Aggregate) -> i64 {
+    match aggregate.arguments.get(1).and_then(|accuracy| accuracy.as_literal()) {
+        Some(Value::Long(accuracy)) => *accuracy,
+        Some(Value::Int(accuracy)) => i64::from(*accuracy),
+        _ => 1,
+    }
+}
+
 /// Digests and what is computed from all values: gathered as one JSON array, then made by a function of `sketches`.
 fn sketch(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>) -> Result<(Expr, Finish)> {
     let types: Vec<ScalarType> = aggregate.arguments.iter().map(|argument| argument.ty).collect();
@@ -190,17 +192,20 @@ fn sketch(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>)
     let weighted = matches!(aggregate.function.as_str(), "percentilew" | "percentilesw_array") || aggregate.function == "tdigest" && arguments.len() > 1;
     let rest = arguments.split_off(if weighted { 2 } else { 1 });
     let present = arguments[0].clone().is_not_null();
+    let present = Some(filter.map_or(present.clone(), |filter| present.and(filter)));
     let item = match aggregate.function.as_str() {
-        "hll" => dynamic("as_dynamic", vec![ScalarType::Long], vec![udf::call("hash", &types[..1], ScalarType::Long, vec![arguments.remove(0)])]),
-        "tdigest_merge" | "hll_merge" | "buildschema" => arguments.remove(0),
+        "hll" => {
+            let hash = udf::call("hash", &types[..1], ScalarType::Long, vec![arguments.remove(0)]);
+            return Ok((filtered(dcount::hll(accuracy(aggregate)).call(vec![hash]), present)?, Box::new(|sketch| sketch)));
+        }
+        // Many documents are of one kind.
+        "buildschema" => dynamic("schema_of", vec![ScalarType::Dynamic], vec![arguments.remove(0)]),
+        "tdigest_merge" | "hll_merge" => arguments.remove(0),
         _ if weighted => pair(arguments.remove(0), types[0], arguments.remove(0), types[1]),
         _ => pair(arguments.remove(0), types[0], lit(1i64), ScalarType::Long),
     };
-    let mut all = stock::array_agg(item);
-    if let Expr::AggregateFunction(function) = &mut all {
-        function.params.distinct = aggregate.function == "hll";
-    }
-    let all = filtered(all, Some(filter.map_or(present.clone(), |filter| present.and(filter))))?;
+    let all = if aggregate.function == "buildschema" { make_set::make_set(Items::Json, usize::MAX).call(vec![item]) } else { stock::array_agg(item) };
+    let all = filtered(all, present)?;
     let function = aggregate.function.clone();
     Ok((
         all,
@@ -226,15 +231,10 @@ fn sketch(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>)
                 }
                 "tdigest" => "tdigest_of",
                 "tdigest_merge" => "tdigest_merge_list",
-                "hll" => {
-                    inputs.extend(rest.into_iter().map(|accuracy| cast(accuracy, DataType::Int64)));
-                    "hll_of"
-                }
                 "hll_merge" => "hll_merge_list",
                 _ => "schema_of_list",
             };
-            let types: Vec<ScalarType> = (0..inputs.len()).map(|at| if at > 0 && made == "hll_of" { ScalarType::Long } else { ScalarType::Dynamic }).collect();
-            udf::call(made, &types, ScalarType::Dynamic, inputs)
+            udf::call(made, &vec![ScalarType::Dynamic; inputs.len()], ScalarType::Dynamic, inputs)
         }),
     ))
 }

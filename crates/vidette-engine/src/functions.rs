@@ -15,6 +15,7 @@ mod geospatial;
 mod grids;
 mod hash;
 mod ip;
+mod key_values;
 mod mathematical;
 mod operators;
 mod overlay;

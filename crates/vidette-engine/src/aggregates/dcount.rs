@@ -1,10 +1,10 @@
 //! `dcount`: how many values there are, exactly while they are few, then by HyperLogLog, so that a group has a bounded
-//! size. Kusto docs: `dcount-aggregation-function`.
+//! size; `hll`: the sketch itself. Kusto docs: `dcount-aggregation-function`, `hll-aggregation-function`.
 
 use super::is_let_through;
 use crate::functions::Hll;
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, StringViewArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::hash_utils::{HLL_RANDOM_STATE, create_hashes};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -13,22 +13,51 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+/// What is made of the distinct values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Made {
+    Count,
+    /// The values are hashes already; the sketch is JSON, null when there are none.
+    Sketch,
+}
+
 /// The aggregate for an accuracy of Kusto, 0 to 4; other numbers stand for 1. Nulls are not counted.
 pub(crate) fn dcount(accuracy: i64) -> AggregateUDF {
+    distinct("dcount", Made::Count, accuracy)
+}
+
+/// The same of hashes, as a sketch.
+pub(crate) fn hll(accuracy: i64) -> AggregateUDF {
+    distinct("hll", Made::Sketch, accuracy)
+}
+
+fn distinct(function: &str, made: Made, accuracy: i64) -> AggregateUDF {
     let accuracy = if (0..=4).contains(&accuracy) { accuracy } else { 1 };
-    AggregateUDF::from(DistinctCount { name: format!("dcount_{accuracy}"), accuracy, signature: Signature::any(1, Volatility::Immutable) })
+    AggregateUDF::from(DistinctCount { name: format!("{function}_{accuracy}"), made, accuracy, signature: Signature::any(1, Volatility::Immutable) })
 }
 
 /// The aggregate by its name in plans.
 pub(crate) fn by_name(name: &str) -> Option<AggregateUDF> {
-    name.strip_prefix("dcount_").and_then(|accuracy| accuracy.parse().ok()).map(dcount)
+    let (function, accuracy) = name.split_once('_')?;
+    match function {
+        "dcount" => Some(dcount(accuracy.parse().ok()?)),
+        "hll" => Some(hll(accuracy.parse().ok()?)),
+        _ => None,
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct DistinctCount {
     name: String,
+    made: Made,
     accuracy: i64,
     signature: Signature,
+}
+
+impl DistinctCount {
+    fn groups(&self) -> Groups {
+        Groups::new(self.made, self.accuracy)
+    }
 }
 
 impl AggregateUDFImpl for DistinctCount {
@@ -41,15 +70,21 @@ impl AggregateUDFImpl for DistinctCount {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Int64)
+        Ok(match self.made {
+            Made::Count => DataType::Int64,
+            Made::Sketch => DataType::Utf8View,
+        })
     }
 
     fn is_nullable(&self) -> bool {
-        false
+        self.made == Made::Sketch
     }
 
     fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
-        Ok(ScalarValue::Int64(Some(0)))
+        Ok(match self.made {
+            Made::Count => ScalarValue::Int64(Some(0)),
+            Made::Sketch => ScalarValue::Utf8View(None),
+        })
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -57,7 +92,7 @@ impl AggregateUDFImpl for DistinctCount {
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Groups::new(self.accuracy)))
+        Ok(Box::new(self.groups()))
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
@@ -65,7 +100,7 @@ impl AggregateUDFImpl for DistinctCount {
     }
 
     fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups::new(self.accuracy)))
+        Ok(Box::new(self.groups()))
     }
 }
 
@@ -120,6 +155,18 @@ impl Distinct {
         }
     }
 
+    fn sketch(&self, accuracy: i64) -> Option<String> {
+        match self {
+            Distinct::Few(hashes) if hashes.is_empty() => None,
+            Distinct::Few(hashes) => {
+                let mut sketch = Hll::new(accuracy);
+                hashes.iter().for_each(|hash| sketch.add(*hash));
+                Some(sketch.to_json())
+            }
+            Distinct::Many(sketch) => Some(sketch.to_json()),
+        }
+    }
+
     /// A zero and the hashes, or a one and the registers.
     fn state(&self) -> Vec<u8> {
         match self {
@@ -157,14 +204,15 @@ impl Distinct {
 /// The values of all groups; without `by` there is one.
 #[derive(Debug)]
 struct Groups {
+    made: Made,
     accuracy: i64,
     groups: Vec<Distinct>,
     hashes: Vec<u64>,
 }
 
 impl Groups {
-    fn new(accuracy: i64) -> Groups {
-        Groups { accuracy, groups: Vec::new(), hashes: Vec::new() }
+    fn new(made: Made, accuracy: i64) -> Groups {
+        Groups { made, accuracy, groups: Vec::new(), hashes: Vec::new() }
     }
 
     fn grow(&mut self, groups: usize) {
@@ -175,9 +223,20 @@ impl Groups {
 
     fn hash(&mut self, values: &ArrayRef) -> Result<()> {
         self.hashes.clear();
+        if self.made == Made::Sketch {
+            self.hashes.extend(values.as_primitive::<Int64Type>().values().iter().map(|hash| *hash as u64));
+            return Ok(());
+        }
         self.hashes.resize(values.len(), 0);
         create_hashes([values], &HLL_RANDOM_STATE, &mut self.hashes)?;
         Ok(())
+    }
+
+    fn show(&self, groups: &[Distinct]) -> ArrayRef {
+        match self.made {
+            Made::Count => Arc::new(Int64Array::from_iter_values(groups.iter().map(Distinct::count))),
+            Made::Sketch => Arc::new(groups.iter().map(|group| group.sketch(self.accuracy)).collect::<StringViewArray>()),
+        }
     }
 
     fn states(groups: &[Distinct]) -> ArrayRef {
@@ -202,7 +261,7 @@ impl GroupsAccumulator for Groups {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = emit_to.take_needed(&mut self.groups);
-        Ok(Arc::new(Int64Array::from_iter_values(groups.iter().map(Distinct::count))))
+        Ok(self.show(&groups))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -221,7 +280,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let mut each = Groups::new(self.accuracy);
+        let mut each = Groups::new(self.made, self.accuracy);
         let rows: Vec<usize> = (0..values[0].len()).collect();
         GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
         Ok(vec![Groups::states(&each.groups)])
@@ -243,7 +302,8 @@ impl Accumulator for Groups {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Int64(Some(self.groups.first().map_or(0, Distinct::count))))
+        self.grow(1);
+        ScalarValue::try_from_array(&self.show(&self.groups[..1]), 0)
     }
 
     fn size(&self) -> usize {

@@ -1,5 +1,7 @@
-//! What `parse` and `parse-where` find in a text, as parts of it. Kusto docs: `parse-operator`, `parse-where-operator`.
+//! What `parse`, `parse-where` and `parse-kv` find in a text, as parts of it. Kusto docs: `parse-operator`,
+//! `parse-where-operator`, `parse-kv-operator`.
 
+use super::key_values::KeyValues;
 use super::string::with_regex;
 use super::udf::per_value;
 use super::{ScalarFunction, stock};
@@ -14,6 +16,7 @@ use datafusion::prelude::coalesce;
 use memchr::memmem::Finder;
 use regex::Regex;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
@@ -39,7 +42,8 @@ fn fields(captures: usize) -> Fields {
 
 /// `captures(text, pattern)`: a struct of the texts that the columns of a pattern stand for, null when the text does not match.
 ///
-/// The pattern is JSON: `[kind, flags, part…]`, a part being `["text", t]`, `["skip"]` or `["type", ty]`.
+/// The pattern is JSON: `[kind, flags, part…]`, a part being `["text", t]`, `["skip"]` or `["type", ty]`; or the options of
+/// `parse-kv`, whose captures are the values of its keys.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Captures {
     signature: Signature,
@@ -65,19 +69,77 @@ impl ScalarUDFImpl for Captures {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        let pattern = Pattern::read(arguments.scalar_arguments.get(1).copied().flatten())?;
-        Ok(Arc::new(Field::new(self.name(), DataType::Struct(fields(pattern.types.len())), true)))
+        let search = Search::read(arguments.scalar_arguments.get(1).copied().flatten())?;
+        Ok(Arc::new(Field::new(self.name(), DataType::Struct(fields(search.count())), true)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let pattern = match &arguments.args[1] {
-            ColumnarValue::Scalar(pattern) => Pattern::read(Some(pattern))?,
+        let search = match &arguments.args[1] {
+            ColumnarValue::Scalar(pattern) => Search::read(Some(pattern))?,
             ColumnarValue::Array(_) => return internal_err!("captures: a pattern of many"),
         };
         match &arguments.args[0] {
-            ColumnarValue::Array(texts) => Ok(ColumnarValue::Array(per_value(texts, &|texts| pattern.captures(texts))?)),
-            ColumnarValue::Scalar(text) => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&pattern.captures(&text.to_array()?)?, 0)?)),
+            ColumnarValue::Array(texts) => Ok(ColumnarValue::Array(per_value(texts, &|texts| search.captures(texts))?)),
+            ColumnarValue::Scalar(text) => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&search.captures(&text.to_array()?)?, 0)?)),
         }
+    }
+}
+
+/// What is looked for in texts.
+enum Search {
+    Pattern(Pattern),
+    Pairs(KeyValues),
+}
+
+impl Search {
+    fn read(pattern: Option<&ScalarValue>) -> Result<Search> {
+        let text = match pattern {
+            Some(ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => text.as_str(),
+            _ => "",
+        };
+        match (json::object(text), json::array(text).as_deref()) {
+            (Some(options), _) => Ok(Search::Pairs(KeyValues::new(&options))),
+            (None, Some([kind, flags, parts @ ..])) => Ok(Search::Pattern(Pattern::new(kind.as_str().unwrap_or("simple"), flags.as_str().unwrap_or(""), parts))),
+            _ => internal_err!("captures: no pattern"),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Search::Pattern(pattern) => pattern.types.len(),
+            Search::Pairs(pairs) => pairs.keys.len(),
+        }
+    }
+
+    fn captures(&self, texts: &ArrayRef) -> Result<ArrayRef> {
+        let texts = arrow::compute::cast(texts, &DataType::Utf8View)?;
+        let texts = texts.as_string_view();
+        let mut columns: Vec<Slices> = (0..self.count()).map(|_| Slices::of(texts)).collect();
+        let mut valid = NullBufferBuilder::new(texts.len());
+        let mut push = |row: usize, found: Option<Vec<Option<Cow<str>>>>| {
+            valid.append(found.is_some());
+            for (at, column) in columns.iter_mut().enumerate() {
+                match found.as_ref().and_then(|found| found[at].as_ref()) {
+                    Some(Cow::Borrowed(part)) => column.push(row, part),
+                    Some(Cow::Owned(text)) => column.push_own(text),
+                    None => column.push_null(),
+                }
+            }
+        };
+        let value = |row: usize| if texts.is_valid(row) { texts.value(row) } else { "" };
+        match self {
+            Search::Pairs(pairs) => (0..texts.len()).for_each(|row| push(row, Some(pairs.read(value(row)).into_iter().map(|text| text.map(Cow::Owned)).collect()))),
+            Search::Pattern(pattern) => {
+                let found = |row: usize, regex: &Regex| Some(pattern.find(regex, value(row))?.into_iter().map(|part| Some(Cow::Borrowed(part))).collect());
+                let told = with_regex(&pattern.regex, |regex| (0..texts.len()).for_each(|row| push(row, found(row, regex))));
+                if told.is_none() {
+                    // Not every text is a regular expression: then nothing matches.
+                    (0..texts.len()).for_each(|row| push(row, None));
+                }
+            }
+        }
+        let columns = columns.into_iter().map(|column| Ok(Arc::new(column.finish()?) as ArrayRef)).collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(StructArray::try_new_with_length(fields(self.count()), columns, valid.finish(), texts.len())?))
     }
 }
 
@@ -113,38 +175,9 @@ enum Told<'t> {
 }
 
 impl Pattern {
-    fn read(pattern: Option<&ScalarValue>) -> Result<Pattern> {
-        let parts = match pattern {
-            Some(ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => json::array(text),
-            _ => None,
-        };
-        let Some([kind, flags, parts @ ..]) = parts.as_deref() else { return internal_err!("captures: no pattern") };
-        let (kind, flags) = (kind.as_str().unwrap_or("simple"), flags.as_str().unwrap_or(""));
+    fn new(kind: &str, flags: &str, parts: &[Value]) -> Pattern {
         let types = parts.iter().filter(|part| part[0] == "type").map(|part| part[1].as_str().unwrap_or("").to_owned()).collect();
-        Ok(Pattern { is_strict: kind == "simple", types, pieces: pieces(kind, parts), regex: pattern_regex(kind, flags, parts) })
-    }
-
-    fn captures(&self, texts: &ArrayRef) -> Result<ArrayRef> {
-        let texts = arrow::compute::cast(texts, &DataType::Utf8View)?;
-        let texts = texts.as_string_view();
-        let captured = with_regex(&self.regex, |regex| {
-            let mut columns: Vec<Slices> = self.types.iter().map(|_| Slices::of(texts)).collect();
-            let mut valid = NullBufferBuilder::new(texts.len());
-            for row in 0..texts.len() {
-                let found = if texts.is_valid(row) { self.find(regex, texts.value(row)) } else { None };
-                valid.append(found.is_some());
-                match found {
-                    Some(found) => columns.iter_mut().zip(found).for_each(|(column, part)| column.push(row, part)),
-                    None => columns.iter_mut().for_each(Slices::push_null),
-                }
-            }
-            (columns, valid)
-        });
-        let fields = fields(self.types.len());
-        // Not every regular expression is one: then nothing matches.
-        let Some((columns, mut valid)) = captured else { return Ok(arrow::array::new_null_array(&DataType::Struct(fields), texts.len())) };
-        let columns = columns.into_iter().map(|column| Ok(Arc::new(column.finish()?) as ArrayRef)).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(StructArray::try_new_with_length(fields, columns, valid.finish(), texts.len())?))
+        Pattern { is_strict: kind == "simple", types, pieces: pieces(kind, parts), regex: pattern_regex(kind, flags, parts) }
     }
 
     fn find<'t>(&self, regex: &Regex, text: &'t str) -> Option<Vec<&'t str>> {
@@ -317,7 +350,8 @@ mod tests {
 
     /// What a pattern finds with its pieces, and with the regular expression alone.
     fn both(pattern: &str, text: &str) -> [Option<Vec<String>>; 2] {
-        let mut pattern = Pattern::read(Some(&ScalarValue::Utf8View(Some(pattern.to_owned())))).expect("a pattern");
+        let parts = json::array(pattern).expect("a pattern");
+        let mut pattern = Pattern::new("simple", "", &parts[2..]);
         assert!(pattern.pieces.is_some());
         let find = |pattern: &Pattern| with_regex(&pattern.regex, |regex| pattern.find(regex, text).map(|found| found.into_iter().map(str::to_owned).collect())).flatten();
         let by_pieces = find(&pattern);

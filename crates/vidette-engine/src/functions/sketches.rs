@@ -56,12 +56,6 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         let wanted = a[1].json().and_then(json::numbers).unwrap_or_default();
         Out::Text(json::write(&Value::Array(wanted.into_iter().map(|percent| percent.and_then(|percent| digest.percentile(percent)).map_or(Value::Null, show)).collect())))
     }),
-    rows("hll_of", |a| {
-        let Some(items) = a[0].json().and_then(some_items) else { return Out::Null };
-        let mut sketch = Hll::new(a.get(1).and_then(|cell| cell.long()).unwrap_or(1));
-        items.iter().filter_map(Value::as_i64).for_each(|hash| sketch.add(hash as u64));
-        sketch.show()
-    }),
     rows("hll_merge", |a| {
         let sketches: Option<Vec<Hll>> = a.iter().map(|cell| Hll::read(&json::parse(cell.json()?)?)).collect();
         sketches.and_then(|sketches| sketches.into_iter().reduce(Hll::merge)).map_or(Out::Null, |sketch| sketch.show())
@@ -75,10 +69,19 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         None => Out::Long(0),
     }),
     rows("hll_isvalid", |a| Out::Bool(a[0].json().and_then(json::parse).is_some_and(|value| Hll::read(&value).is_some()))),
+    // What one document tells, and what several tell together.
+    rows("schema_of", |a| {
+        let mut schema = Schema::default();
+        match a[0].json().and_then(json::parse) {
+            Some(document) => schema.take(&document),
+            None => return Out::Null,
+        }
+        Out::Text(json::write(&schema.save()))
+    }),
     rows("schema_of_list", |a| {
         let Some(items) = a[0].json().and_then(some_items) else { return Out::Null };
         let mut schema = Schema::default();
-        items.iter().for_each(|item| schema.take(item));
+        items.iter().for_each(|item| schema.add(item));
         Out::Text(json::write(&schema.show()))
     }),
 ];
@@ -163,7 +166,7 @@ impl Digest {
 
     /// How much weight is not above the value.
     fn rank(&self, value: f64) -> f64 {
-        self.points.iter().take_while(|(point, _)| *point <= value).map(|(_, weight)| weight).sum()
+        self.points.iter().take_while(|(point, _)| *point <= value).map(|(_, weight)| weight).sum::<f64>() + 0.0
     }
 }
 
@@ -221,8 +224,12 @@ impl Hll {
         (registers.len() == 1 << bits).then_some(Hll { bits, registers })
     }
 
+    pub(crate) fn to_json(&self) -> String {
+        json::write(&json!([self.bits, BASE64.encode(&self.registers)]))
+    }
+
     fn show(&self) -> Out {
-        Out::Text(json::write(&json!([self.bits, BASE64.encode(&self.registers)])))
+        Out::Text(self.to_json())
     }
 
     /// With fewer bits on one side, the other's registers are folded.
@@ -268,31 +275,60 @@ struct Schema {
 
 impl Schema {
     fn take(&mut self, value: &Value) {
-        let mut note = |ty: ScalarType| {
-            if !self.types.contains(&ty) {
-                self.types.push(ty);
-            }
-        };
         match value {
             Value::Null => {}
-            Value::Bool(_) => note(ScalarType::Bool),
-            Value::Number(_) => note(if json::is_integer(value) { ScalarType::Long } else { ScalarType::Real }),
-            Value::String(_) => note(ScalarType::String),
+            Value::Bool(_) => self.note(ScalarType::Bool),
+            Value::Number(_) => self.note(if json::is_integer(value) { ScalarType::Long } else { ScalarType::Real }),
+            Value::String(_) => self.note(ScalarType::String),
             Value::Array(items) => {
                 let inner = self.elements.get_or_insert_default();
                 items.iter().for_each(|item| inner.take(item));
             }
             Value::Object(bag) => {
-                let properties = self.properties.get_or_insert_default();
+                self.properties.get_or_insert_default();
                 for (name, item) in bag {
-                    let at = properties.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-                        properties.push((name.clone(), Schema::default()));
-                        properties.len() - 1
-                    });
-                    properties[at].1.take(item);
+                    self.property(name).take(item);
                 }
             }
         }
+    }
+
+    /// As `[properties, elements, types]`, for [`Schema::add`].
+    fn save(&self) -> Value {
+        let properties = self.properties.iter().map(|properties| properties.iter().map(|(name, schema)| (name.clone(), schema.save())).collect());
+        let types = self.types.iter().map(|ty| Value::from(ty.name())).collect();
+        json!([properties.map(Value::Object).next(), self.elements.as_ref().map(|elements| elements.save()), Value::Array(types)])
+    }
+
+    /// Adds what another document told.
+    fn add(&mut self, saved: &Value) {
+        if let Some(properties) = saved[0].as_object() {
+            for (name, schema) in properties {
+                self.property(name).add(schema);
+            }
+            self.properties.get_or_insert_default();
+        }
+        if saved[1].is_array() {
+            self.elements.get_or_insert_default().add(&saved[1]);
+        }
+        for ty in saved[2].as_array().into_iter().flatten().filter_map(|ty| ScalarType::from_name(ty.as_str()?)) {
+            self.note(ty);
+        }
+    }
+
+    fn note(&mut self, ty: ScalarType) {
+        if !self.types.contains(&ty) {
+            self.types.push(ty);
+        }
+    }
+
+    fn property(&mut self, name: &str) -> &mut Schema {
+        let properties = self.properties.get_or_insert_default();
+        let at = properties.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            properties.push((name.to_owned(), Schema::default()));
+            properties.len() - 1
+        });
+        &mut properties[at].1
     }
 
     fn show(&self) -> Value {

@@ -310,12 +310,12 @@ pub(super) fn reduce(inputs: &[Table], output: &mut Output) -> Result<()> {
     let threshold = table.constant(1).real().unwrap_or(0.1);
     let separators: HashSet<char> = table.constant(2).text().chars().collect();
     let between = |c: char| if separators.is_empty() { !c.is_ascii_alphanumeric() } else { separators.contains(&c) };
-    let texts: Vec<String> = (0..table.rows).map(|row| shown(table.argument(row, 0))).collect();
+    let texts: Vec<Cow<str>> = (0..table.rows).map(|row| display(table.argument(row, 0))).collect();
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<&str, usize> = HashMap::new();
     let mut by_length: HashMap<usize, Vec<usize>> = HashMap::new();
     for (row, text) in texts.iter().enumerate() {
-        if let Some(group) = known.get(text.as_str()) {
+        if let Some(group) = known.get(text.as_ref()) {
             groups[*group].rows.push(row);
             continue;
         }

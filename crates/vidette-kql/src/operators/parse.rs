@@ -83,21 +83,8 @@ impl Parse {
             let present = Bound::call("isnotnull", ScalarType::Bool, vec![Bound::column(&captures)]);
             relation.plan = Plan::Filter { input: Box::new(relation.plan), predicate: present };
         }
-        let mut shown: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
-        let mut at = 0;
-        for part in &self.parts {
-            let Part::Column(name, ty) = part else { continue };
-            let ty = ty.unwrap_or(ScalarType::String);
-            let text = Bound::call("parse_capture", ScalarType::String, vec![Bound::column(&captures), Bound::literal(Value::Long(at))]);
-            at += 1;
-            let value = binder.convert(text, ty);
-            let column = binder.column(name.node.clone(), ty);
-            match shown.iter_mut().find(|(existing, _)| existing.name == name.node) {
-                Some(slot) => *slot = (column, value),
-                None => shown.push((column, value)),
-            }
-        }
-        Some(binder.project(relation, shown))
+        let names = self.parts.iter().filter_map(|part| if let Part::Column(name, ty) = part { Some((name, ty.unwrap_or(ScalarType::String))) } else { None });
+        Some(captured(binder, relation, &columns, &captures, names))
     }
 
     /// The pattern as JSON: `[kind, flags, part…]`, a part being `["text", t]`, `["skip"]` or `["type", ty]`.
@@ -120,4 +107,19 @@ impl Parse {
         json.push(']');
         json
     }
+}
+
+/// The columns, and one for each capture in the hidden one, as its own type; a name that is there is replaced.
+pub(super) fn captured<'n>(binder: &mut Binder, input: Relation, columns: &[Column], captures: &Column, names: impl Iterator<Item = (&'n Name, ScalarType)>) -> Relation {
+    let mut shown: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+    for (at, (name, ty)) in names.enumerate() {
+        let text = Bound::call("parse_capture", ScalarType::String, vec![Bound::column(captures), Bound::literal(Value::Long(at as i64))]);
+        let value = binder.convert(text, ty);
+        let column = binder.column(name.node.clone(), ty);
+        match shown.iter_mut().find(|(existing, _)| existing.name == name.node) {
+            Some(slot) => *slot = (column, value),
+            None => shown.push((column, value)),
+        }
+    }
+    binder.project(input, shown)
 }

@@ -1,8 +1,9 @@
 //! `parse-kv`: columns out of text made of key-value pairs. Kusto docs: `parse-kv-operator`.
 
 use super::extend::add_columns;
+use super::parse::captured;
 use crate::binder::{Binder, Relation};
-use crate::bound::{Column, Expr as Bound};
+use crate::bound::Expr as Bound;
 use crate::diagnostics::codes;
 use crate::lexer::Token;
 use crate::literals::write_json_string;
@@ -45,20 +46,9 @@ impl ParseKv {
         let pattern = self.pattern(binder)?;
         let values = binder.column("$values", ScalarType::Dynamic);
         let columns = input.columns.clone();
-        let parsed = Bound::call("parse_kv", ScalarType::Dynamic, vec![source, Bound::literal(Value::String(pattern))]);
+        let parsed = Bound::call("parse_captures", ScalarType::Dynamic, vec![source, Bound::literal(Value::String(pattern))]);
         let relation = add_columns(binder, input, vec![(values.clone(), parsed)]);
-        let mut shown: Vec<(Column, Bound)> = columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
-        for (at, key) in self.keys.iter().enumerate() {
-            let element = Bound::call("path", ScalarType::Dynamic, vec![Bound::column(&values), Bound::literal(Value::Long(at as i64))]);
-            let text = binder.convert(element, ScalarType::String);
-            let value = binder.convert(text, key.ty);
-            let column = binder.column(key.name.node.clone(), key.ty);
-            match shown.iter_mut().find(|(existing, _)| existing.name == key.name.node) {
-                Some(slot) => *slot = (column, value),
-                None => shown.push((column, value)),
-            }
-        }
-        Some(binder.project(relation, shown))
+        Some(captured(binder, relation, &columns, &values, self.keys.iter().map(|key| (&key.name, key.ty))))
     }
 
     /// The options as JSON: `{"keys":[…],"pair_delimiter":[…],"quote":[…],…}`, every option a list of its values.

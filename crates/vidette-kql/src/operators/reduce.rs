@@ -52,7 +52,8 @@ impl Reduce {
         }
         let mut columns: Vec<Column> = if self.keeps_rows { input.columns.iter().map(|column| binder.column(column.name.clone(), column.ty)).collect() } else { Vec::new() };
         columns.extend([("Pattern", Text), ("Count", Long), ("Representative", Text)].map(|(name, ty)| binder.column(name, ty)));
-        let input = with_arguments(binder, input, vec![by, threshold, characters, Bound::literal(Value::Bool(self.keeps_rows))]);
+        let read = Relation { columns: if self.keeps_rows { input.columns } else { Vec::new() }, plan: input.plan };
+        let input = with_arguments(binder, read, vec![by, threshold, characters, Bound::literal(Value::Bool(self.keeps_rows))]);
         Some(Relation { plan: Plan::Pass { name: "reduce".to_owned(), inputs: vec![input], columns: columns.clone(), pattern: None }, columns })
     }
 }

@@ -145,7 +145,7 @@ impl Search {
 
 /// A part of a pattern, for the way without regular expressions.
 enum Piece {
-    Text(String, Finder<'static>),
+    Text(String, Box<Finder<'static>>),
     /// Anything, as little as there can be; all that is left at the end.
     Any {
         kept: bool,
@@ -217,7 +217,7 @@ fn pieces(kind: &str, parts: &[Value]) -> Option<Vec<Piece>> {
 
 fn text_piece(text: String) -> Piece {
     let finder = Finder::new(text.as_bytes()).into_owned();
-    Piece::Text(text, finder)
+    Piece::Text(text, Box::new(finder))
 }
 
 /// Looks for each piece as early as it can stand, which is what the regular expression tries first.

@@ -88,6 +88,18 @@ QUERIES = [
         WHERE match(RemoteUrl, '{pattern(['dropboxapi'])}') AND RemotePort = 443 AND lower(p.FileName) = 'powershell.exe'""",
     ),
     (
+        "leftanti join",
+        "DeviceNetworkEvents | join kind=leftanti (DeviceProcessEvents | where FileName == 'cmd.exe') on $left.InitiatingProcessId == $right.ProcessId | count",
+        "SELECT count(*) FROM {n} n ANTI JOIN (SELECT ProcessId FROM {p} WHERE FileName = 'cmd.exe') p ON n.InitiatingProcessId = p.ProcessId",
+        "SELECT count(*) FROM {n} n LEFT ANTI JOIN (SELECT ProcessId FROM {p} WHERE FileName = 'cmd.exe') p ON n.InitiatingProcessId = p.ProcessId",
+    ),
+    (
+        "parse",
+        "DeviceNetworkEvents | parse RemoteUrl with host '/' rest | summarize n = count() by host | where n > 1 | count",
+        "SELECT count(*) FROM (SELECT split_part(RemoteUrl, '/', 1) host, count(*) n FROM {n} GROUP BY 1) WHERE n > 1",
+        "SELECT count(*) FROM (SELECT splitByChar('/', assumeNotNull(RemoteUrl))[1] host, count(*) n FROM {n} GROUP BY 1) WHERE n > 1",
+    ),
+    (
         "summarize dcount, arg_max",
         "DeviceNetworkEvents | summarize dcount(RemoteIP), arg_max(Timestamp, RemoteUrl) by DeviceName | where dcount_RemoteIP > 0 and RemoteUrl != '' | count",
         "SELECT count(*) FROM (SELECT DeviceName, approx_count_distinct(RemoteIP) a, arg_max(RemoteUrl, Timestamp) b FROM {n} GROUP BY DeviceName) WHERE a > 0 AND b <> ''",
@@ -146,7 +158,8 @@ def timed(run, runs):
 def main():
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 4_000_000
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 7
-    binary = pathlib.Path(__file__).resolve().parents[1] / "target" / "release" / "vidette"
+    target = os.environ.get("CARGO_TARGET_DIR") or pathlib.Path(__file__).resolve().parents[1] / "target"
+    binary = pathlib.Path(target) / "release" / "vidette"
     with tempfile.TemporaryDirectory() as folder:
         generate(folder, rows)
         os.sync()

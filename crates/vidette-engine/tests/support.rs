@@ -4,44 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 use vidette_engine::Workspace;
-use vidette_kql::{AGGREGATES, Catalog, Feature, OPERATORS, PLUGINS, SCALAR_FUNCTIONS, canonical};
-
-/// What will never run here, and why; the rest that is refused is not there yet.
-const NEVER: &[(&str, &str)] = &[
-    ("http_request", "no query reaches the network"),
-    ("http_request_post", "no query reaches the network"),
-    ("python", "no query runs foreign code"),
-    ("r", "no query runs foreign code"),
-    ("csharp", "no query runs foreign code"),
-    ("sql_request", "no query reaches another database"),
-    ("mysql_request", "no query reaches another database"),
-    ("postgresql_request", "no query reaches another database"),
-    ("cosmosdb_sql_request", "no query reaches another database"),
-    ("azure_digital_twins_query_request", "no query reaches another service"),
-    ("dax_request", "no query reaches another service"),
-    ("ai_embed_text", "no query reaches another service"),
-    ("ai_embeddings", "no query reaches another service"),
-    ("ai_chat_completion", "no query reaches another service"),
-    ("ai_chat_completion_prompt", "no query reaches another service"),
-    ("infer_storage_schema", "there is no cluster's storage"),
-    ("infer_storage_schema_with_suggestions", "there is no cluster's storage"),
-    ("execute_query", "there is no other cluster"),
-    ("execute_show_command", "there is no cluster to show"),
-    ("external_table", "there is no cluster's catalog"),
-    ("materialized_view", "there is no cluster's catalog"),
-    ("stored_query_result", "there is no cluster's catalog"),
-    ("entity_group", "there is no cluster's catalog"),
-    ("cursor_after", "there is no cluster's ingestion"),
-    ("cursor_before_or_at", "there is no cluster's ingestion"),
-    ("cursor_current", "there is no cluster's ingestion"),
-    ("current_cursor", "there is no cluster's ingestion"),
-    ("extent_id", "there is no cluster's storage"),
-    ("extentid", "there is no cluster's storage"),
-    ("extent_tags", "there is no cluster's storage"),
-    ("rowstore_ordinal_range", "there is no cluster's storage"),
-    ("hash_combine", "Kusto does not document how hashes are combined"),
-    ("hash_many", "Kusto does not document how hashes are combined"),
-];
+use vidette_kql::{AGGREGATES, Catalog, Feature, OPERATORS, PLUGINS, SCALAR_FUNCTIONS, canonical, why_never};
 
 /// Bound without the engine: places, what the binder answers itself, and the functions of `graph-match`'s elements.
 const BOUND: &[&str] =
@@ -52,13 +15,12 @@ fn main_table(title: &str, mut names: Vec<&str>, runs: &dyn Fn(&str) -> bool) ->
     let (running, refused): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| runs(name));
     let mut out = format!("## {title}\n\n{} of {} run.\n\n", running.len(), names.len());
     let _ = writeln!(out, "Run: {}.\n", running.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" "));
-    let why = |name: &str| NEVER.iter().find(|(never, _)| *never == name).map(|(_, why)| *why);
-    let later: Vec<String> = refused.iter().filter(|name| why(name).is_none()).map(|name| format!("`{name}`")).collect();
+    let later: Vec<String> = refused.iter().filter(|name| why_never(name).is_none()).map(|name| format!("`{name}`")).collect();
     if !later.is_empty() {
         let _ = writeln!(out, "Refused by name, not there yet: {}.\n", later.join(" "));
     }
     for name in refused {
-        if let Some(why) = why(name) {
+        if let Some(why) = why_never(name) {
             let _ = writeln!(out, "- `{name}` is refused: {why}.");
         }
     }

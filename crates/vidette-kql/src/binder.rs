@@ -16,6 +16,7 @@ mod tuples;
 use crate::bound::{Aggregate, Column, ColumnId, Expr, Plan, Query, Render, Subquery};
 use crate::catalog::{Catalog, Feature, Question, QuestionKind};
 use crate::diagnostics::{Diagnostic, codes};
+use crate::never::why_never;
 use crate::operators::GraphScope;
 use crate::span::Span;
 use crate::syntax::{self, FunctionDeclaration};
@@ -178,11 +179,19 @@ impl Binder<'_> {
         self.error(codes::NOT_SUPPORTED, format!("{what} is valid KQL that Vidette does not run yet"), span, "not supported yet");
     }
 
+    /// The same of something that has a name, with the reason if it will never run.
+    pub(crate) fn refuse_named(&mut self, kind: &str, name: &str, span: Span) {
+        match why_never(name) {
+            Some(why) => self.error(codes::NOT_SUPPORTED, format!("the {kind} `{name}` does not run in Vidette: {why}"), span, "refused"),
+            None => self.refuse(&format!("the {kind} `{name}`"), span),
+        }
+    }
+
     /// Refuses an operator that the engine does not run; a checker's catalog runs everything.
     pub(crate) fn require_operator(&mut self, name: &str, span: Span) -> bool {
         let runs = self.catalog.runs(Feature::Operator, name);
         if !runs {
-            self.refuse(&format!("the operator `{name}`"), span);
+            self.refuse_named("operator", name, span);
         }
         runs
     }

@@ -74,7 +74,7 @@ impl Binder<'_> {
         }
         let function = canonical(&name.node);
         if !self.catalog.runs(Feature::Aggregate, function) {
-            self.refuse(&format!("the aggregate function `{}`", name.node), name.span);
+            self.refuse_named("aggregate function", &name.node, name.span);
             return None;
         }
         let predicate_at = match function {

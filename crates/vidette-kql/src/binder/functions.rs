@@ -285,7 +285,7 @@ impl Binder<'_> {
         }
         let function = canonical(&name.node);
         if !self.catalog.runs(Feature::ScalarFunction, function) {
-            self.refuse(&format!("the function `{}`", name.node), name.span);
+            self.refuse_named("function", &name.node, name.span);
             return Bound::Broken;
         }
         if let Some(value) = self.special_form(function, arguments, span) {

@@ -54,7 +54,7 @@ impl Evaluate {
             return None;
         }
         if !binder.catalog.runs(Feature::Plugin, plugin) {
-            binder.refuse(&format!("the plugin `{plugin}`"), self.plugin.span);
+            binder.refuse_named("plugin", plugin, self.plugin.span);
             return None;
         }
         match plugin {
@@ -133,7 +133,7 @@ impl Evaluate {
                 columns
             }
             _ => {
-                binder.refuse(&format!("the plugin `{plugin}`"), self.plugin.span);
+                binder.refuse_named("plugin", plugin, self.plugin.span);
                 return None;
             }
         };

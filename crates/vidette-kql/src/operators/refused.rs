@@ -29,7 +29,7 @@ impl Refused {
     }
 
     pub(crate) fn bind(&self, binder: &mut Binder, _input: Relation) -> Option<Relation> {
-        binder.refuse(&format!("the operator `{}`", self.operator), self.span);
+        binder.refuse_named("operator", &self.operator, self.span);
         None
     }
 }

@@ -223,7 +223,7 @@ fn percentiles(binder: &mut Binder, input: &Relation, function: &Name, arguments
     }
     let canonical = if weighted { "percentilew" } else { "percentile" };
     if !binder.catalog.runs(crate::catalog::Feature::Aggregate, canonical) {
-        binder.refuse(&format!("the aggregate function `{}`", function.node), function.span);
+        binder.refuse_named("aggregate function", &function.node, function.span);
         return;
     }
     let subject = automatic_name(&arguments[0]).unwrap_or_default();

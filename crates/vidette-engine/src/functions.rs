@@ -127,15 +127,10 @@ pub fn aggregate_function(name: &str) -> Option<AggregateUDF> {
 pub fn function(name: &str) -> Option<ScalarUDF> {
     udf::Kernel::from_name(name)
         .map(ScalarUDF::from)
-        .or_else(|| helper(name))
+        .or_else(|| captures::by_name(name))
         .or_else(|| crate::operators::helper(name))
         .or_else(|| crate::aggregates::helper(name))
         .or_else(|| crate::table::helper(name))
-}
-
-/// Functions that are no kernels, by their names in plans.
-fn helper(name: &str) -> Option<ScalarUDF> {
-    (name == "captures").then(|| ScalarUDF::from(captures::Captures::new()))
 }
 
 /// Whether a function of the language runs.

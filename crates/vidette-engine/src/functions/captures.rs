@@ -7,12 +7,10 @@ use super::udf::per_value;
 use super::{ScalarFunction, stock};
 use crate::json;
 use crate::slices::Slices;
-use arrow::array::{Array, ArrayRef, AsArray, NullBufferBuilder, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, NullBufferBuilder, StringViewArray, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
-use datafusion::prelude::coalesce;
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use memchr::memmem::Finder;
 use regex::Regex;
 use serde_json::Value;
@@ -22,15 +20,18 @@ use std::sync::Arc;
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     // captures(text, pattern): null when the text does not match.
     stock("parse_captures", |_, a| ScalarUDF::from(Captures::new()).call(a)),
-    // The text of one; what did not match is empty.
-    stock("parse_capture", |_, mut a| {
-        let at = match a.remove(1) {
-            Expr::Literal(ScalarValue::Int64(Some(at)), _) => at,
-            _ => 0,
-        };
-        coalesce(vec![get_field(a.remove(0), field(at)), lit(ScalarValue::Utf8View(Some(String::new())))])
-    }),
+    // capture(captures, at): the text of one; what did not match is empty.
+    stock("parse_capture", |_, a| ScalarUDF::from(Capture::new()).call(a)),
 ];
+
+/// The functions by their names in plans.
+pub(super) fn by_name(name: &str) -> Option<ScalarUDF> {
+    match name {
+        "captures" => Some(ScalarUDF::from(Captures::new())),
+        "capture" => Some(ScalarUDF::from(Capture::new())),
+        _ => None,
+    }
+}
 
 fn field(at: impl std::fmt::Display) -> String {
     format!("v{at}")
@@ -45,12 +46,12 @@ fn fields(captures: usize) -> Fields {
 /// The pattern is JSON: `[kind, flags, part…]`, a part being `["text", t]`, `["skip"]` or `["type", ty]`; or the options of
 /// `parse-kv`, whose captures are the values of its keys.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Captures {
+struct Captures {
     signature: Signature,
 }
 
 impl Captures {
-    pub(crate) fn new() -> Captures {
+    fn new() -> Captures {
         Captures { signature: Signature::any(2, Volatility::Immutable) }
     }
 }
@@ -82,6 +83,45 @@ impl ScalarUDFImpl for Captures {
             ColumnarValue::Array(texts) => Ok(ColumnarValue::Array(per_value(texts, &|texts| search.captures(texts))?)),
             ColumnarValue::Scalar(text) => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&search.captures(&text.to_array()?)?, 0)?)),
         }
+    }
+}
+
+/// `capture(captures, at)`: the texts of one capture, empty where there is none.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Capture {
+    signature: Signature,
+}
+
+impl Capture {
+    fn new() -> Capture {
+        Capture { signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Capture {
+    fn name(&self) -> &str {
+        "capture"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let captures = arguments.args[0].to_array(arguments.number_rows)?;
+        let ColumnarValue::Scalar(ScalarValue::Int64(Some(at))) = arguments.args[1] else { return internal_err!("capture: no number") };
+        let Some(captures) = captures.as_struct_opt() else { return internal_err!("capture: of a {}", captures.data_type()) };
+        let Some(texts) = usize::try_from(at).ok().and_then(|at| captures.columns().get(at)).and_then(|texts| texts.as_string_view_opt()) else {
+            return internal_err!("capture: there is no number {at}");
+        };
+        // A view of zero is the empty text.
+        let is_there = |row: usize| captures.is_valid(row) && texts.is_valid(row);
+        let views: Vec<u128> = texts.views().iter().enumerate().map(|(row, view)| if is_there(row) { *view } else { 0 }).collect();
+        Ok(ColumnarValue::Array(Arc::new(StringViewArray::try_new(views.into(), texts.data_buffers().to_vec(), None)?)))
     }
 }
 

@@ -134,8 +134,17 @@ pub enum Error {
     #[error("{}", errors(.0).next().unwrap_or_default())]
     Diagnostics(Vec<Diagnostic>),
     /// Execution failed: memory, a file, or a value that cannot be computed.
-    #[error("{0}")]
+    #[error("{}", told(.0))]
     Execution(#[from] DataFusionError),
+}
+
+fn told(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(why) => {
+            format!("the query needs more memory than there is for it; ask for less time, or keep fewer columns before `sort` and `join`\n  {why}")
+        }
+        _ => error.to_string(),
+    }
 }
 
 impl Workspace {

@@ -81,6 +81,13 @@ async fn groups_beyond_the_memory_limit_go_to_disk_and_come_back() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_into_memory_says_what_to_do() {
+    let query = "range x from 1 to 400000 step 1 | extend name = strcat('a name of some length ', x) | as T | join kind=inner T on name | count";
+    let error = Workspace::new(Some(8 << 20)).query(query, noon()).await.expect_err("there is no room").to_string();
+    assert!(error.starts_with("the query needs more memory than there is for it; ask for less time"), "{error}");
+}
+
+#[tokio::test]
 async fn what_has_no_rows_is_not_planned() {
     let mut workspace = in_memory();
     workspace.register("Known", Table::empty(vec![("DeviceName".to_owned(), vidette_kql::ScalarType::String), ("Other".to_owned(), vidette_kql::ScalarType::Long)]));

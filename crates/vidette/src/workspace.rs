@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use sysinfo::System;
 use vidette_engine::{Checker, Clock, TIMES, Table, TimedBatches, TimedFile, TimedFiles, Workspace};
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::time::parse_datetime;
@@ -268,9 +269,19 @@ fn narrowed(tables: BTreeMap<String, Need>, others: bool) -> Normalizer {
 
 /// A workspace in which every known table is empty.
 pub fn empty() -> Workspace {
-    let mut workspace = Workspace::default();
+    let mut workspace = Workspace::new(memory_limit());
     register_schemas(&mut workspace);
     workspace
+}
+
+/// What sorts, aggregates and joins may take: three quarters of the memory of the machine or its container. What needs more is
+/// written to temporary files, or refused, before the system ends the process.
+fn memory_limit() -> Option<usize> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    let of_container = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+    let memory = system.total_memory().min(of_container);
+    usize::try_from(memory / 4 * 3).ok().filter(|memory| *memory > 0)
 }
 
 /// Reads all paths and registers their tables, as far as they are wanted. Events in `seen` are left out.

@@ -136,6 +136,11 @@ fn is_name_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
+/// White space beyond ASCII, such as what word processors make of blanks, and marks without width.
+fn is_wide_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\u{180e}')
+}
+
 impl Lexer<'_> {
     fn peek(&self, ahead: usize) -> u8 {
         self.bytes.get(self.at + ahead).copied().unwrap_or(0)
@@ -156,13 +161,10 @@ impl Lexer<'_> {
                     }
                     self.at = self.source[self.at..].find(['\n', '\r']).map_or(self.bytes.len(), |n| self.at + n);
                 }
-                byte if byte >= 0x80 => {
-                    let Some(c) = self.source[self.at..].chars().next() else { return };
-                    if !c.is_whitespace() && !matches!(c, '\u{feff}' | '\u{200b}') {
-                        return;
-                    }
-                    self.at += c.len_utf8();
-                }
+                byte if byte >= 0x80 => match self.wide().filter(|c| is_wide_space(*c)) {
+                    Some(space) => self.at += space.len_utf8(),
+                    None => return,
+                },
                 _ => return,
             }
         }
@@ -192,15 +194,24 @@ impl Lexer<'_> {
         }
     }
 
+    /// The character here, when it is none of ASCII.
+    fn wide(&self) -> Option<char> {
+        self.source[self.at..].chars().next().filter(|c| !c.is_ascii())
+    }
+
     fn take_name(&mut self) {
         while is_name_part(self.peek(0)) {
-            self.at += 1;
+            match self.wide() {
+                Some(c) if is_wide_space(c) => return,
+                Some(c) => self.at += c.len_utf8(),
+                None => self.at += 1,
+            }
         }
     }
 
     fn name(&mut self) -> Token {
         let start = self.at;
-        self.at += 1;
+        self.at += usize::from(self.peek(0).is_ascii());
         self.take_name();
         let name = &self.source[start..self.at];
         if matches!(name, "h" | "H") && matches!((self.peek(0), self.peek(1)), (b'"' | b'\'', _) | (b'@', b'"' | b'\'')) {

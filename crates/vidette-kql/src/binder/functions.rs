@@ -59,7 +59,15 @@ fn is_built_in(name: &str) -> bool {
     SCALAR_FUNCTIONS.contains_key(name) || AGGREGATES.contains_key(name)
 }
 
+/// Calls that are no functions of the tables of signatures.
+const SPECIAL_CALLS: &[&str] = &["materialize", "totable", "toscalar", "table", "_GetWatchlist", "database", "cluster", "workspace", "app"];
+
 impl Binder<'_> {
+    /// Whether a call of this name means something.
+    pub(crate) fn knows_call(&self, name: &str) -> bool {
+        self.lookup(name).is_some() || self.catalog.function(name).is_some() || is_built_in(name) || SPECIAL_CALLS.contains(&name)
+    }
+
     pub(super) fn bind_call(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr], span: Span) -> Bound {
         match self.lookup(&name.node) {
             Some(Binding::Function(function, environment)) => return self.call_user_function(&name.node, &function, &environment, arguments.iter().collect(), span),

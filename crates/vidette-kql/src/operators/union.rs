@@ -82,6 +82,13 @@ impl Union {
         {
             return Some(());
         }
+        // Nor does a function that nobody knows give rows.
+        if fuzzy
+            && let ExprKind::Call { name, .. } = &table.kind
+            && !binder.knows_call(&name.node)
+        {
+            return Some(());
+        }
         let outer = binder.row.table_name.take();
         let group = binder.group.take();
         let relation = binder.with_row(&[], |binder| {

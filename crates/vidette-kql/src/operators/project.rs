@@ -12,6 +12,7 @@ use crate::parser::Parser;
 use crate::span::{Span, Spanned};
 use crate::syntax::{Expr, ExprKind, Name};
 use crate::types::Value;
+use std::collections::HashSet;
 
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -96,14 +97,20 @@ impl ProjectRename {
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let mut columns: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
+        let mut taken: HashSet<&str> = input.columns.iter().map(|column| column.name.as_str()).collect();
         for rename in &self.renames {
             let ExprKind::Named { names, value } = &rename.kind else {
                 binder.error(codes::EXPECTED, "expected: new name = old name", rename.span, "no new name");
                 continue;
             };
             let Some(old) = binder.with_row(&input.columns, |binder| binder.column_reference(value)) else { continue };
+            let new = &names[0];
+            if old.name != new.node && !taken.insert(&new.node) {
+                binder.declared_twice(&new.node, new.span);
+                continue;
+            }
             if let Some(slot) = columns.iter_mut().find(|(column, _)| column.id == old.id) {
-                slot.0 = binder.column(names[0].node.clone(), old.ty);
+                slot.0 = binder.column(new.node.clone(), old.ty);
             }
         }
         Some(binder.project(input, columns))
@@ -157,6 +164,10 @@ impl ProjectReorder {
             check_pattern(binder, &input, pattern);
             let (mut matched, rest): (Vec<Column>, Vec<Column>) = left.into_iter().partition(|column| wildcard_matches(&pattern.node, &column.name));
             left = rest;
+            if matched.is_empty() && input.columns.iter().any(|column| column.name == pattern.node) {
+                let message = format!("a column with the name `{}` is already declared", pattern.node);
+                binder.report(Diagnostic::semantic(codes::DUPLICATE_COLUMN, message, pattern.span).warning().label("it has its place already"));
+            }
             match order {
                 Order::AsTheyAre => {}
                 Order::Ascending => matched.sort_by(|a, b| a.name.cmp(&b.name)),

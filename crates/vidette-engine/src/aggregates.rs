@@ -174,7 +174,8 @@ fn accuracy(aggregate: &Aggregate) -> i64 {
     }
 }
 
-/// Digests and what is computed from all values: gathered as one JSON array, then made by a function of `sketches`.
+/// Digests and what is computed from all values: gathered as one JSON array, then made by a function of `sketches`; but `hll`,
+/// whose sketch grows with the rows.
 fn sketch(aggregate: &Aggregate, mut arguments: Vec<Expr>, filter: Option<Expr>) -> Result<(Expr, Finish)> {
     let types: Vec<ScalarType> = aggregate.arguments.iter().map(|argument| argument.ty).collect();
     let ty = aggregate.ty;

@@ -16,6 +16,7 @@
 
 mod aggregates;
 mod arrow_types;
+mod beside;
 mod cells;
 mod decimal;
 mod external;
@@ -36,6 +37,7 @@ mod weights;
 mod workspace;
 
 pub use arrow_types::arrow_type;
+pub use beside::side_by_side;
 pub use files::{Spans, TIMES, TimedBatches, TimedFile, TimedFiles};
 pub use functions::{aggregate_function, function, use_geoip};
 pub use result::{QueryResult, ResultTable, Rows};

@@ -20,18 +20,33 @@ pub(crate) struct Times {
     pub after: BTreeSet<String>,
 }
 
-/// The plan has rows at an instant only where one of these has times; `None` when it is not of that kind.
+/// The plan has rows at an instant only where one of these has times, and none at all without them; `None` when it is not of that kind.
 pub(crate) fn times(plan: &LogicalPlan) -> Result<Option<Vec<Times>>> {
     let mut cores = Vec::new();
     if !find_cores(plan, &mut cores) {
         return Ok(None);
     }
-    cores.into_iter().map(times_of).collect()
+    cores.into_iter().map(times_of).collect::<Result<_>>().map(Some)
 }
 
-fn times_of(core: &LogicalPlan) -> Result<Option<Times>> {
-    let Some((at, after)) = (0..core.schema().fields().len()).find_map(|at| Some((at, bounds(core, at, &BTreeSet::new())?))) else { return Ok(None) };
-    let core = core.clone().transform_up(|node| match node {
+/// A part of a plan that looks at one row at a time, and where its rows have their time.
+struct Core<'p> {
+    plan: &'p LogicalPlan,
+    column: usize,
+    after: BTreeSet<String>,
+}
+
+impl<'p> Core<'p> {
+    fn of(plan: &'p LogicalPlan) -> Option<Core<'p>> {
+        let fields = plan.schema().fields();
+        let timed = |column: &usize| matches!(fields[*column].data_type(), DataType::Int64 | DataType::Timestamp(..));
+        let mut columns = (0..fields.len()).filter(timed);
+        is_row_wise(plan).then(|| columns.find_map(|column| Some(Core { plan, column, after: bounds(plan, column, &BTreeSet::new())? })))?
+    }
+}
+
+fn times_of(core: Core<'_>) -> Result<Times> {
+    let plan = core.plan.clone().transform_up(|node| match node {
         LogicalPlan::Filter(filter) => {
             let kept: Vec<Expr> = split_conjunction(&filter.predicate).into_iter().filter(|part| !depends(part)).cloned().collect();
             match conjunction(kept) {
@@ -45,27 +60,27 @@ fn times_of(core: &LogicalPlan) -> Result<Option<Times>> {
         }
         other => Ok(Transformed::no(other)),
     })?;
-    let (qualifier, field) = core.data.schema().qualified_field(at);
+    let (qualifier, field) = plan.data.schema().qualified_field(core.column);
     let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
     let time = match field.data_type() {
-        DataType::Int64 => column,
         DataType::Timestamp(unit, _) => ticks_of(column, *unit),
-        _ => return Ok(None),
+        _ => column,
     };
-    Ok(Some(Times { plan: LogicalPlanBuilder::from(core.data).project([time])?.build()?, after }))
+    Ok(Times { plan: LogicalPlanBuilder::from(plan.data).project([time])?.build()?, after: core.after })
 }
 
 fn depends(expr: &Expr) -> bool {
     expr.exists(|inner| Ok(matches!(inner, Expr::Placeholder(_)))).unwrap_or(true)
 }
 
-/// The highest parts that look at one row at a time, below what gives no rows for none; whether there is nothing else.
-fn find_cores<'p>(plan: &'p LogicalPlan, cores: &mut Vec<&'p LogicalPlan>) -> bool {
-    if is_row_wise(plan) {
-        cores.push(plan);
+/// The highest parts that look at one row at a time and have its time, below what gives no rows for none; whether there is nothing else.
+fn find_cores<'p>(plan: &'p LogicalPlan, cores: &mut Vec<Core<'p>>) -> bool {
+    if let Some(core) = Core::of(plan) {
+        cores.push(core);
         return true;
     }
     match plan {
+        LogicalPlan::EmptyRelation(empty) => !empty.produce_one_row,
         LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.is_empty() => find_cores(&aggregate.input, cores),
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)

@@ -1,5 +1,6 @@
 //! Execution: scalar subqueries first, then the query, within one instant of time.
 
+use crate::beside::side_by_side;
 use crate::lower::{Drawn, Lowering};
 use crate::probe;
 use crate::result::{QueryResult, ResultTable, Rows};
@@ -22,8 +23,6 @@ use futures::TryStreamExt;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use vidette_kql::bound::{Column, ExprKind, Plan, Query, Subquery};
 use vidette_kql::time::{TICKS_PER_HOUR, UNIX_EPOCH_TICKS};
 use vidette_kql::{Diagnostic, QuestionKind, ScalarType, Severity, compile, errors};
@@ -279,40 +278,15 @@ impl Workspace {
     /// # Errors
     /// When an execution fails.
     pub async fn run_prepared_at<T: Send>(&self, prepared: &Prepared<'_>, clocks: &[Clock], read: impl Fn(ResultTable, Clock) -> T + Sync) -> Result<Vec<T>, Error> {
-        let clocks_with_rows = self.with_rows(prepared, clocks).await?;
+        let with_rows = self.with_rows(prepared, clocks).await?;
         let columns: Vec<(String, ScalarType)> = prepared.query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
         let empty = || ResultTable { columns: columns.clone(), batches: Vec::new(), render: prepared.query.render.clone() };
-        let state = self.session.state();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(clocks.len());
-        let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-        let Some(runtime) = runtime.filter(|_| clocks.len() > 1) else {
-            let mut tables = Vec::with_capacity(clocks.len());
-            for (clock, has_rows) in clocks.iter().zip(&clocks_with_rows) {
-                let table = if *has_rows { self.run_in(prepared, *clock, &state).await? } else { empty() };
-                tables.push(read(table, *clock));
-            }
-            return Ok(tables);
+        let state = if clocks.len() > 1 { self.state_of_few_rows() } else { self.session.state() };
+        let run = async |at: usize| {
+            let table = if with_rows[at] { self.run_in(prepared, clocks[at], &state).await? } else { empty() };
+            Ok(read(table, clocks[at]))
         };
-        let state = self.state_of_few_rows();
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(usize, T)>, Error> {
-            let mut tables = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(clock) = clocks.get(at) else { return Ok(tables) };
-                let table = if clocks_with_rows[at] { runtime.block_on(self.run_in(prepared, *clock, &state))? } else { empty() };
-                tables.push((at, read(table, *clock)));
-            }
-        };
-        let done = tokio::task::block_in_place(|| {
-            std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>, Error>>()
-            })
-        })?;
-        let mut tables: Vec<(usize, T)> = done.into_iter().flatten().collect();
-        tables.sort_by_key(|(at, _)| *at);
-        Ok(tables.into_iter().map(|(_, table)| table).collect())
+        side_by_side(clocks.len(), run).await.into_iter().collect()
     }
 
     /// Which of many windows can have rows: those with times that the conditions on single rows let through.

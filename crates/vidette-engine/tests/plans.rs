@@ -257,6 +257,11 @@ async fn windows_that_are_left_out_have_no_rows() {
             // Rows of the right side without any of the left.
             "T | where hourofday(Timestamp) == 4 | join kind=rightouter (T | distinct DeviceName) on DeviceName | summarize n = count() by DeviceName1 | sort by DeviceName1 asc",
             "T | where hourofday(Timestamp) == 4 | join kind=fullouter (T | distinct DeviceName) on DeviceName | summarize n = count() by DeviceName1 | sort by DeviceName1 asc",
+            // Times that the legs of a union show under other names or not at all; legs without rows.
+            "union (T | where hourofday(Timestamp) == 1 | project a = Timestamp, DeviceName), (T | where hourofday(Timestamp) == 20 | project b = Timestamp, DeviceName) | sort by a asc, b asc, DeviceName asc",
+            "union (T | where hourofday(Timestamp) == 6 | project DeviceName), (datatable(DeviceName: string) [] | extend z = 2) | where DeviceName != 'host0' | sort by DeviceName asc",
+            "datatable(Timestamp: datetime, DeviceName: string) [] | where DeviceName has 'host' | summarize n = count() by DeviceName",
+            "datatable(Timestamp: datetime) [] | summarize n = count()",
             // One row always; rows that only other rows decide; the times are not the window's own.
             "T | where hourofday(Timestamp) == 4 | summarize n = count()",
             "T | where hourofday(Timestamp) != 4 | join kind=leftanti (T | where hourofday(Timestamp) == 8) on DeviceName | count",

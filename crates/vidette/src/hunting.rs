@@ -2,12 +2,14 @@
 
 use crate::commands::{Failure, TimeOptions};
 use crate::packs::install;
+use crate::progress::Bar;
 use crate::sigma::{self, Scanner};
-use crate::workspace::{self, Loaded, Wanted};
+use crate::workspace::{self, Wanted};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use vidette_engine::{Clock, Workspace};
+use std::sync::atomic::{self, AtomicUsize};
+use vidette_engine::{Clock, Workspace, side_by_side};
 use vidette_rules::{Alert, Pack, Rule, RuleError, SigmaRule};
 use vidette_telemetry::{Harvest, Keep, Reading, Seen, harvest};
 
@@ -15,8 +17,8 @@ use vidette_telemetry::{Harvest, Keep, Reading, Seen, harvest};
 #[derive(Default)]
 pub struct Found {
     pub alerts: Vec<Alert>,
-    /// What each rule found, in words.
-    pub counts: Vec<String>,
+    /// How many alerts each rule gave.
+    counts: Vec<(String, usize)>,
     /// Events that were there more than once.
     pub repeated: u64,
     /// A rule could not run.
@@ -46,9 +48,11 @@ pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -
         // Triage folders hold copies of logs: an event is one event, wherever it was found.
         let seen = Seen::default();
         let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&seen)).await?;
-        for rule in rules {
-            let alerts = run(rule, &loaded, time, &mut found).await?;
-            found.counts.push(format!("{}: {alerts}", rule.name));
+        let replays = rules.iter().map(|rule| Ok((*rule, clocks(rule, time, &loaded.harvest)?))).collect::<Result<Vec<_>, Failure>>()?;
+        for (rule, replayed) in rules.iter().zip(replay_all(&loaded.workspace, &replays).await) {
+            if let Some(alerts) = found.take(rule, replayed) {
+                found.counts.push((rule.name.clone(), alerts));
+            }
         }
         found.repeated = seen.repeated();
         found.harvest = loaded.harvest;
@@ -57,23 +61,64 @@ pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -
     Ok(found)
 }
 
-/// Replays a rule over the data; gives how many alerts there were.
-async fn run(rule: &Rule, loaded: &Loaded, time: &TimeOptions, found: &mut Found) -> Result<usize, Failure> {
-    let clocks = clocks(rule, time, &loaded.harvest)?;
-    match vidette_rules::run(rule, &loaded.workspace, &clocks).await {
-        Ok(mut alerts) => {
-            // Windows that overlap find an event more than once.
-            let mut given = HashSet::new();
-            alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), alert.rows.iter().map(|row| row.get()).collect::<String>())));
-            let count = alerts.len();
-            found.alerts.extend(alerts);
-            return Ok(count);
+impl Found {
+    /// Which rules gave the alerts, the busiest first: as many as a line has room for.
+    pub fn by_rule(&self) -> String {
+        const SHOWN: usize = 5;
+        let mut loud: Vec<&(String, usize)> = self.counts.iter().filter(|(_, alerts)| *alerts > 0).collect();
+        loud.sort_by_key(|(_, alerts)| std::cmp::Reverse(*alerts));
+        let (shown, others) = loud.split_at(loud.len().min(SHOWN));
+        let mut parts: Vec<String> = shown.iter().map(|(name, alerts)| format!("{name}: {alerts}")).collect();
+        let rules = |count: usize| format!("{count} {}", if count == 1 { "rule" } else { "rules" });
+        if !others.is_empty() {
+            parts.push(format!("{} more: {}", rules(others.len()), others.iter().map(|(_, alerts)| alerts).sum::<usize>()));
         }
-        Err(RuleError::Query { rule: name, diagnostics }) => eprint!("{}", vidette_kql::render(&rule.query, &name, &diagnostics)),
-        Err(error) => eprintln!("error: {error}"),
+        if self.counts.len() > loud.len() {
+            parts.push(format!("{} without", rules(self.counts.len() - loud.len())));
+        }
+        parts.join("; ")
     }
-    found.broken = true;
-    Ok(0)
+
+    /// Takes the alerts of a rule and gives how many there were, or says what is wrong with it.
+    fn take(&mut self, rule: &Rule, replayed: Result<Vec<Alert>, RuleError>) -> Option<usize> {
+        match replayed {
+            Ok(mut alerts) => {
+                // Windows that overlap find an event more than once.
+                let mut given = HashSet::new();
+                alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), alert.rows.iter().map(|row| row.get()).collect::<String>())));
+                let count = alerts.len();
+                self.alerts.extend(alerts);
+                return Some(count);
+            }
+            Err(RuleError::Query { rule: name, diagnostics }) => eprint!("{}", vidette_kql::render(&rule.query, &name, &diagnostics)),
+            Err(error) => eprintln!("error: {error}"),
+        }
+        self.broken = true;
+        None
+    }
+}
+
+/// Runs many rules side by side; of a few, their windows are.
+async fn replay_all(workspace: &Workspace, rules: &[(&Rule, Vec<Clock>)]) -> Vec<Result<Vec<Alert>, RuleError>> {
+    const FEW: usize = 16;
+    let (bar, done) = (Bar::new(), AtomicUsize::new(0));
+    let work = async |at: usize| {
+        let (rule, clocks) = &rules[at];
+        let alerts = vidette_rules::run(rule, workspace, clocks).await;
+        let done = done.fetch_add(1, atomic::Ordering::Relaxed) + 1;
+        bar.say(|| format!("{done}/{} rules", rules.len()));
+        alerts
+    };
+    let mut replayed = Vec::with_capacity(rules.len());
+    if rules.len() > FEW {
+        replayed = side_by_side(rules.len(), work).await;
+    } else {
+        for at in 0..rules.len() {
+            replayed.push(work(at).await);
+        }
+    }
+    bar.finish();
+    replayed
 }
 
 /// Sigma rules over events in one reading; those over other tables, over the rows that files hold of them.
@@ -82,14 +127,14 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     let scanner = Scanner::new(rules.iter().filter(|rule| rule.table == "WindowsEvent"), time.range()?);
     let wanted = others.clone();
     let normalizer = vidette_telemetry::Normalizer::new(move |table, _| wanted.contains(table)).without_events();
-    let bar = crate::progress::Bar::new();
+    let bar = Bar::new();
     let seen = Seen::default();
     let watch = || Box::new(scanner.watch()) as Box<dyn vidette_telemetry::Watcher>;
     let reading = Reading { keep: Keep::Counts, seen: Some(&seen), carve: workspace::carves(), watch: Some(&watch) };
     let harvest = tokio::task::block_in_place(|| harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress))).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut gathered = tokio::task::block_in_place(|| scanner.finish());
-    found.counts.push(format!("{} Sigma rules, {} of them evaluated: {}", rules.len(), gathered.evaluated(), gathered.alerts.len()));
+    found.counts.push((format!("{} Sigma rules, {} of them evaluated", rules.len(), gathered.evaluated()), gathered.alerts.len()));
     for message in &gathered.failures {
         eprintln!("error: {message}");
     }
@@ -104,7 +149,8 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
         sigma::plan_quickly(&loaded.workspace);
         let has_rows = |rule: &SigmaRule| loaded.with_rows.contains(&rule.table) && (rule.table != "WindowsEvent" || in_parquet);
         for rule in rules.iter().filter(|rule| has_rows(rule)) {
-            run(&rule.rule, &loaded, time, found).await?;
+            let clocks = clocks(&rule.rule, time, &loaded.harvest)?;
+            found.take(&rule.rule, vidette_rules::run(&rule.rule, &loaded.workspace, &clocks).await);
         }
     }
     // Correlations read whole tables.
@@ -114,7 +160,8 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
         // A copy of an event counts once.
         let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&Seen::default())).await?;
         for rule in correlations {
-            run(&rule.rule, &loaded, time, found).await?;
+            let clocks = clocks(&rule.rule, time, &loaded.harvest)?;
+            found.take(&rule.rule, vidette_rules::run(&rule.rule, &loaded.workspace, &clocks).await);
         }
     }
     found.repeated = seen.repeated();

@@ -1,4 +1,4 @@
-//! One live line on standard error, when it is a terminal and reading takes over half a second.
+//! One live line on standard error, when it is a terminal and the work takes over half a second.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -20,8 +20,12 @@ impl Bar {
     }
 
     pub fn update(&self, progress: Progress) {
+        self.say(|| format!("reading {}/{} files, {} events", progress.files_done, progress.files, progress.events));
+    }
+
+    pub fn say(&self, message: impl FnOnce() -> String) {
         if self.started.elapsed() > Duration::from_millis(500) {
-            self.line.set_message(format!("reading {}/{} files, {} events", progress.files_done, progress.files, progress.events));
+            self.line.set_message(message());
             self.line.tick();
         }
     }

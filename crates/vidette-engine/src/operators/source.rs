@@ -7,10 +7,11 @@ use crate::table::Table;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::{MemTable, TableProvider};
-use datafusion::common::{Column as DfColumn, Result, ScalarValue, TableReference, internal_err};
+use datafusion::common::{Column as DfColumn, DFSchema, Result, ScalarValue, TableReference, internal_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_table::generate_series::{GenSeriesArgs, GenerateSeriesTable};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use std::collections::HashMap;
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ColumnId, Plan};
 use vidette_kql::{ScalarType, Value};
@@ -83,6 +84,10 @@ impl Lowering<'_> {
             return Ok(Rows { plan: LogicalPlanBuilder::empty(!rows.is_empty()), order: Vec::new() });
         }
         let fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), arrow_type(column.ty), column.ty != ScalarType::String)).collect();
+        if rows.is_empty() {
+            let schema = Arc::new(DFSchema::from_unqualified_fields(fields.into(), HashMap::new())?);
+            return Ok(Rows { plan: LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }).into(), order: Vec::new() });
+        }
         let arrays = columns.iter().enumerate().map(|(at, column)| array(column.ty, rows.iter().map(|row| &row[at]))).collect();
         let schema = Arc::new(Schema::new(fields));
         let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &RecordBatchOptions::new().with_row_count(Some(rows.len())))?;

@@ -145,6 +145,6 @@ fn summarize(found: &Found, started: Instant) {
         harvest.skipped(),
         started.elapsed().as_secs_f64(),
         if alerts == 1 { "alert" } else { "alerts" },
-        found.counts.join("; "),
+        found.by_rule(),
     );
 }

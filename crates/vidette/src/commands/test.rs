@@ -9,10 +9,9 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use vidette_engine::{Clock, Workspace};
+use vidette_engine::{Clock, Workspace, side_by_side};
 use vidette_kql::Watchlist;
 use vidette_kql::time::parse_datetime;
 use vidette_rules::{Alert, Case, HuntingQuery, Pack, Rule, Source, TestFile, parse_tests, tuning, watchlist};
@@ -91,7 +90,9 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
             let cases = tests.tests.iter().filter(|case| case.name.contains(&options.filter));
             let runners: Vec<Runner> =
                 cases.map(|case| Runner { base: &base, file, tests: &tests, case, rule: &rule, pack, library: &library, recorded: &recorded, update: options.update }).collect();
-            outcomes.extend(side_by_side(&runners)?);
+            for outcome in side_by_side(runners.len(), |at| runners[at].run()).await {
+                outcomes.extend(outcome?);
+            }
             recorded.lock().unwrap_or_else(PoisonError::into_inner).write(file)?;
         }
     }
@@ -128,29 +129,6 @@ fn rule_of(tests: &TestFile, file: &str, pack: &Pack) -> Option<Rule> {
         None => rule.file.strip_suffix(".yaml").or(rule.file.strip_suffix(".yml")) == Some(stem),
     });
     fitting.next()
-}
-
-/// Runs the cases on all cores; gives the outcomes in the order of the cases.
-fn side_by_side(runners: &[Runner]) -> Result<Vec<Outcome>, Failure> {
-    let runtime = tokio::runtime::Handle::current();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(runners.len());
-    let next = AtomicUsize::new(0);
-    let run = || -> Vec<(usize, Result<Vec<Outcome>, Failure>)> {
-        let mine = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < runners.len()));
-        mine.map(|at| (at, runtime.block_on(runners[at].run()))).collect()
-    };
-    let mut done = tokio::task::block_in_place(|| {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Vec<_>>()
-        })
-    });
-    done.sort_by_key(|(at, _)| *at);
-    let mut outcomes = Vec::new();
-    for (_, outcome) in done {
-        outcomes.extend(outcome?);
-    }
-    Ok(outcomes)
 }
 
 struct Runner<'a> {

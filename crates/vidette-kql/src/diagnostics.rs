@@ -54,6 +54,8 @@ pub mod codes {
     pub const TOO_DEEP: &str = "VD003";
     /// Types that Kusto refuses to combine although its analyzer lets the text pass.
     pub const INVALID_USE: &str = "VD004";
+    /// A watchlist that nobody gave.
+    pub const NO_WATCHLIST: &str = "VD005";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -108,6 +110,16 @@ impl Diagnostic {
         Diagnostic::semantic(codes::NEEDS_BRACKETS, message, span).label("a word of the language").help(format!("write `{bracketed}`")).fix(span, bracketed)
     }
 
+    /// Of the body of a saved function, told where it is called.
+    pub(crate) fn inside(&mut self, function: &str, call: Span) {
+        const WITHIN: &str = ", within `";
+        if !self.message.contains(WITHIN) {
+            self.message = format!("{}{WITHIN}{function}`", self.message);
+        }
+        self.span = call;
+        self.fix = None;
+    }
+
     /// The same as a hint: the query runs.
     pub fn warning(self) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..self }
@@ -159,10 +171,10 @@ pub fn render(source: &str, file: &str, diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
     for diagnostic in diagnostics {
         let (line, column) = line_and_column(source, diagnostic.span.start);
-        let text = source.lines().nth(line - 1).unwrap_or("");
         let gutter = line.to_string().len();
         let length = diagnostic.span.text(source).lines().next().unwrap_or("").chars().count().max(1);
-        let blank = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect::<String>();
+        let (text, at, length) = cropped(source.lines().nth(line - 1).unwrap_or(""), column - 1, length);
+        let blank = text.chars().take(at).map(|c| if c == '\t' { '\t' } else { ' ' }).collect::<String>();
         let pad = " ".repeat(gutter);
         let marker = "^".repeat(length);
         let _ = writeln!(out, "{}", diagnostic.headline());
@@ -175,6 +187,27 @@ pub fn render(source: &str, file: &str, diagnostics: &[Diagnostic]) -> String {
         }
     }
     out
+}
+
+/// The part of a line that fits into a terminal, around what is marked there: `length` characters after `at`.
+fn cropped(line: &str, at: usize, length: usize) -> (String, usize, usize) {
+    const WIDE: usize = 160;
+    const BEFORE: usize = 60;
+    let count = line.chars().count();
+    if count <= WIDE {
+        return (line.to_owned(), at, length);
+    }
+    let from = if at + length < WIDE { 0 } else { at.saturating_sub(BEFORE) };
+    let mut text: String = line.chars().skip(from).take(WIDE).collect();
+    let (mut at, length) = (at - from, length.min(WIDE + from - at));
+    if count > from + WIDE {
+        text.push('…');
+    }
+    if from > 0 {
+        text.insert(0, '…');
+        at += 1;
+    }
+    (text, at, length)
 }
 
 /// The candidate nearest to `name`: same letters in another case first, then few edits, then a candidate
@@ -216,4 +249,22 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_line_the_place_is_shown() {
+        let query = format!("T | where Name == {:?} and Nam == 1 and Other == {:?}", "x".repeat(500), "y".repeat(500));
+        let at = query.find("Nam ==").expect("the name") as u32;
+        let shown = render(&query, "q", &[Diagnostic::semantic("KS142", "unknown", Span { start: at, end: at + 3 })]);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!((lines[1], lines[3].chars().count()), (" --> q:1:526", "1 | ".len() + 162));
+        let marked: String = lines[3].chars().zip(lines[4].chars()).filter(|(_, mark)| *mark == '^').map(|(c, _)| c).collect();
+        assert_eq!(marked, "Nam");
+        let whole = render(&query, "q", &[Diagnostic::semantic("KS142", "unknown", Span { start: 0, end: query.len() as u32 })]);
+        assert!(whole.lines().all(|line| line.chars().count() < 170));
+    }
 }

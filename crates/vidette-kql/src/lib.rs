@@ -45,7 +45,8 @@ pub mod types;
 
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
 pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist};
-pub use diagnostics::{Diagnostic, Kind, Severity, errors, render};
+pub use diagnostics::codes::NO_WATCHLIST;
+pub use diagnostics::{Diagnostic, Fix, Kind, Severity, errors, render};
 pub use lexer::lex;
 pub use never::why_never;
 pub use operators::OPERATORS;

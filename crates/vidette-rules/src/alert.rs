@@ -56,11 +56,19 @@ pub enum RuleError {
     Execution { rule: String, source: Error },
 }
 
+/// What came of the runs of a rule.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub alerts: Vec<Alert>,
+    /// What its query may not mean.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// Runs the rule once per clock, planned once, and gives the alerts of all runs.
 ///
 /// # Errors
 /// When the query does not bind, or a run fails.
-pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result<Vec<Alert>, RuleError> {
+pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result<Outcome, RuleError> {
     let (queries, diagnostics) = match workspace.compile(&rule.query, whole(clocks)).await {
         Ok(compiled) => compiled,
         Err(Error::Diagnostics(diagnostics)) => return Err(RuleError::Query { rule: rule.name.clone(), diagnostics }),
@@ -71,7 +79,7 @@ pub async fn run(rule: &Rule, workspace: &Workspace, clocks: &[Clock]) -> Result
     let windowed = clocks.iter().any(|clock| clock.window.is_some());
     let prepared = workspace.prepare(query, windowed).await.map_err(failure)?;
     let alerts = workspace.run_prepared_at(&prepared, clocks, |table, clock| alerts_of(rule, &table, clock)).await.map_err(failure)?;
-    Ok(alerts.into_iter().flatten().collect())
+    Ok(Outcome { alerts: alerts.into_iter().flatten().collect(), warnings: diagnostics })
 }
 
 /// The time of all clocks together: columns that depend on rows are those of every run.

@@ -13,16 +13,20 @@
 mod alert;
 mod duration;
 mod export;
+mod function;
 mod guide;
+mod origin;
 mod pack;
 mod rule;
 mod sigma;
 mod test_file;
 pub mod tuning;
+mod yaml;
 
-pub use alert::{Alert, Entity, RuleError, alert_of_row, run};
+pub use alert::{Alert, Entity, Outcome, RuleError, alert_of_row, run};
 pub use export::{PLATFORMS, Platform, export, standalone};
 pub use guide::{Guide, Step, parse_guide};
+pub use origin::Origin;
 pub use pack::{Pack, embedded, load, watchlist};
 pub use rule::{EntityMapping, FieldMapping, HuntingQuery, Kind, Rule, RuleProblem, SeverityLevel, parse_rule};
 pub use sigma::{SigmaRule, sigma_rules};

@@ -1,7 +1,9 @@
 //! Rule packs: a folder of rules and what belongs to them. One pack is part of the binary.
 
+use crate::function;
 use crate::guide::{Guide, parse_guide};
 use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
+use crate::yaml::keys;
 use include_dir::{Dir, include_dir};
 use std::path::Path;
 use vidette_kql::Watchlist;
@@ -16,8 +18,8 @@ pub struct Pack {
     pub watchlists: Vec<(String, Watchlist)>,
     /// Sigma rules, correlations and filters.
     pub sigma: vidette_sigma::Rules,
-    /// Saved functions, as `let` statements.
-    pub functions: Vec<String>,
+    /// Files of saved functions: their places and their `let` statements.
+    pub functions: Vec<(String, String)>,
     /// Scenario files: their places and texts.
     pub scenarios: Vec<(String, String)>,
     /// How alerts of the pack are investigated.
@@ -49,14 +51,17 @@ pub fn embedded() -> Vec<Pack> {
 /// | file | is |
 /// |---|---|
 /// | `.csv` | a watchlist, its alias the file's name |
-/// | `.kql` | saved functions |
+/// | `.kql` that ends in a query | a hunting query of the file's name |
+/// | other `.kql` | saved functions |
 /// | `Investigation.md` | the guide of the pack |
 /// | `.test.yaml` | tests of the rule beside it |
 /// | `.yaml`, `.yml` with `scenarios` or `background` | scenarios for `vidette simulate` |
-/// | `.yaml`, `.yml` with `query` but no `kind` | a hunting query |
+/// | `.yaml`, `.yml` with `FunctionQuery` or `ParserQuery` | a saved function |
+/// | `.yaml`, `.yml` with `query`, but neither `kind` nor when to run it | a hunting query |
 /// | `.yaml`, `.yml` with `detection`, `correlation` or `filter` | Sigma |
 /// | `.yaml`, `.yml` with `attack_technique` | an Atomic Red Team test, left alone |
-/// | other `.yaml`, `.yml` | a rule |
+/// | other `.yaml`, `.yml` with `id`, `name` or `query` | a rule |
+/// | other `.yaml`, `.yml` | left alone, with a warning |
 ///
 /// Folders named `platforms` hold what was made from the pack for other places; they are read only when asked for.
 ///
@@ -92,11 +97,6 @@ fn is_part(path: &Path) -> bool {
     matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql") || path.ends_with(GUIDE)
 }
 
-/// Whether the text has this key at its top.
-fn has_key(text: &str, key: &str) -> bool {
-    text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
-}
-
 impl Pack {
     fn add_folder(&mut self, folder: &Dir) {
         for file in folder.files().filter(|file| is_part(file.path())) {
@@ -106,33 +106,54 @@ impl Pack {
     }
 
     fn add(&mut self, file: &str, text: &str) {
-        if has_key(text, "attack_technique") {
-            // A test of Atomic Red Team, which is for people.
-        } else if let Some(stem) = file.strip_suffix(".csv") {
-            let alias = stem.rsplit(['/', '\\']).next().unwrap_or(stem).to_owned();
-            let mut list = watchlist(text);
+        let text = text.trim_start_matches('\u{feff}');
+        let stem = || Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        if file.ends_with(".csv") {
+            let (alias, mut list) = (stem(), watchlist(text));
             let problems = crate::tuning::vet_if_tuning(&alias, &mut list, vidette_engine::Clock::now().now_ticks);
             self.problems.extend(problems.into_iter().map(|problem| RuleProblem { file: file.to_owned(), ..problem }));
             self.watchlists.push((alias, list));
         } else if Path::new(file).ends_with(GUIDE) {
             self.guide = Some(parse_guide(text));
         } else if file.ends_with(".kql") {
-            self.functions.push(text.to_owned());
+            if vidette_kql::ends_in_query(text) {
+                self.hunting.push(HuntingQuery { name: stem(), query: text.to_owned(), file: file.to_owned(), ..HuntingQuery::default() });
+            } else {
+                self.functions.push((file.to_owned(), text.to_owned()));
+            }
         } else if file.ends_with(".test.yaml") {
             self.tests.push((file.to_owned(), text.to_owned()));
-        } else if has_key(text, "scenarios") || has_key(text, "background") {
+        } else {
+            self.add_yaml(file, text);
+        }
+    }
+
+    fn add_yaml(&mut self, file: &str, text: &str) {
+        let keys = keys(text);
+        let has = |any: &[&str]| any.iter().any(|key| keys.contains(key));
+        let problem = |message: String, fatal: bool| RuleProblem { file: file.to_owned(), message, fatal };
+        if has(&["attack_technique"]) {
+            // A test of Atomic Red Team, which is for people.
+        } else if has(&["scenarios", "background"]) {
             self.scenarios.push((file.to_owned(), text.to_owned()));
-        } else if ["detection", "correlation", "filter"].iter().any(|key| has_key(text, key)) {
+        } else if has(&["detection", "correlation", "filter"]) {
             self.sigma.add(file, text);
-        } else if has_key(text, "query") && !has_key(text, "kind") {
+        } else if function::is_function(&keys) {
+            match function::statements(text) {
+                Ok(statements) => self.functions.push((file.to_owned(), statements)),
+                Err(message) => self.problems.push(problem(message, true)),
+            }
+        } else if has(&["query"]) && !has(&["kind", "queryFrequency", "queryPeriod", "triggerOperator"]) {
             match parse_hunting_query(file, text) {
                 Ok(query) => self.hunting.push(query),
-                Err(message) => self.problems.push(RuleProblem { file: file.to_owned(), message, fatal: true }),
+                Err(message) => self.problems.push(problem(message, true)),
             }
-        } else {
+        } else if has(&["id", "name", "query"]) {
             let (rule, problems) = parse_rule(file, text);
             self.rules.extend(rule);
             self.problems.extend(problems);
+        } else {
+            self.problems.push(problem("neither a rule nor anything else that belongs to rules; left alone".to_owned(), false));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The rule file: Microsoft Sentinel's analytics-rule YAML, as the public rule repository validates it.
 
 use crate::duration;
+use crate::origin::Origin;
+use crate::yaml::{keys, or_default};
 use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -45,15 +47,18 @@ impl SeverityLevel {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
+    #[serde(default)]
     pub id: String,
+    #[serde(default)]
     pub kind: Kind,
     pub name: String,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
     pub severity: SeverityLevel,
     #[serde(default)]
     pub status: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub required_data_connectors: Vec<serde_yaml_ng::Value>,
     #[serde(default)]
     pub query_frequency: Option<String>,
@@ -63,16 +68,16 @@ pub struct Rule {
     pub trigger_operator: Option<String>,
     #[serde(default)]
     pub trigger_threshold: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub tactics: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub relevant_techniques: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub tags: Vec<serde_yaml_ng::Value>,
     pub query: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub entity_mappings: Vec<EntityMapping>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub custom_details: serde_yaml_ng::Mapping,
     #[serde(default)]
     pub alert_details_override: Option<AlertDetailsOverride>,
@@ -93,27 +98,34 @@ pub struct Rule {
     /// Where the rule was read from.
     #[serde(skip)]
     pub file: String,
+    #[serde(skip)]
+    pub origin: Origin,
     /// It stands in the folder `related` of its pack: of other techniques, run when asked for.
     #[serde(skip)]
     pub related: bool,
 }
 
 /// A query for a person to run and to read: Microsoft Sentinel's hunting-query YAML.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HuntingQuery {
+    #[serde(default)]
     pub id: String,
     pub name: String,
     #[serde(default)]
     pub description: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub tactics: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub relevant_techniques: Vec<String>,
     pub query: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub entity_mappings: Vec<EntityMapping>,
     /// Where the query was read from.
     #[serde(skip)]
     pub file: String,
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// Reads a hunting query.
@@ -122,7 +134,7 @@ pub struct HuntingQuery {
 /// What is wrong with the file.
 pub fn parse_hunting_query(file: &str, text: &str) -> Result<HuntingQuery, String> {
     let query: HuntingQuery = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
-    Ok(HuntingQuery { file: file.to_owned(), ..query })
+    Ok(HuntingQuery { file: file.to_owned(), origin: Origin::find(text, &query.query), ..query })
 }
 
 impl HuntingQuery {
@@ -138,7 +150,9 @@ impl HuntingQuery {
             relevant_techniques: self.relevant_techniques.clone(),
             query: self.query.clone(),
             query_period: Some("30d".to_owned()),
+            entity_mappings: self.entity_mappings.clone(),
             file: self.file.clone(),
+            origin: self.origin.clone(),
             ..Rule::default()
         }
     }
@@ -204,6 +218,13 @@ pub fn parse_rule(file: &str, text: &str) -> (Option<Rule>, Vec<RuleProblem>) {
         }
     };
     rule.file = file.to_owned();
+    rule.origin = Origin::find(text, &rule.query);
+    let given = keys(text);
+    for (key, taken) in [("kind", "Scheduled"), ("severity", "Medium")] {
+        if !given.contains(&key) {
+            report(format!("no `{key}`; taken for {taken}"), false);
+        }
+    }
     let hex = rule.id.replace('-', "");
     if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         report(format!("`id` is a GUID, not `{}`", rule.id), false);

@@ -43,17 +43,27 @@ pub struct AlertOptions {
     /// Files and folders of telemetry
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// The alert: its number in the list that `vidette hunt` gives, or a part of its title
+    /// The alert: its number in the list that `vidette hunt` gives with the same options, or a part of its title
     #[arg(long)]
     pub alert: String,
-    /// Rule files or folders; without them the built-in pack
-    #[arg(short, long)]
-    pub rules: Vec<PathBuf>,
-    /// The list is that of `vidette hunt --related`
-    #[arg(long)]
-    pub related: bool,
+    #[command(flatten)]
+    pub rules: RuleOptions,
     #[command(flatten)]
     pub time: TimeOptions,
+}
+
+/// Which rules a hunt runs.
+#[derive(clap::Args, Debug)]
+pub struct RuleOptions {
+    /// Rule files or folders; without them the built-in pack for T1102.002 runs
+    #[arg(short, long)]
+    pub rules: Vec<PathBuf>,
+    /// Run the related rules of the packs, too: those of neighboring techniques
+    #[arg(long)]
+    pub related: bool,
+    /// Run the hunting queries, too: one that finds rows is an alert of severity Informational
+    #[arg(long)]
+    pub hunting: bool,
 }
 
 /// Which instant `now()` is, and which part of the data is looked at.

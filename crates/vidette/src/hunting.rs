@@ -10,7 +10,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{self, AtomicUsize};
 use vidette_engine::{Clock, Workspace, side_by_side};
-use vidette_rules::{Alert, Pack, Rule, RuleError, SigmaRule};
+use vidette_kql::NO_WATCHLIST;
+use vidette_rules::{Alert, Outcome, Pack, Rule, RuleError, SigmaRule};
 use vidette_telemetry::{Harvest, Keep, Reading, Seen, harvest};
 
 /// What was found, and in what.
@@ -21,6 +22,8 @@ pub struct Found {
     counts: Vec<(String, usize)>,
     /// Events that were there more than once.
     pub repeated: u64,
+    /// What is said of the watchlists that rules ask for, and nobody gave.
+    pub without: BTreeSet<String>,
     /// A rule could not run.
     pub broken: bool,
     /// What was read; of a hunt with nothing but Sigma rules, without rows.
@@ -80,9 +83,11 @@ impl Found {
     }
 
     /// Takes the alerts of a rule and gives how many there were, or says what is wrong with it.
-    fn take(&mut self, rule: &Rule, replayed: Result<Vec<Alert>, RuleError>) -> Option<usize> {
+    fn take(&mut self, rule: &Rule, replayed: Result<Outcome, RuleError>) -> Option<usize> {
         match replayed {
-            Ok(mut alerts) => {
+            Ok(Outcome { mut alerts, warnings }) => {
+                let watchlists = warnings.into_iter().filter(|warning| warning.code == NO_WATCHLIST);
+                self.without.extend(watchlists.map(|warning| warning.message));
                 // Windows that overlap find an event more than once.
                 let mut given = HashSet::new();
                 alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), alert.rows.iter().map(|row| row.get()).collect::<String>())));
@@ -90,7 +95,7 @@ impl Found {
                 self.alerts.extend(alerts);
                 return Some(count);
             }
-            Err(RuleError::Query { rule: name, diagnostics }) => eprint!("{}", vidette_kql::render(&rule.query, &name, &diagnostics)),
+            Err(RuleError::Query { diagnostics, .. }) => eprint!("{}", rule.origin.render(&rule.file, &rule.query, &diagnostics)),
             Err(error) => eprintln!("error: {error}"),
         }
         self.broken = true;
@@ -99,15 +104,15 @@ impl Found {
 }
 
 /// Runs many rules side by side; of a few, their windows are.
-async fn replay_all(workspace: &Workspace, rules: &[(&Rule, Vec<Clock>)]) -> Vec<Result<Vec<Alert>, RuleError>> {
+async fn replay_all(workspace: &Workspace, rules: &[(&Rule, Vec<Clock>)]) -> Vec<Result<Outcome, RuleError>> {
     const FEW: usize = 16;
     let (bar, done) = (Bar::new(), AtomicUsize::new(0));
     let work = async |at: usize| {
         let (rule, clocks) = &rules[at];
-        let alerts = vidette_rules::run(rule, workspace, clocks).await;
+        let outcome = vidette_rules::run(rule, workspace, clocks).await;
         let done = done.fetch_add(1, atomic::Ordering::Relaxed) + 1;
         bar.say(|| format!("{done}/{} rules", rules.len()));
-        alerts
+        outcome
     };
     let mut replayed = Vec::with_capacity(rules.len());
     if rules.len() > FEW {

@@ -30,7 +30,7 @@ struct Cli {
     /// A folder with copies of the files that `externaldata` names, each under the last part of its address
     #[arg(long, global = true, value_name = "DIR")]
     external: Option<std::path::PathBuf>,
-    /// Saved functions: a `.kql` file, or a folder of them
+    /// Saved functions: a `.kql` or YAML file, or a folder of them
     #[arg(long, global = true, value_name = "PATH")]
     functions: Option<std::path::PathBuf>,
     /// Look for deleted records in the unused space of EVTX files, too

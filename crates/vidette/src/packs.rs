@@ -1,9 +1,9 @@
 //! The rule packs of a command: where they come from, and what they add to a workspace.
 
-use crate::commands::Failure;
+use crate::commands::{Failure, RuleOptions};
 use std::path::PathBuf;
 use vidette_engine::Workspace;
-use vidette_rules::Pack;
+use vidette_rules::{HuntingQuery, Pack};
 
 /// The columns of a table, when it is known.
 pub type Columns<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
@@ -17,11 +17,16 @@ pub fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
     paths.iter().map(|path| vidette_rules::load(path).map_err(|error| unreadable(path, error))).collect()
 }
 
-/// The same with the rules that a hunt runs: related ones only when they are asked for.
-pub fn packs_for_hunt(paths: &[PathBuf], related: bool) -> Result<Vec<Pack>, Failure> {
-    let mut packs = packs(paths)?;
-    if !related {
-        packs.iter_mut().for_each(|pack| pack.rules.retain(|rule| !rule.related));
+/// The same with the rules that a hunt runs: those of neighboring techniques and hunting queries only when they are asked for.
+pub fn packs_for_hunt(options: &RuleOptions) -> Result<Vec<Pack>, Failure> {
+    let mut packs = packs(&options.rules)?;
+    for pack in &mut packs {
+        pack.rules.retain(|rule| options.related || !rule.related);
+        if options.hunting {
+            pack.rules.extend(pack.hunting.iter().map(HuntingQuery::as_rule));
+        } else if !options.rules.is_empty() && !pack.hunting.is_empty() {
+            eprintln!("{} hunting queries in {} are not run; --hunting runs them, too", pack.hunting.len(), pack.name);
+        }
     }
     Ok(packs)
 }
@@ -40,10 +45,12 @@ pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {
         for (alias, watchlist) in &pack.watchlists {
             workspace.register_watchlist(alias.clone(), watchlist.clone());
         }
-        for text in &pack.functions {
+        for (file, text) in &pack.functions {
             if let Err(diagnostics) = workspace.register_functions(text) {
                 broken = true;
-                eprint!("{}", vidette_kql::render(text, &format!("functions of {}", pack.name), &diagnostics));
+                // Of a function in YAML the statement that was made of it is shown.
+                let place = if file.ends_with(".kql") { file.clone() } else { format!("{file} as a statement") };
+                eprint!("{}", vidette_kql::render(text, &place, &diagnostics));
             }
         }
     }

@@ -276,7 +276,7 @@ impl<'r> Scanner<'r> {
                 continue;
             }
             match self.runtime.block_on(vidette_rules::run(&entry.rule.rule, &gathered.workspace, &[Clock::now()])) {
-                Ok(found) => gathered.alerts.extend(found),
+                Ok(outcome) => gathered.alerts.extend(outcome.alerts),
                 Err(error) => gathered.failures.push(error.to_string()),
             }
         }

@@ -108,29 +108,23 @@ pub fn carves() -> bool {
 /// The texts of `--functions`, for the whole process.
 static FUNCTIONS: OnceLock<Vec<String>> = OnceLock::new();
 
-/// Saves the functions of a `.kql` file, or of every one in a folder: those a file defines by `let`, or the file's whole query
-/// under the name of the file, as a workspace keeps them.
+/// Saves the functions of a file, or of every one in a folder, at any depth: those that a `.kql` file defines by `let`, or its whole
+/// query under the name of the file; and those of Sentinel's repository and of ASIM, which are YAML.
 pub fn use_functions(place: &Path) -> Result<(), Failure> {
-    let unreadable = |path: &Path, error: std::io::Error| Failure::usage(format!("error: cannot read {}: {error}", path.display()));
-    let mut files = vec![place.to_owned()];
-    if place.is_dir() {
-        let entries = std::fs::read_dir(place).map_err(|error| unreadable(place, error))?;
-        files = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "kql")).collect();
-        files.sort();
+    let pack = vidette_rules::load(place).map_err(|error| Failure::usage(format!("error: cannot read {}: {error}", place.display())))?;
+    if let Some(problem) = pack.problems.iter().find(|problem| problem.fatal) {
+        return Err(Failure::query(format!("error: {}: {}", problem.file, problem.message)));
     }
-    let mut texts = Vec::with_capacity(files.len());
-    for file in files {
-        let mut text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?;
-        let wrong = |text: &str, diagnostics: &[vidette_kql::Diagnostic]| Failure::query(vidette_kql::render(text, &file.display().to_string(), diagnostics));
-        let mut scratch = Workspace::default();
-        if scratch.register_functions(&text).map_err(|diagnostics| wrong(&text, &diagnostics))? == 0 || vidette_kql::ends_in_query(&text) {
-            let name = file.file_stem().unwrap_or_default().to_string_lossy().replace(['-', ' ', '.'], "_");
-            text = format!("let {name} = () {{\n{text}\n}};");
-            scratch.register_functions(&text).map_err(|diagnostics| wrong(&text, &diagnostics))?;
-        }
-        texts.push(text);
+    let mut functions = pack.functions;
+    functions.extend(pack.hunting.into_iter().filter(|query| query.file.ends_with(".kql")).map(|query| {
+        let name = query.name.replace(['-', ' ', '.'], "_");
+        (query.file, format!("let {name} = () {{\n{}\n}};", query.query))
+    }));
+    let mut scratch = Workspace::default();
+    for (file, text) in &functions {
+        scratch.register_functions(text).map_err(|diagnostics| Failure::query(vidette_kql::render(text, file, &diagnostics)))?;
     }
-    FUNCTIONS.set(texts).ok();
+    FUNCTIONS.set(functions.into_iter().map(|(_, text)| text).collect()).ok();
     Ok(())
 }
 

@@ -119,6 +119,57 @@ fn an_unknown_column_is_pointed_at_and_fixed() {
 }
 
 #[test]
+fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    // Without kind and severity, with an empty list, a byte order mark and a function that is YAML; and one with a mistake.
+    write(
+        "old.yaml",
+        "\u{feff}id: 5a2b3c4d-0000-4000-8000-000000000001\nname: Paste site\nqueryFrequency: 14d\nqueryPeriod: 14d\nentityMappings:\nquery: |\n  Contacts('paste') | where Host !in ((_GetWatchlist('Allowed') | project SearchKey))\n",
+    );
+    write(
+        "contacts.yaml",
+        "FunctionName: Contacts\nFunctionParams:\n- Name: what\n  Type: string\n  Default: '*'\nFunctionQuery: |\n  DeviceNetworkEvents\n  | where RemoteUrl contains what // any\n  | extend Host = DeviceName\n",
+    );
+    write(
+        "wrong.yaml",
+        "id: 5a2b3c4d-0000-4000-8000-000000000002\nkind: Scheduled\nname: Wrong\nseverity: Low\nqueryFrequency: 1h\nqueryPeriod: 1h\nquery: |\n\n    DeviceEvents\n    | where ActionTyp == 'x'\n",
+    );
+    write("hunt.yaml", "name: Many\nquery: DeviceNetworkEvents | count\n");
+    write("More.kql", "DeviceProcessEvents | where FileName == 'nothing.exe'");
+    write("openapi.yaml", "swagger: 2.0\n");
+    let place = folder.path().to_str().expect("a path");
+    let output = vidette(&["hunt", "samples/", "--rules", place]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert_eq!(alerts(&output).iter().map(|alert| alert["ruleName"].as_str().unwrap_or_default()).collect::<Vec<_>>(), ["Paste site"]);
+    for part in [
+        "old.yaml: no `kind`; taken for Scheduled",
+        "old.yaml: no `severity`; taken for Medium",
+        "openapi.yaml: neither a rule",
+        "wrong.yaml:10:13\n   |\n10 |     | where ActionTyp == 'x'\n   |             ^^^^^^^^^",
+        "no watchlist `Allowed`: it is empty",
+        "2 hunting queries",
+        "1 alert (Paste site: 1)",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(vidette(&["check", "--fix", place]).status.code(), Some(0));
+    assert!(std::fs::read_to_string(folder.path().join("wrong.yaml")).expect("the file").ends_with("\n    | where ActionType == 'x'\n"));
+    let output = vidette(&["hunt", "samples/", "--rules", place, "--hunting"]);
+    assert!(text(&output.stderr).contains("(Paste site: 1; Many: 1; 2 rules without)"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_is_wrong_inside_a_saved_function_is_told_at_its_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("f.kql"), "let Inner = () { DeviceEvents | where NoSuch == 1 };\nlet Outer = () { print 'a long text that comes first' | union (Inner) };")
+        .expect("written");
+    let output = vidette(&["query", "Outer | count", "--functions", folder.path().to_str().expect("a path")]);
+    assert!(text(&output.stderr).contains("error[KS142]: unknown name `NoSuch`, within `Inner`\n --> query:1:1\n  |\n1 | Outer | count\n  | ^^^^^ "), "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_pack_binds() {
     let output = vidette(&["check", "packs/"]);
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));

@@ -222,6 +222,7 @@ impl Binder<'_> {
             bindings[position] = Some(binding);
         }
         let caller = std::mem::replace(&mut self.environment, environment.clone());
+        let reported = self.diagnostic_count();
         for (parameter, binding) in function.parameters.iter().zip(bindings) {
             let binding = match (binding, &parameter.default) {
                 (Some(binding), _) => binding,
@@ -246,6 +247,10 @@ impl Binder<'_> {
         self.call_depth -= 1;
         self.numbered = numbered;
         self.environment = caller;
+        if self.catalog.function(name).is_some_and(|saved| Arc::ptr_eq(&saved, function)) {
+            // Places in the text of a saved function are none in this query.
+            self.diagnostics[reported..].iter_mut().for_each(|diagnostic| diagnostic.inside(name, span));
+        }
         result
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Binder, Binding, Bound, Relation};
 use crate::bound::{Column, Plan};
-use crate::catalog::Feature;
-use crate::diagnostics::codes;
+use crate::catalog::{Feature, Watchlist};
+use crate::diagnostics::{Diagnostic, codes};
 use crate::span::Span;
 use crate::syntax::{self, ExprKind};
 use crate::types::{ScalarType, Value};
@@ -72,21 +72,29 @@ impl Binder<'_> {
         }
     }
 
-    /// `_GetWatchlist("alias")`: every column is a string; `SearchKey` and the keeper's columns come first.
+    /// `_GetWatchlist("alias")`: every column is a string; a file without a `SearchKey` has its first column as that. One that nobody
+    /// gave is empty: the parsers of ASIM ask for watchlists that most workspaces do not have.
     pub(super) fn watchlist(&mut self, arguments: &[syntax::Expr], span: Span) -> Bound {
+        const KEY: &str = "SearchKey";
         let alias = arguments.first().map(|argument| self.scalar(argument));
         let Some(Value::String(alias)) = alias.as_ref().and_then(|alias| alias.as_literal()) else {
             self.error(codes::INVALID_USE, "`_GetWatchlist` expects the alias of a watchlist", span, "not a string literal");
             return Bound::Broken;
         };
-        let Some(watchlist) = self.catalog.watchlist(alias) else {
-            if self.catalog.runs(Feature::Plugin, "every watchlist") {
-                return Bound::Broken;
+        let mut watchlist = match self.catalog.watchlist(alias) {
+            Some(watchlist) => watchlist,
+            None if self.catalog.runs(Feature::Plugin, "every watchlist") => return Bound::Broken,
+            None => {
+                let message = format!("no watchlist `{alias}`: it is empty");
+                let help = format!("give a file `{alias}.csv` beside the rules");
+                self.report(Diagnostic::semantic(codes::NO_WATCHLIST, message, span).warning().label("no CSV file of that name was given").help(help));
+                Watchlist::default()
             }
-            let message = format!("unknown watchlist `{alias}`");
-            self.error(codes::UNKNOWN_TABLE, message, span, "no CSV file of that name was given");
-            return Bound::Broken;
         };
+        if !watchlist.columns.iter().any(|name| name == KEY) {
+            watchlist.columns.push(KEY.to_owned());
+            watchlist.rows.iter_mut().for_each(|row| row.push(row.first().cloned().unwrap_or_default()));
+        }
         let columns: Vec<Column> = watchlist.columns.iter().map(|name| self.column(name.clone(), ScalarType::String)).collect();
         let rows = watchlist.rows.into_iter().map(|row| row.into_iter().map(Value::String).collect()).collect();
         Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows }, columns })

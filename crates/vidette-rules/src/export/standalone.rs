@@ -19,7 +19,7 @@ pub struct Function {
 /// The saved functions of the pack, in their order, without comments.
 pub fn functions(pack: &Pack) -> Vec<Function> {
     let mut all = Vec::new();
-    for text in &pack.functions {
+    for (_, text) in &pack.functions {
         for statement in parse(text).0.statements {
             let Statement::Let { name, value: LetValue::Function(function) } = statement else { continue };
             let text = without_comments(&text[name.span.start as usize..function.span.end as usize]);
@@ -96,7 +96,7 @@ mod tests {
     fn functions_come_with_what_they_call_and_lists_become_tables() {
         let text = "// All.\nlet A = (x:long) { // one\n    x + 1 };\nlet B = (T:(y:long)) { T | extend z = A(y), u = \"http://h\" };\nlet C = () { 1 };\n";
         let list = Watchlist { columns: vec!["Host".to_owned()], rows: vec![vec!["a\"b".to_owned()]] };
-        let pack = Pack { functions: vec![text.to_owned()], watchlists: vec![("W".to_owned(), list)], ..Pack::default() };
+        let pack = Pack { functions: vec![(String::new(), text.to_owned())], watchlists: vec![("W".to_owned(), list)], ..Pack::default() };
         assert_eq!(
             standalone(&pack, "_GetWatchlist(\"W\") | extend y = 1 | invoke B()"),
             "let List_W = datatable(Host:string)[\n\"a\\\"b\"\n];\nlet A = (x:long) { \n    x + 1 };\nlet B = (T:(y:long)) { T | extend z = A(y), u = \"http://h\" };\nList_W | extend y = 1 | invoke B()"

@@ -1,11 +1,13 @@
 //! `vidette check`: the diagnostics of queries and rules, nothing executed.
 
 use crate::commands::Failure;
+use crate::output;
 use crate::packs::install;
 use serde_json::json;
 use std::path::PathBuf;
 use vidette_engine::Workspace;
 use vidette_kql::{Diagnostic, Severity, compile};
+use vidette_rules::{Origin, Pack};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -20,70 +22,86 @@ pub struct Options {
     pub json: bool,
 }
 
+/// A query, and where it was read from.
+struct Subject {
+    file: String,
+    query: String,
+    origin: Origin,
+    /// Its fixes can be written into the file.
+    in_file: bool,
+}
+
 pub fn run(options: &Options) -> Result<u8, Failure> {
     let mut workspace = Workspace::default();
     crate::workspace::register_schemas(&mut workspace);
     let mut failed = install(&[], &mut workspace);
     for path in &options.files {
-        let is_rule = path.is_dir() || path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_rule {
+        let is_pack = path.is_dir() || path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let subjects = if is_pack {
             let pack = vidette_rules::load(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             failed |= install(std::slice::from_ref(&pack), &mut workspace);
-            let mut packs = [pack];
-            let (sigma, wrong) = crate::sigma::compile(&mut packs, &crate::workspace::column_names);
-            let [pack] = packs;
+            let (subjects, wrong) = of_pack(pack);
             failed |= wrong;
-            for rule in &sigma {
-                failed |= report(&workspace, &rule.rule.file, &rule.rule.query, options.json);
-            }
-            for query in &pack.hunting {
-                failed |= report(&workspace, &query.name, &query.query, options.json);
-            }
-            if let Some(guide) = &pack.guide {
-                for step in &guide.steps {
-                    failed |= report(&workspace, &format!("guide: {}", step.title), &guide.query(step, &[]), options.json);
-                }
-            }
-            for rule in &pack.rules {
-                failed |= report(&workspace, &rule.name, &rule.query, options.json);
-            }
-            continue;
+            subjects
+        } else {
+            let query = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            vec![Subject { file: path.display().to_string(), query, origin: Origin::default(), in_file: true }]
+        };
+        for subject in &subjects {
+            failed |= report(&workspace, subject, options)?;
         }
-        let mut text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        if options.fix {
-            let fixed = apply_fixes(&workspace, &text);
-            if fixed != text {
-                std::fs::write(path, &fixed).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-                eprintln!("fixed: {}", path.display());
-                text = fixed;
-            }
-        }
-        failed |= report(&workspace, &path.display().to_string(), &text, options.json);
     }
     Ok(if failed { 2 } else { 0 })
 }
 
-/// Prints the diagnostics of a query; whether one is an error.
-fn report(workspace: &Workspace, name: &str, text: &str, as_json: bool) -> bool {
-    let (_, diagnostics) = compile(text, workspace);
-    if as_json {
-        for diagnostic in &diagnostics {
-            println!("{}", json!({"file": name, "diagnostic": diagnostic}));
-        }
-    } else {
-        print!("{}", vidette_kql::render(text, name, &diagnostics));
+/// All queries of a pack; whether one of its Sigma rules has none.
+fn of_pack(pack: Pack) -> (Vec<Subject>, bool) {
+    let mut packs = [pack];
+    let (sigma, wrong) = crate::sigma::compile(&mut packs, &crate::workspace::column_names);
+    let [pack] = packs;
+    let made = |file: String, query: String| Subject { file, query, origin: Origin::default(), in_file: false };
+    let mut subjects: Vec<Subject> = sigma.into_iter().map(|rule| made(rule.rule.file, rule.rule.query)).collect();
+    let whole = |file: &str| file.ends_with(".kql");
+    subjects.extend(pack.hunting.into_iter().map(|query| Subject {
+        in_file: whole(&query.file) || query.origin.is_known(),
+        file: query.file,
+        query: query.query,
+        origin: query.origin,
+    }));
+    if let Some(guide) = &pack.guide {
+        subjects.extend(guide.steps.iter().map(|step| made(format!("guide: {}", step.title), guide.query(step, &[]))));
     }
-    diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    subjects.extend(pack.rules.into_iter().map(|rule| Subject { in_file: rule.origin.is_known(), file: rule.file, query: rule.query, origin: rule.origin }));
+    (subjects, wrong)
+}
+
+/// Prints the diagnostics of a query, those that are left when its fixes are to be written; whether one is an error.
+fn report(workspace: &Workspace, subject: &Subject, options: &Options) -> Result<bool, Failure> {
+    let found = compile(&subject.query, workspace).1;
+    let (mut text, mut diagnostics) = subject.origin.in_file(&subject.query, &found);
+    if options.fix && subject.in_file && diagnostics.iter().any(|diagnostic| diagnostic.fix.is_some()) {
+        text = mended(&text, &diagnostics);
+        std::fs::write(&subject.file, &text).map_err(|error| Failure::usage(format!("{}: {error}", subject.file)))?;
+        eprintln!("fixed: {}", subject.file);
+        let query = mended(&subject.query, &found);
+        diagnostics = subject.origin.moved_to(&text, &query).in_file(&query, &compile(&query, workspace).1).1;
+    }
+    let told = if options.json {
+        diagnostics.iter().map(|diagnostic| format!("{}\n", json!({"file": subject.file, "diagnostic": diagnostic}))).collect()
+    } else {
+        vidette_kql::render(&text, &subject.file, &diagnostics)
+    };
+    output::write(&told, None)?;
+    Ok(diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error))
 }
 
 /// The text with every offered fix applied, last first so that spans stay true.
-pub fn apply_fixes(workspace: &Workspace, text: &str) -> String {
-    let (_, diagnostics) = compile(text, workspace);
-    let mut fixes: Vec<_> = diagnostics.iter().filter_map(|diagnostic: &Diagnostic| diagnostic.fix.as_ref()).collect();
+fn mended(text: &str, diagnostics: &[Diagnostic]) -> String {
+    let mut fixes: Vec<_> = diagnostics.iter().filter_map(|diagnostic| diagnostic.fix.as_ref()).collect();
     fixes.sort_by_key(|fix| std::cmp::Reverse(fix.span.start));
-    let mut fixed = text.to_owned();
+    let mut mended = text.to_owned();
     for fix in fixes {
-        fixed.replace_range(fix.span.start as usize..fix.span.end as usize, &fix.replacement);
+        mended.replace_range(fix.span.start as usize..fix.span.end as usize, &fix.replacement);
     }
-    fixed
+    mended
 }

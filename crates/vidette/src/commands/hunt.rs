@@ -1,6 +1,6 @@
 //! `vidette hunt`: rules over telemetry, alerts out.
 
-use crate::commands::{Failure, TimeOptions};
+use crate::commands::{Failure, RuleOptions, TimeOptions};
 use crate::hunting::{Found, hunt};
 use crate::output::{self, Format};
 use crate::packs::packs_for_hunt;
@@ -16,12 +16,8 @@ pub struct Options {
     /// Files and folders of telemetry
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// Rule files or folders; without them the built-in pack for T1102.002 runs
-    #[arg(short, long)]
-    pub rules: Vec<PathBuf>,
-    /// Run the related rules of the packs, too: those of neighboring techniques
-    #[arg(long)]
-    pub related: bool,
+    #[command(flatten)]
+    pub rules: RuleOptions,
     /// How to write the alerts; a table on a terminal, else NDJSON
     #[arg(long, value_enum)]
     pub format: Option<Format>,
@@ -45,7 +41,7 @@ struct Report<'a> {
 
 pub async fn run(options: Options) -> Result<u8, Failure> {
     let started = Instant::now();
-    let found = hunt(packs_for_hunt(&options.rules, options.related)?, &options.paths, &options.time).await?;
+    let found = hunt(packs_for_hunt(&options.rules)?, &options.paths, &options.time).await?;
     let format = Format::choose(options.format, options.output.is_some());
     match format {
         Format::Ndjson => output::write_lines(&found.alerts, options.output.as_ref())?,
@@ -132,6 +128,9 @@ fn summarize(found: &Found, started: Instant) {
     output::problems(&harvest.problems);
     if harvest.other_files > 0 {
         eprintln!("{} files of other kinds left alone", harvest.other_files);
+    }
+    for message in &found.without {
+        eprintln!("warning: {message}; a file of that name and .csv beside the rules is one");
     }
     if found.repeated > 0 {
         eprintln!("{} events were there more than once", found.repeated);

@@ -28,7 +28,7 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
-    let packs = packs_for_hunt(&options.of.rules, options.of.related)?;
+    let packs = packs_for_hunt(&options.of.rules)?;
     let guide = guide(&packs)?;
     let mut empty = workspace::empty();
     install(&packs, &mut empty);

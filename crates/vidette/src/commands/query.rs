@@ -68,7 +68,8 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         error => Failure::query(error.to_string()),
     };
     let format = Format::choose(options.format, options.output.is_some());
-    let (queries, _) = loaded.workspace.compile(&text, clock).await.map_err(failed)?;
+    let (queries, warnings) = loaded.workspace.compile(&text, clock).await.map_err(failed)?;
+    eprint!("{}", vidette_kql::render(&text, &name, &warnings));
     // Nothing is written before the first rows are there: a query that fails leaves the file as it was.
     let mut sink = None;
     for query in &queries {

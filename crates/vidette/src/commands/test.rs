@@ -222,7 +222,7 @@ impl Runner<'_> {
             None => loaded.harvest.newest_ticks.unwrap_or_else(|| Clock::now().now_ticks),
         };
         let clock = Clock::window(now, self.rule.period_ticks());
-        Ok(vidette_rules::run(self.rule, &loaded.workspace, &[clock]).await.map_err(|error| error.to_string()))
+        Ok(vidette_rules::run(self.rule, &loaded.workspace, &[clock]).await.map(|outcome| outcome.alerts).map_err(|error| error.to_string()))
     }
 
     /// A watchlist of these rows, with all columns of the pack's own one.

@@ -31,7 +31,7 @@ pub struct Options {
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     const DAYS: i64 = 90;
     const TICKS_PER_DAY: i64 = 864_000_000_000;
-    let packs = packs_for_hunt(&options.of.rules, options.of.related)?;
+    let packs = packs_for_hunt(&options.of.rules)?;
     let before = hunt(packs.clone(), &options.of.paths, &options.of.time).await?.alerts;
     let scored: Vec<Alert> = before.iter().filter(|alert| alert.row().contains_key("Score")).cloned().collect();
     // A number is one of the whole list; a title, of an alert that can be tuned.

@@ -66,6 +66,7 @@ const ASIM_SCHEMAS: &[(&str, &[&str])] = &[
     ("NetworkSession", &[]),
     ("WebSession", &[]),
     ("ProcessEvent", &["Process", "ProcessCreate", "ProcessEventCreate", "ProcessEvent_Create"]),
+    ("ProcessTerminate", &["ProcessEventTerminate", "ProcessEvent_Terminate"]),
     ("FileEvent", &[]),
     ("RegistryEvent", &["Registry"]),
     ("Authentication", &[]),

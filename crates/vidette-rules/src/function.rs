@@ -12,7 +12,7 @@ struct Saved {
     alias: Option<String>,
     #[serde(rename = "EquivalentBuiltInParser", alias = "EquivalentBuiltInFunction", default)]
     built_in: Option<String>,
-    #[serde(rename = "FunctionParams", alias = "ParserParams", default, deserialize_with = "or_default")]
+    #[serde(rename = "FunctionParams", alias = "ParserParams", alias = "FunctionParameters", default, deserialize_with = "or_default")]
     parameters: Vec<Parameter>,
     #[serde(rename = "FunctionQuery", alias = "ParserQuery")]
     query: String,
@@ -36,7 +36,9 @@ impl Parameter {
             Value::String(text) => format!(" = {text}"),
             other => format!(" = {}", serde_yaml_ng::to_string(other).unwrap_or_default().trim_end()),
         });
-        format!("{}: {}{}", self.name, self.ty, default.unwrap_or_default())
+        // What Sentinel calls a table of these columns.
+        let ty = self.ty.strip_prefix("Tabular:").map_or(self.ty.as_str(), str::trim);
+        format!("{}: {ty}{}", self.name, default.unwrap_or_default())
     }
 }
 

@@ -13,6 +13,7 @@
 mod alert;
 mod duration;
 mod export;
+mod exported;
 mod function;
 mod guide;
 mod origin;

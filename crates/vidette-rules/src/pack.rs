@@ -1,5 +1,6 @@
 //! Rule packs: a folder of rules and what belongs to them. One pack is part of the binary.
 
+use crate::exported::is_export;
 use crate::function;
 use crate::guide::{Guide, parse_guide};
 use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
@@ -30,8 +31,8 @@ pub struct Pack {
 }
 
 const GUIDE: &str = "Investigation.md";
-/// The folder of what was made from a pack.
-const MADE: &str = "platforms";
+/// The folders of what was made from a pack: here, and in the solutions of Sentinel's repository.
+const MADE: [&str; 2] = ["platforms", "Package"];
 
 static PACKS: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../packs");
 
@@ -50,6 +51,8 @@ pub fn embedded() -> Vec<Pack> {
 ///
 /// | file | is |
 /// |---|---|
+/// | `.json` with `…/alertRules`, `…/savedSearches` or `queryCondition` | rules as Sentinel or Defender export them |
+/// | other `.json` | left alone |
 /// | `.csv` | a watchlist, its alias the file's name |
 /// | `.kql` that ends in a query | a hunting query of the file's name |
 /// | other `.kql` | saved functions |
@@ -63,7 +66,7 @@ pub fn embedded() -> Vec<Pack> {
 /// | other `.yaml`, `.yml` with `id`, `name` or `query` | a rule |
 /// | other `.yaml`, `.yml` | left alone, with a warning |
 ///
-/// Folders named `platforms` hold what was made from the pack for other places; they are read only when asked for.
+/// Folders named `platforms` or `Package` hold what was made from the pack for other places; they are read only when asked for.
 ///
 /// # Errors
 /// When the path cannot be read.
@@ -84,7 +87,7 @@ fn visit(path: &Path, pack: &mut Pack) -> std::io::Result<()> {
     if path.is_dir() {
         let mut entries = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
         entries.sort_by_key(std::fs::DirEntry::path);
-        return entries.iter().filter(|entry| entry.file_name() != MADE).try_for_each(|entry| visit(&entry.path(), pack));
+        return entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).try_for_each(|entry| visit(&entry.path(), pack));
     }
     if is_part(path) {
         pack.add(&path.display().to_string(), &std::fs::read_to_string(path)?);
@@ -94,7 +97,7 @@ fn visit(path: &Path, pack: &mut Pack) -> std::io::Result<()> {
 
 fn is_part(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql") || path.ends_with(GUIDE)
+    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql" | "json") || path.ends_with(GUIDE)
 }
 
 impl Pack {
@@ -102,7 +105,7 @@ impl Pack {
         for file in folder.files().filter(|file| is_part(file.path())) {
             self.add(&file.path().display().to_string(), file.contents_utf8().unwrap_or_default());
         }
-        folder.dirs().filter(|folder| !folder.path().ends_with(MADE)).for_each(|folder| self.add_folder(folder));
+        folder.dirs().filter(|folder| MADE.iter().all(|made| !folder.path().ends_with(made))).for_each(|folder| self.add_folder(folder));
     }
 
     fn add(&mut self, file: &str, text: &str) {
@@ -120,6 +123,10 @@ impl Pack {
                 self.hunting.push(HuntingQuery { name: stem(), query: text.to_owned(), file: file.to_owned(), ..HuntingQuery::default() });
             } else {
                 self.functions.push((file.to_owned(), text.to_owned()));
+            }
+        } else if file.ends_with(".json") {
+            if is_export(text) {
+                self.add_export(file, text);
             }
         } else if file.ends_with(".test.yaml") {
             self.tests.push((file.to_owned(), text.to_owned()));

@@ -225,6 +225,15 @@ pub fn parse_rule(file: &str, text: &str) -> (Option<Rule>, Vec<RuleProblem>) {
             report(format!("no `{key}`; taken for {taken}"), false);
         }
     }
+    problems.extend(vet(&rule));
+    let fatal = problems.iter().any(|problem| problem.fatal);
+    ((!fatal).then_some(rule), problems)
+}
+
+/// What is wrong with the values of a rule.
+pub(crate) fn vet(rule: &Rule) -> Vec<RuleProblem> {
+    let mut problems = Vec::new();
+    let mut report = |message: String, fatal: bool| problems.push(RuleProblem { file: rule.file.clone(), message, fatal });
     let hex = rule.id.replace('-', "");
     if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         report(format!("`id` is a GUID, not `{}`", rule.id), false);
@@ -255,8 +264,7 @@ pub fn parse_rule(file: &str, text: &str) -> (Option<Rule>, Vec<RuleProblem>) {
             report(format!("`{technique}` is not a technique"), false);
         }
     }
-    let fatal = problems.iter().any(|problem| problem.fatal);
-    ((!fatal).then_some(rule), problems)
+    problems
 }
 
 /// Whether `count` passes the trigger; `None` for an unknown operator.

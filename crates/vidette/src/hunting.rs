@@ -43,6 +43,9 @@ pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -
     let (sigma, wrong) = sigma::compile(&mut packs, &workspace::column_names);
     found.broken |= wrong;
     let rules: Vec<&Rule> = packs.iter().flat_map(|pack| &pack.rules).collect();
+    if rules.is_empty() && sigma.is_empty() && !found.broken {
+        return Err(Failure::usage("there are no rules to run: Sentinel's YAML or ARM template, Defender's custom detections, or Sigma"));
+    }
     if !sigma.is_empty() {
         hunt_sigma(&sigma, empty.clone(), paths, time, &mut found).await?;
     }

@@ -70,6 +70,26 @@ fn near_real_time_and_sigma_rules_find_the_four_tests_and_leave_their_near_misse
 }
 
 #[test]
+fn what_is_exported_to_microsoft_comes_back_as_the_same_rules() {
+    let own = vidette(&["hunt", "samples", "--related"]);
+    for platform in ["sentinel", "sentinel-arm"] {
+        let made = tempfile::tempdir().expect("a folder");
+        let place = made.path().display().to_string();
+        vidette(&["convert", "--to", platform, "--output", &place]);
+        assert_eq!(vidette(&["hunt", "samples", "--rules", &place]), own, "{platform}");
+    }
+    // A custom detection has no title from its rows.
+    let made = tempfile::tempdir().expect("a folder");
+    vidette(&["convert", "--to", "defender", "--output", &made.path().display().to_string()]);
+    let alerts = |lines: &str| -> Vec<(serde_json::Value, serde_json::Value)> {
+        let alerts = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        alerts.filter(|alert| alert["ruleName"] == "Bidirectional communication over web services").map(|alert| (alert["time"].clone(), alert["rows"].clone())).collect()
+    };
+    let hunted = vidette(&["hunt", "samples", "--rules", &made.path().join("Hardened.json").display().to_string()]);
+    assert_eq!((alerts(&hunted), alerts(&hunted).len()), (alerts(&own), 6));
+}
+
+#[test]
 fn a_rule_that_stands_alone_gives_the_same_rows() {
     let made = tempfile::tempdir().expect("a folder");
     vidette(&["convert", "packs/T1102.002", "--to", "kql", "--output", &made.path().display().to_string()]);

@@ -36,7 +36,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     crate::workspace::register_schemas(&mut workspace);
     let mut failed = install(&[], &mut workspace);
     for path in &options.files {
-        let is_pack = path.is_dir() || path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let is_pack = path.is_dir() || path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
         let subjects = if is_pack {
             let pack = vidette_rules::load(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             failed |= install(std::slice::from_ref(&pack), &mut workspace);

@@ -168,6 +168,27 @@ fn an_argument_of_the_wrong_type_has_the_code_of_what_was_wanted() {
 #[test]
 fn what_the_analyzer_alone_rejects_is_a_warning() {
     check(
+        "DeviceEvents | project-rename DeviceName = DeviceName | extend part = split(DeviceName, '.')['-1'], who = coalesce(AdditionalFields.a, DeviceName)",
+        expect![[r#"
+            warning[KS171]: a column with the name `DeviceName` is already declared
+             --> q.kql:1:31
+              |
+            1 | DeviceEvents | project-rename DeviceName = DeviceName | extend part = split(DeviceName, '.')['-1'], who = coalesce(AdditionalFields.a, DeviceName)
+              |                               ^^^^^^^^^^ it has this name
+            warning[KS141]: the expression must have one of the types int or long
+             --> q.kql:1:94
+              |
+            1 | DeviceEvents | project-rename DeviceName = DeviceName | extend part = split(DeviceName, '.')['-1'], who = coalesce(AdditionalFields.a, DeviceName)
+              |                                                                                              ^^^^ an array has no such element: it is null
+            warning[KS141]: the expression must have the type dynamic
+             --> q.kql:1:136
+              |
+            1 | DeviceEvents | project-rename DeviceName = DeviceName | extend part = split(DeviceName, '.')['-1'], who = coalesce(AdditionalFields.a, DeviceName)
+              |                                                                                                                                        ^^^^^^^^^^ with this all become string
+              = help: say `tostring(…)` of the dynamic values
+        "#]],
+    );
+    check(
         "let a = 1; let a = dynamic({}); print todynamic(a)",
         expect![[r#"
         warning[KS201]: the variable `a` is already declared

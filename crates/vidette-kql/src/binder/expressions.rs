@@ -464,6 +464,10 @@ impl Binder<'_> {
             self.error("KS147", "the element access operator [] is not allowed in this context", target.span, label);
             return broken();
         }
+        if key.ty == ScalarType::String && is_array(&bound) {
+            let message = "the expression must have one of the types int or long";
+            self.report(Diagnostic::semantic(codes::TYPE_EXPECTED, message, index.span).warning().label("an array has no such element: it is null"));
+        }
         let key = match key.ty {
             ScalarType::String | ScalarType::Long => key,
             ScalarType::Int => self.convert(key, ScalarType::Long),
@@ -545,6 +549,12 @@ pub(crate) fn widest(left: ScalarType, right: ScalarType) -> ScalarType {
         (Long, _) | (_, Long) => Long,
         _ => Int,
     }
+}
+
+/// Whether a dynamic value is an array by what makes it.
+fn is_array(value: &Expr) -> bool {
+    const MAKERS: [&str; 8] = ["split", "pack_array", "extract_all", "array_concat", "array_slice", "bag_keys", "range", "zip"];
+    matches!(&value.kind, ExprKind::Call { function, .. } if MAKERS.contains(&&**function))
 }
 
 /// The type `iff`, `case` and `coalesce` give for arguments of these types.

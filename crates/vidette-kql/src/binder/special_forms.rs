@@ -3,7 +3,7 @@
 use super::expressions::{broken, common_type, widest};
 use super::{Binder, Bound, naming};
 use crate::bound::{Expr, ExprKind};
-use crate::diagnostics::codes;
+use crate::diagnostics::{Diagnostic, codes};
 use crate::literals::write_json_string;
 use crate::span::Span;
 use crate::syntax::{self, ExprKind as Syntax};
@@ -39,6 +39,15 @@ impl Binder<'_> {
             "coalesce" | "max_of" | "min_of" => {
                 let values: Vec<Expr> = arguments.iter().map(|argument| self.scalar(argument)).collect();
                 let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+                if function == "coalesce" && ty != ScalarType::Dynamic && values[0].ty == ScalarType::Dynamic {
+                    let other = values.iter().zip(arguments).find(|(value, _)| value.ty != ScalarType::Dynamic);
+                    self.report(
+                        Diagnostic::semantic(codes::TYPE_EXPECTED, "the expression must have the type dynamic", other.map_or(span, |(_, argument)| argument.span))
+                            .warning()
+                            .label(format!("with this all become {ty}"))
+                            .help("say `tostring(…)` of the dynamic values"),
+                    );
+                }
                 let values = values.into_iter().map(|value| self.convert(value, ty)).collect();
                 Expr::call(function, ty, values)
             }

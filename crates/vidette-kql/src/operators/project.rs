@@ -105,7 +105,11 @@ impl ProjectRename {
             };
             let Some(old) = binder.with_row(&input.columns, |binder| binder.column_reference(value)) else { continue };
             let new = &names[0];
-            if old.name != new.node && !taken.insert(&new.node) {
+            if old.name == new.node {
+                // Microsoft's analyzer has an error here; parsers of ASIM that run have it.
+                let message = format!("a column with the name `{}` is already declared", new.node);
+                binder.report(Diagnostic::semantic(codes::DUPLICATE_COLUMN, message, new.span).warning().label("it has this name"));
+            } else if !taken.insert(&new.node) {
                 binder.declared_twice(&new.node, new.span);
                 continue;
             }

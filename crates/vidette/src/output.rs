@@ -33,6 +33,14 @@ pub fn write(text: &str, file: Option<&PathBuf>) -> Result<(), Failure> {
     }
 }
 
+/// An annotation of a GitHub workflow, on a line of a file or on the file: `level` is `error` or `warning`.
+pub fn annotation(level: &str, file: &str, place: Option<(usize, usize)>, title: &str, message: &str) -> String {
+    let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
+    let place = place.map(|(line, column)| format!(",line={line},col={column}")).unwrap_or_default();
+    format!("::{level} file={}{place},title={}::{}\n", property(file), property(title), escaped(message))
+}
+
 /// Where results go a few at a time: the file, or standard output.
 pub struct Sink<'f> {
     out: Box<dyn Write>,

@@ -154,6 +154,8 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
+    let annotated = text(&vidette(&["check", place, "--format", "github"]).stdout);
+    assert!(annotated.contains("wrong.yaml,line=10,col=13,title=KS142::unknown name `ActionTyp`; not a column of DeviceEvents; "), "{annotated}");
     assert_eq!(vidette(&["check", "--fix", place]).status.code(), Some(0));
     assert!(std::fs::read_to_string(folder.path().join("wrong.yaml")).expect("the file").ends_with("\n    | where ActionType == 'x'\n"));
     let output = vidette(&["hunt", "samples/", "--rules", place, "--hunting"]);

@@ -17,9 +17,16 @@ pub struct Options {
     /// Write the fixes that diagnostics offer into the files
     #[arg(long)]
     pub fix: bool,
-    /// One JSON object per diagnostic instead of text
-    #[arg(long)]
-    pub json: bool,
+    /// How to tell: text, json (an object per diagnostic) or github (annotations of a workflow)
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Report,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Report {
+    Text,
+    Json,
+    Github,
 }
 
 /// A query, and where it was read from.
@@ -86,10 +93,25 @@ fn report(workspace: &Workspace, subject: &Subject, options: &Options) -> Result
         let query = mended(&subject.query, &found);
         diagnostics = subject.origin.moved_to(&text, &query).in_file(&query, &compile(&query, workspace).1).1;
     }
-    let told = if options.json {
-        diagnostics.iter().map(|diagnostic| format!("{}\n", json!({"file": subject.file, "diagnostic": diagnostic}))).collect()
-    } else {
-        vidette_kql::render(&text, &subject.file, &diagnostics)
+    let place = |diagnostic: &Diagnostic| vidette_kql::line_and_column(&text, diagnostic.span.start);
+    let told = match options.format {
+        Report::Text => vidette_kql::render(&text, &subject.file, &diagnostics),
+        Report::Json => diagnostics
+            .iter()
+            .map(|diagnostic| {
+                let (line, column) = place(diagnostic);
+                format!("{}\n", json!({"file": subject.file, "line": line, "column": column, "diagnostic": diagnostic}))
+            })
+            .collect(),
+        Report::Github => diagnostics
+            .iter()
+            .map(|diagnostic| {
+                let level = if diagnostic.severity == Severity::Error { "error" } else { "warning" };
+                let message =
+                    [&diagnostic.message, &diagnostic.label].into_iter().chain(&diagnostic.help).filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("; ");
+                output::annotation(level, &subject.file, Some(place(diagnostic)), diagnostic.code, &message)
+            })
+            .collect(),
     };
     output::write(&told, None)?;
     Ok(diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error))

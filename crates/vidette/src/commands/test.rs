@@ -360,7 +360,7 @@ fn report(outcomes: &[Outcome], format: Report) -> String {
         Report::Junit => junit(outcomes),
         Report::Github => {
             let lines = outcomes.iter().filter(|one| !one.failures.is_empty());
-            lines.map(|one| format!("::error file={},title={}::{}\n", one.file, one.title(), one.failures.join("; ").replace('\n', "%0A"))).collect()
+            lines.map(|one| output::annotation("error", &one.file, None, &one.title(), &one.failures.join("; "))).collect()
         }
     }
 }

@@ -43,6 +43,9 @@ pub mod syntax;
 pub mod time;
 pub mod types;
 
+use lexer::Token;
+use std::ops::Range;
+
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
 pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist};
 pub use diagnostics::codes::NO_WATCHLIST;
@@ -59,6 +62,53 @@ pub fn ends_in_query(source: &str) -> bool {
     matches!(parse(source).0.statements.last(), Some(syntax::Statement::Expression(_)))
 }
 
+/// The queries of a text, told apart as the portals do: by blank lines, where what is above is a query of its own and what is below does
+/// not go on with it. A text that can be read as it is is one query, and so is what cannot be read at all.
+pub fn queries_in(source: &str) -> Vec<Range<usize>> {
+    /// A text of more is no collection of queries.
+    const PARAGRAPHS: usize = 200;
+    let reads = |range: Range<usize>| parse(&source[range]).1.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
+    let whole = || vec![0..source.len()];
+    let starts = paragraphs(source);
+    if starts.len() > PARAGRAPHS || reads(0..source.len()) {
+        return whole();
+    }
+    let begins = |at: usize| {
+        let below = &source[at..];
+        lex(below).0.first().is_none_or(|first| match first.token {
+            Token::Name => !matches!(first.span.text(below), "and" | "or" | "by" | "on" | "to" | "with"),
+            token => matches!(token, Token::OpenParen | Token::OpenBracket),
+        })
+    };
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let mut first = 0;
+    while first < starts.len() {
+        let ends = (first + 1..starts.len()).rev().map(|next| starts[next]);
+        let end = std::iter::once(source.len()).chain(ends.filter(|end| begins(*end))).find(|end| reads(starts[first]..*end)).unwrap_or(source.len());
+        match found.last_mut() {
+            // Comments and declarations belong to what follows.
+            Some(before) if !ends_in_query(&source[before.clone()]) => before.end = end,
+            _ => found.push(starts[first]..end),
+        }
+        first = starts.iter().position(|start| *start >= end).unwrap_or(starts.len());
+    }
+    if found.is_empty() { whole() } else { found }
+}
+
+/// Where the paragraphs of a text begin.
+fn paragraphs(source: &str) -> Vec<usize> {
+    let mut starts = vec![0];
+    let (mut at, mut blank) = (0, false);
+    for line in source.split_inclusive('\n') {
+        if blank && !line.trim().is_empty() {
+            starts.push(at);
+        }
+        blank = line.trim().is_empty();
+        at += line.len();
+    }
+    starts
+}
+
 /// Parses and binds a query text: one bound query per tabular statement, and all diagnostics of both stages.
 ///
 /// With a syntax error nothing is bound. With any error the queries must not run.
@@ -70,4 +120,23 @@ pub fn compile(source: &str, catalog: &dyn Catalog) -> (Vec<bound::Query>, Vec<D
     let (queries, found) = bind(&syntax, catalog);
     let diagnostics = diagnostics.into_iter().chain(found).collect();
     (queries, diagnostics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::queries_in;
+
+    #[test]
+    fn blank_lines_tell_queries_apart_where_they_must() {
+        let parts = |text: &'static str| queries_in(text).into_iter().map(|range| text[range].trim()).collect::<Vec<_>>();
+        assert_eq!(
+            parts("// one\n\nlet a = 1;\n\nT | where x == a\n\n| take 1\n\n// two\nlet a = 2;\nU\n"),
+            ["// one\n\nlet a = 1;\n\nT | where x == a\n\n| take 1", "// two\nlet a = 2;\nU"]
+        );
+        // One query, whatever its blank lines; one with a mistake too.
+        assert_eq!(parts("T\n\n| take 1").len(), 1);
+        assert_eq!(parts("T\n\n| where (\n\n| take 1").len(), 1);
+        assert_eq!(parts("T\n\nU | where (\n\nV"), ["T", "U | where (\n\nV"]);
+        assert_eq!(parts("").len(), 1);
+    }
 }

@@ -1,6 +1,7 @@
 //! Where a query stands in the file of its rule, so that what is wrong with it is shown there.
 
 use crate::yaml;
+use std::ops::Range;
 use vidette_kql::{Diagnostic, Fix, Span};
 
 /// A file, and where in it each line of a query begins.
@@ -20,14 +21,15 @@ impl Origin {
         lines.map(|lines| Origin { text: text.to_owned(), lines }).unwrap_or_default()
     }
 
+    /// Of a query that is a part of a text.
+    pub fn within(text: &str, part: Range<usize>) -> Origin {
+        let breaks = text[part.clone()].match_indices('\n').map(|(at, _)| part.start + at + 1);
+        Origin { text: text.to_owned(), lines: std::iter::once(part.start).chain(breaks).collect() }
+    }
+
     /// Whether the query is in its file as it is.
     pub fn is_known(&self) -> bool {
         !self.lines.is_empty()
-    }
-
-    /// The same for the file with another text, in which the query is another one.
-    pub fn moved_to(&self, text: &str, query: &str) -> Origin {
-        if self.is_known() { Origin::find(text, query) } else { Origin::default() }
     }
 
     /// The place in the file of a place in the query.

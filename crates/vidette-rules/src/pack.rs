@@ -3,6 +3,7 @@
 use crate::exported::is_export;
 use crate::function;
 use crate::guide::{Guide, parse_guide};
+use crate::origin::Origin;
 use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
 use crate::yaml::keys;
 use include_dir::{Dir, include_dir};
@@ -54,7 +55,7 @@ pub fn embedded() -> Vec<Pack> {
 /// | `.json` with `…/alertRules`, `…/savedSearches` or `queryCondition` | rules as Sentinel or Defender export them |
 /// | other `.json` | left alone |
 /// | `.csv` | a watchlist, its alias the file's name |
-/// | `.kql` that ends in a query | a hunting query of the file's name |
+/// | `.kql` that ends in a query | a hunting query of the file's name, or several between blank lines |
 /// | other `.kql` | saved functions |
 /// | `Investigation.md` | the guide of the pack |
 /// | `.test.yaml` | tests of the rule beside it |
@@ -120,7 +121,7 @@ impl Pack {
             self.guide = Some(parse_guide(text));
         } else if file.ends_with(".kql") {
             if vidette_kql::ends_in_query(text) {
-                self.hunting.push(HuntingQuery { name: stem(), query: text.to_owned(), file: file.to_owned(), ..HuntingQuery::default() });
+                self.add_queries(file, text);
             } else {
                 self.functions.push((file.to_owned(), text.to_owned()));
             }
@@ -132,6 +133,16 @@ impl Pack {
             self.tests.push((file.to_owned(), text.to_owned()));
         } else {
             self.add_yaml(file, text);
+        }
+    }
+
+    /// The queries of a file, of which each has its name and number.
+    fn add_queries(&mut self, file: &str, text: &str) {
+        let stem = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        for (at, part) in vidette_kql::queries_in(text).into_iter().enumerate() {
+            let name = if at == 0 { stem.clone() } else { format!("{stem} ({})", at + 1) };
+            let (query, origin) = (text[part.clone()].to_owned(), Origin::within(text, part));
+            self.hunting.push(HuntingQuery { name, query, file: file.to_owned(), origin, ..HuntingQuery::default() });
         }
     }
 

@@ -136,7 +136,8 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
         "id: 5a2b3c4d-0000-4000-8000-000000000002\nkind: Scheduled\nname: Wrong\nseverity: Low\nqueryFrequency: 1h\nqueryPeriod: 1h\nquery: |\n\n    DeviceEvents\n    | where ActionTyp == 'x'\n",
     );
     write("hunt.yaml", "name: Many\nquery: DeviceNetworkEvents | count\n");
-    write("More.kql", "DeviceProcessEvents | where FileName == 'nothing.exe'");
+    // Two queries, as the portals tell them apart.
+    write("More.kql", "// Sentinel\nlet n = 1;\nDeviceProcessEvents\n| where FileName == 'nothing.exe'\n\n//Defender\nlet n = 2;\nDeviceProcessEvents | where FileNam == 'nothing.exe'");
     write("openapi.yaml", "swagger: 2.0\n");
     let place = folder.path().to_str().expect("a path");
     let output = vidette(&["hunt", "samples/", "--rules", place]);
@@ -149,7 +150,7 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
         "openapi.yaml: neither a rule",
         "wrong.yaml:10:13\n   |\n10 |     | where ActionTyp == 'x'\n   |             ^^^^^^^^^",
         "no watchlist `Allowed`: it is empty",
-        "2 hunting queries",
+        "3 hunting queries",
         "1 alert (Paste site: 1)",
     ] {
         assert!(told.contains(part), "{part}: {told}");
@@ -158,8 +159,11 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
     assert!(annotated.contains("wrong.yaml,line=10,col=13,title=KS142::unknown name `ActionTyp`; not a column of DeviceEvents; "), "{annotated}");
     assert_eq!(vidette(&["check", "--fix", place]).status.code(), Some(0));
     assert!(std::fs::read_to_string(folder.path().join("wrong.yaml")).expect("the file").ends_with("\n    | where ActionType == 'x'\n"));
+    assert!(std::fs::read_to_string(folder.path().join("More.kql")).expect("the file").ends_with("let n = 2;\nDeviceProcessEvents | where FileName == 'nothing.exe'"));
+    let both = vidette(&["query", "--file", &folder.path().join("More.kql").display().to_string(), "samples/", "--format", "csv"]);
+    assert_eq!((both.status.code(), text(&both.stdout).matches("Timestamp,").count()), (Some(0), 2), "{}", text(&both.stderr));
     let output = vidette(&["hunt", "samples/", "--rules", place, "--hunting"]);
-    assert!(text(&output.stderr).contains("(Paste site: 1; Many: 1; 2 rules without)"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("(Paste site: 1; Many: 1; 3 rules without)"), "{}", text(&output.stderr));
 }
 
 #[test]

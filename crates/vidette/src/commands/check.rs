@@ -4,7 +4,9 @@ use crate::commands::Failure;
 use crate::output;
 use crate::packs::install;
 use serde_json::json;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use vidette_engine::Workspace;
 use vidette_kql::{Diagnostic, Severity, compile};
 use vidette_rules::{Origin, Pack};
@@ -34,8 +36,6 @@ struct Subject {
     file: String,
     query: String,
     origin: Origin,
-    /// Its fixes can be written into the file.
-    in_file: bool,
 }
 
 pub fn run(options: &Options) -> Result<u8, Failure> {
@@ -43,22 +43,31 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     crate::workspace::register_schemas(&mut workspace);
     let mut failed = install(&[], &mut workspace);
     for path in &options.files {
-        let is_pack = path.is_dir() || path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
-        let subjects = if is_pack {
-            let pack = vidette_rules::load(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-            failed |= install(std::slice::from_ref(&pack), &mut workspace);
-            let (subjects, wrong) = of_pack(pack);
-            failed |= wrong;
-            subjects
-        } else {
-            let query = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-            vec![Subject { file: path.display().to_string(), query, origin: Origin::default(), in_file: true }]
-        };
+        let (mut subjects, wrong) = subjects(path, Some(&mut workspace))?;
+        failed |= wrong;
+        if options.fix && fix(&workspace, &subjects)? {
+            subjects = self::subjects(path, None)?.0;
+        }
         for subject in &subjects {
-            failed |= report(&workspace, subject, options)?;
+            failed |= report(&workspace, subject, options.format)?;
         }
     }
     Ok(if failed { 2 } else { 0 })
+}
+
+/// The queries of a file or folder; whether one is too wrong to be read. What the rules need is installed into the workspace.
+fn subjects(path: &Path, workspace: Option<&mut Workspace>) -> Result<(Vec<Subject>, bool), Failure> {
+    let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let is_pack = path.is_dir() || path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+    if is_pack {
+        let pack = vidette_rules::load(path).map_err(unreadable)?;
+        let broken = workspace.is_some_and(|workspace| install(std::slice::from_ref(&pack), workspace));
+        let (subjects, wrong) = of_pack(pack);
+        return Ok((subjects, broken || wrong));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let one = |part: Range<usize>| Subject { file: path.display().to_string(), query: text[part.clone()].to_owned(), origin: Origin::within(&text, part) };
+    Ok((vidette_kql::queries_in(&text).into_iter().map(one).collect(), false))
 }
 
 /// All queries of a pack; whether one of its Sigma rules has none.
@@ -66,35 +75,36 @@ fn of_pack(pack: Pack) -> (Vec<Subject>, bool) {
     let mut packs = [pack];
     let (sigma, wrong) = crate::sigma::compile(&mut packs, &crate::workspace::column_names);
     let [pack] = packs;
-    let made = |file: String, query: String| Subject { file, query, origin: Origin::default(), in_file: false };
+    let made = |file: String, query: String| Subject { file, query, origin: Origin::default() };
     let mut subjects: Vec<Subject> = sigma.into_iter().map(|rule| made(rule.rule.file, rule.rule.query)).collect();
-    let whole = |file: &str| file.ends_with(".kql");
-    subjects.extend(pack.hunting.into_iter().map(|query| Subject {
-        in_file: whole(&query.file) || query.origin.is_known(),
-        file: query.file,
-        query: query.query,
-        origin: query.origin,
-    }));
+    subjects.extend(pack.hunting.into_iter().map(|query| Subject { file: query.file, query: query.query, origin: query.origin }));
     if let Some(guide) = &pack.guide {
         subjects.extend(guide.steps.iter().map(|step| made(format!("guide: {}", step.title), guide.query(step, &[]))));
     }
-    subjects.extend(pack.rules.into_iter().map(|rule| Subject { in_file: rule.origin.is_known(), file: rule.file, query: rule.query, origin: rule.origin }));
+    subjects.extend(pack.rules.into_iter().map(|rule| Subject { file: rule.file, query: rule.query, origin: rule.origin }));
     (subjects, wrong)
 }
 
-/// Prints the diagnostics of a query, those that are left when its fixes are to be written; whether one is an error.
-fn report(workspace: &Workspace, subject: &Subject, options: &Options) -> Result<bool, Failure> {
-    let found = compile(&subject.query, workspace).1;
-    let (mut text, mut diagnostics) = subject.origin.in_file(&subject.query, &found);
-    if options.fix && subject.in_file && diagnostics.iter().any(|diagnostic| diagnostic.fix.is_some()) {
-        text = mended(&text, &diagnostics);
-        std::fs::write(&subject.file, &text).map_err(|error| Failure::usage(format!("{}: {error}", subject.file)))?;
-        eprintln!("fixed: {}", subject.file);
-        let query = mended(&subject.query, &found);
-        diagnostics = subject.origin.moved_to(&text, &query).in_file(&query, &compile(&query, workspace).1).1;
+/// Writes the fixes that are offered into the files; whether there were any.
+fn fix(workspace: &Workspace, subjects: &[Subject]) -> Result<bool, Failure> {
+    let mut files: BTreeMap<&str, (String, Vec<Diagnostic>)> = BTreeMap::new();
+    for subject in subjects.iter().filter(|subject| subject.origin.is_known()) {
+        let (text, diagnostics) = subject.origin.in_file(&subject.query, &compile(&subject.query, workspace).1);
+        files.entry(&subject.file).or_insert_with(|| (text, Vec::new())).1.extend(diagnostics);
     }
+    files.retain(|_, (_, diagnostics)| diagnostics.iter().any(|diagnostic| diagnostic.fix.is_some()));
+    for (file, (text, diagnostics)) in &files {
+        std::fs::write(file, mended(text, diagnostics)).map_err(|error| Failure::usage(format!("{file}: {error}")))?;
+        eprintln!("fixed: {file}");
+    }
+    Ok(!files.is_empty())
+}
+
+/// Prints the diagnostics of a query; whether one is an error.
+fn report(workspace: &Workspace, subject: &Subject, format: Report) -> Result<bool, Failure> {
+    let (text, diagnostics) = subject.origin.in_file(&subject.query, &compile(&subject.query, workspace).1);
     let place = |diagnostic: &Diagnostic| vidette_kql::line_and_column(&text, diagnostic.span.start);
-    let told = match options.format {
+    let told = match format {
         Report::Text => vidette_kql::render(&text, &subject.file, &diagnostics),
         Report::Json => diagnostics
             .iter()

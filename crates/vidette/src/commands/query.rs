@@ -39,7 +39,10 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     let mut arguments = options.arguments.iter();
     let packs = packs(&options.watchlists)?;
     let (name, text) = match (&options.file, &options.hunting) {
-        (Some(file), _) => (file.display().to_string(), std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?),
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+            (file.display().to_string(), separated(text))
+        }
         (None, Some(asked)) if asked == "list" => return list(&packs, options.output.as_ref()),
         (None, Some(asked)) => {
             let query = hunting_query(&packs, asked)?;
@@ -171,6 +174,14 @@ impl Shown {
         };
         sink.put(|out| out.write_all(text.as_bytes())).map(|_| ())
     }
+}
+
+/// The queries of a text with semicolons on the blank lines between them.
+fn separated(mut text: String) -> String {
+    for part in vidette_kql::queries_in(&text).into_iter().skip(1).rev() {
+        text.insert(part.start - 1, ';');
+    }
+    text
 }
 
 /// The hunting query of this name, or whose name begins so.

@@ -4,7 +4,7 @@ use crate::commands::{Failure, TimeOptions};
 use crate::packs::install;
 use crate::progress::Bar;
 use crate::sigma::{self, Scanner};
-use crate::workspace::{self, Wanted};
+use crate::workspace::{self, Loaded, Wanted};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -54,11 +54,8 @@ pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -
         // Triage folders hold copies of logs: an event is one event, wherever it was found.
         let seen = Seen::default();
         let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&seen)).await?;
-        let replays = rules.iter().map(|rule| Ok((*rule, clocks(rule, time, &loaded.harvest)?))).collect::<Result<Vec<_>, Failure>>()?;
-        for (rule, replayed) in rules.iter().zip(replay_all(&loaded.workspace, &replays).await) {
-            if let Some(alerts) = found.take(rule, replayed) {
-                found.counts.push((rule.name.clone(), alerts));
-            }
+        for (rule, alerts) in rules.iter().zip(replay(&rules, &loaded, time, &mut found).await?) {
+            found.counts.extend(alerts.map(|alerts| (rule.name.clone(), alerts)));
         }
         found.repeated = seen.repeated();
         found.harvest = loaded.harvest;
@@ -106,27 +103,27 @@ impl Found {
     }
 }
 
-/// Runs many rules side by side; of a few, their windows are.
-async fn replay_all(workspace: &Workspace, rules: &[(&Rule, Vec<Clock>)]) -> Vec<Result<Outcome, RuleError>> {
+/// Replays rules over the data, many side by side; of a few, their windows are. Gives how many alerts there were of those that ran.
+async fn replay(rules: &[&Rule], loaded: &Loaded, time: &TimeOptions, found: &mut Found) -> Result<Vec<Option<usize>>, Failure> {
     const FEW: usize = 16;
-    let (bar, done) = (Bar::new(), AtomicUsize::new(0));
+    let clocks = rules.iter().map(|rule| clocks(rule, time, &loaded.harvest)).collect::<Result<Vec<_>, Failure>>()?;
+    let (bar, done, workspace) = (Bar::new(), AtomicUsize::new(0), &loaded.workspace);
     let work = async |at: usize| {
-        let (rule, clocks) = &rules[at];
-        let outcome = vidette_rules::run(rule, workspace, clocks).await;
+        let outcome = vidette_rules::run(rules[at], workspace, &clocks[at]).await;
         let done = done.fetch_add(1, atomic::Ordering::Relaxed) + 1;
         bar.say(|| format!("{done}/{} rules", rules.len()));
         outcome
     };
-    let mut replayed = Vec::with_capacity(rules.len());
+    let mut outcomes = Vec::with_capacity(rules.len());
     if rules.len() > FEW {
-        replayed = side_by_side(rules.len(), work).await;
+        outcomes = side_by_side(rules.len(), work).await;
     } else {
         for at in 0..rules.len() {
-            replayed.push(work(at).await);
+            outcomes.push(work(at).await);
         }
     }
     bar.finish();
-    replayed
+    Ok(rules.iter().zip(outcomes).map(|(rule, outcome)| found.take(rule, outcome)).collect())
 }
 
 /// Sigma rules over events in one reading; those over other tables, over the rows that files hold of them.
@@ -142,7 +139,7 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     let harvest = tokio::task::block_in_place(|| harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress))).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut gathered = tokio::task::block_in_place(|| scanner.finish());
-    found.counts.push((format!("{} Sigma rules, {} of them evaluated", rules.len(), gathered.evaluated()), gathered.alerts.len()));
+    let evaluated = gathered.evaluated();
     for message in &gathered.failures {
         eprintln!("error: {message}");
     }
@@ -156,22 +153,18 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
         let loaded = workspace::load(empty.clone(), paths, &Wanted::Rows(tables), Keep::default(), None).await?;
         sigma::plan_quickly(&loaded.workspace);
         let has_rows = |rule: &SigmaRule| loaded.with_rows.contains(&rule.table) && (rule.table != "WindowsEvent" || in_parquet);
-        for rule in rules.iter().filter(|rule| has_rows(rule)) {
-            let clocks = clocks(&rule.rule, time, &loaded.harvest)?;
-            found.take(&rule.rule, vidette_rules::run(&rule.rule, &loaded.workspace, &clocks).await);
-        }
+        let rules: Vec<&Rule> = rules.iter().filter(|rule| has_rows(rule)).map(|rule| &rule.rule).collect();
+        replay(&rules, &loaded, time, found).await?;
     }
     // Correlations read whole tables.
-    let correlations: Vec<&SigmaRule> = rules.iter().filter(|rule| rule.table.is_empty()).collect();
+    let correlations: Vec<&Rule> = rules.iter().filter(|rule| rule.table.is_empty()).map(|rule| &rule.rule).collect();
     if !correlations.is_empty() {
-        let wanted = Wanted::by(&empty, correlations.iter().map(|rule| rule.rule.query.as_str()));
+        let wanted = Wanted::by(&empty, correlations.iter().map(|rule| rule.query.as_str()));
         // A copy of an event counts once.
         let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&Seen::default())).await?;
-        for rule in correlations {
-            let clocks = clocks(&rule.rule, time, &loaded.harvest)?;
-            found.take(&rule.rule, vidette_rules::run(&rule.rule, &loaded.workspace, &clocks).await);
-        }
+        replay(&correlations, &loaded, time, found).await?;
     }
+    found.counts.push((format!("{} Sigma rules, {evaluated} of them evaluated", rules.len()), found.alerts.len()));
     found.repeated = seen.repeated();
     found.harvest = harvest;
     Ok(())

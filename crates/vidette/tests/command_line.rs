@@ -137,7 +137,10 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
     );
     write("hunt.yaml", "name: Many\nquery: DeviceNetworkEvents | count\n");
     // Two queries, as the portals tell them apart.
-    write("More.kql", "// Sentinel\nlet n = 1;\nDeviceProcessEvents\n| where FileName == 'nothing.exe'\n\n//Defender\nlet n = 2;\nDeviceProcessEvents | where FileNam == 'nothing.exe'");
+    write(
+        "More.kql",
+        "// Sentinel\nlet n = 1;\nDeviceProcessEvents\n| where FileName == 'nothing.exe'\n\n//Defender\nlet n = 2;\nDeviceProcessEvents | where FileNam == 'nothing.exe'",
+    );
     write("openapi.yaml", "swagger: 2.0\n");
     let place = folder.path().to_str().expect("a path");
     let output = vidette(&["hunt", "samples/", "--rules", place]);

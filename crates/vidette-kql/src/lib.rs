@@ -68,7 +68,7 @@ pub fn queries_in(source: &str) -> Vec<Range<usize>> {
     /// A text of more is no collection of queries.
     const PARAGRAPHS: usize = 200;
     let reads = |range: Range<usize>| parse(&source[range]).1.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
-    let whole = || Vec::from([0..source.len()]);
+    let whole = || std::iter::once(0..source.len()).collect();
     let starts = paragraphs(source);
     if starts.len() > PARAGRAPHS || reads(0..source.len()) {
         return whole();

@@ -1,6 +1,7 @@
 //! Rules as Microsoft's portals and APIs export them: ARM templates of Sentinel, and Defender's custom detections. See the pages
 //! `import-export-analytics-rules` (Sentinel) and `security-detectionrule` (Graph).
 
+use crate::function::statement;
 use crate::pack::{Pack, watchlist};
 use crate::rule::{HuntingQuery, Rule, RuleProblem, vet};
 use serde::Deserialize;
@@ -82,7 +83,7 @@ impl Pack {
         let text_of = |key: &str| properties.get(key).and_then(Value::as_str).unwrap_or_default();
         let query = text_of("query").to_owned();
         if !text_of("functionAlias").is_empty() {
-            let statement = format!("let {} = ({}) {{\n{}\n}};\n", text_of("functionAlias"), text_of("functionParameters"), query.trim_end().trim_end_matches(';'));
+            let statement = statement(text_of("functionAlias"), text_of("functionParameters"), &query);
             return self.functions.push((format!("{file} as a statement"), statement));
         }
         let tags = properties.get("tags").and_then(Value::as_array);

@@ -47,6 +47,11 @@ pub(crate) fn is_function(keys: &[&str]) -> bool {
     keys.contains(&"FunctionQuery") || keys.contains(&"ParserQuery")
 }
 
+/// A query as a function, as a `let` statement.
+pub fn statement(name: &str, parameters: &str, query: &str) -> String {
+    format!("let {name} = ({parameters}) {{\n{}\n}};\n", query.trim_end().trim_end_matches(';'))
+}
+
 /// The function as `let` statements: under its own name, and those that it has beside it.
 ///
 /// # Errors
@@ -58,8 +63,7 @@ pub(crate) fn statements(text: &str) -> Result<String, String> {
     names.extend([saved.alias, saved.built_in].into_iter().flatten().filter(|name| !name.is_empty()));
     names.sort();
     names.dedup();
-    let body = saved.query.trim_end().trim_end_matches(';');
-    Ok(names.iter().map(|name| format!("let {name} = ({}) {{\n{body}\n}};\n", parameters.join(", "))).collect())
+    Ok(names.iter().map(|name| statement(name, &parameters.join(", "), &saved.query)).collect())
 }
 
 #[cfg(test)]

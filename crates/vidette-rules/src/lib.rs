@@ -16,6 +16,7 @@ mod export;
 mod exported;
 mod function;
 mod guide;
+mod markdown;
 mod origin;
 mod pack;
 mod rule;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use alert::{Alert, Entity, Outcome, RuleError, alert_of_row, run};
 pub use export::{PLATFORMS, Platform, export, standalone};
+pub use function::statement;
 pub use guide::{Guide, Step, parse_guide};
 pub use origin::Origin;
 pub use pack::{Pack, embedded, load, watchlist};

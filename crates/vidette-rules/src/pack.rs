@@ -3,10 +3,12 @@
 use crate::exported::is_export;
 use crate::function;
 use crate::guide::{Guide, parse_guide};
+use crate::markdown;
 use crate::origin::Origin;
 use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
 use crate::yaml::keys;
 use include_dir::{Dir, include_dir};
+use std::ops::Range;
 use std::path::Path;
 use vidette_kql::Watchlist;
 
@@ -58,6 +60,7 @@ pub fn embedded() -> Vec<Pack> {
 /// | `.kql` that ends in a query | a hunting query of the file's name, or several between blank lines |
 /// | other `.kql` | saved functions |
 /// | `Investigation.md` | the guide of the pack |
+/// | other `.md` | its blocks marked `kql` or `kusto` are hunting queries of the page's title |
 /// | `.test.yaml` | tests of the rule beside it |
 /// | `.yaml`, `.yml` with `scenarios` or `background` | scenarios for `vidette simulate` |
 /// | `.yaml`, `.yml` with `FunctionQuery` or `ParserQuery` | a saved function |
@@ -98,7 +101,7 @@ fn visit(path: &Path, pack: &mut Pack) -> std::io::Result<()> {
 
 fn is_part(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql" | "json") || path.ends_with(GUIDE)
+    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql" | "json" | "md")
 }
 
 impl Pack {
@@ -119,9 +122,11 @@ impl Pack {
             self.watchlists.push((alias, list));
         } else if Path::new(file).ends_with(GUIDE) {
             self.guide = Some(parse_guide(text));
+        } else if file.ends_with(".md") {
+            self.add_queries(file, markdown::title(text).unwrap_or(&stem()), text, markdown::blocks(text));
         } else if file.ends_with(".kql") {
             if vidette_kql::ends_in_query(text) {
-                self.add_queries(file, text);
+                self.add_queries(file, &stem(), text, std::iter::once(0..text.len()));
             } else {
                 self.functions.push((file.to_owned(), text.to_owned()));
             }
@@ -136,11 +141,14 @@ impl Pack {
         }
     }
 
-    /// The queries of a file, of which each has its name and number.
-    fn add_queries(&mut self, file: &str, text: &str) {
-        let stem = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        for (at, part) in vidette_kql::queries_in(text).into_iter().enumerate() {
-            let name = if at == 0 { stem.clone() } else { format!("{stem} ({})", at + 1) };
+    /// The queries in parts of a file; from the second on they have a number.
+    fn add_queries(&mut self, file: &str, title: &str, text: &str, parts: impl IntoIterator<Item = Range<usize>>) {
+        let within = |part: Range<usize>| {
+            let start = part.start;
+            vidette_kql::queries_in(&text[part]).into_iter().map(move |query| start + query.start..start + query.end)
+        };
+        for (at, part) in parts.into_iter().flat_map(within).enumerate() {
+            let name = if at == 0 { title.to_owned() } else { format!("{title} ({})", at + 1) };
             let (query, origin) = (text[part.clone()].to_owned(), Origin::within(text, part));
             self.hunting.push(HuntingQuery { name, query, file: file.to_owned(), origin, ..HuntingQuery::default() });
         }

@@ -119,7 +119,7 @@ pub fn use_functions(place: &Path) -> Result<(), Failure> {
     let mut functions = pack.functions;
     functions.extend(pack.hunting.into_iter().filter(|query| query.file.ends_with(".kql")).map(|query| {
         let name = query.name.replace(['-', ' ', '.'], "_");
-        (query.file, format!("let {name} = () {{\n{}\n}};", query.query))
+        (query.file, vidette_rules::statement(&name, "", &query.query))
     }));
     let mut scratch = Workspace::default();
     for (file, text) in &functions {

@@ -141,6 +141,7 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
         "More.kql",
         "// Sentinel\nlet n = 1;\nDeviceProcessEvents\n| where FileName == 'nothing.exe'\n\n//Defender\nlet n = 2;\nDeviceProcessEvents | where FileNam == 'nothing.exe'",
     );
+    write("page.md", "# Page\n\nWords.\n\n```KQL\nDeviceEvents\n| where ActionTyp == 'y'\n```\n");
     write("openapi.yaml", "swagger: 2.0\n");
     let place = folder.path().to_str().expect("a path");
     let output = vidette(&["hunt", "samples/", "--rules", place]);
@@ -153,20 +154,21 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
         "openapi.yaml: neither a rule",
         "wrong.yaml:10:13\n   |\n10 |     | where ActionTyp == 'x'\n   |             ^^^^^^^^^",
         "no watchlist `Allowed`: it is empty",
-        "3 hunting queries",
+        "4 hunting queries",
         "1 alert (Paste site: 1)",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let annotated = text(&vidette(&["check", place, "--format", "github"]).stdout);
     assert!(annotated.contains("wrong.yaml,line=10,col=13,title=KS142::unknown name `ActionTyp`; not a column of DeviceEvents; "), "{annotated}");
+    assert!(annotated.contains("page.md,line=7,col=9,title=KS142::"), "{annotated}");
     assert_eq!(vidette(&["check", "--fix", place]).status.code(), Some(0));
     assert!(std::fs::read_to_string(folder.path().join("wrong.yaml")).expect("the file").ends_with("\n    | where ActionType == 'x'\n"));
     assert!(std::fs::read_to_string(folder.path().join("More.kql")).expect("the file").ends_with("let n = 2;\nDeviceProcessEvents | where FileName == 'nothing.exe'"));
     let both = vidette(&["query", "--file", &folder.path().join("More.kql").display().to_string(), "samples/", "--format", "csv"]);
     assert_eq!((both.status.code(), text(&both.stdout).matches("Timestamp,").count()), (Some(0), 2), "{}", text(&both.stderr));
     let output = vidette(&["hunt", "samples/", "--rules", place, "--hunting"]);
-    assert!(text(&output.stderr).contains("(Paste site: 1; Many: 1; 3 rules without)"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("(Paste site: 1; Many: 1; 4 rules without)"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -67,12 +67,10 @@ pub fn ends_in_query(source: &str) -> bool {
 pub fn queries_in(source: &str) -> Vec<Range<usize>> {
     /// A text of more is no collection of queries.
     const PARAGRAPHS: usize = 200;
-    let reads = |range: Range<usize>| parse(&source[range]).1.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
-    let whole = || std::iter::once(0..source.len()).collect();
-    let starts = paragraphs(source);
-    if starts.len() > PARAGRAPHS || reads(0..source.len()) {
-        return whole();
-    }
+    let first_error = |range: Range<usize>| {
+        let errors = parse(&source[range.clone()]).1.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.map(|error| range.start + error.span.start as usize).min()
+    };
     let begins = |at: usize| {
         let below = &source[at..];
         lex(below).0.first().is_none_or(|first| match first.token {
@@ -80,19 +78,18 @@ pub fn queries_in(source: &str) -> Vec<Range<usize>> {
             token => matches!(token, Token::OpenParen | Token::OpenBracket),
         })
     };
+    let starts = paragraphs(source);
     let mut found: Vec<Range<usize>> = Vec::new();
-    let mut first = 0;
-    while first < starts.len() {
-        let ends = (first + 1..starts.len()).rev().map(|next| starts[next]);
-        let end = std::iter::once(source.len()).chain(ends.filter(|end| begins(*end))).find(|end| reads(starts[first]..*end)).unwrap_or(source.len());
-        match found.last_mut() {
-            // Comments and declarations belong to what follows.
-            Some(before) if !ends_in_query(&source[before.clone()]) => before.end = end,
-            _ => found.push(starts[first]..end),
-        }
-        first = starts.iter().position(|start| *start >= end).unwrap_or(starts.len());
+    let mut start = 0;
+    // What cannot be read stops where a query begins that does not belong to it.
+    while let Some(error) = first_error(start..source.len()).filter(|_| starts.len() <= PARAGRAPHS) {
+        let next = starts.iter().rev().copied().find(|next| (start + 1..=error).contains(next) && begins(*next));
+        let Some(end) = next.filter(|end| first_error(start..*end).is_none() && ends_in_query(&source[start..*end])) else { break };
+        found.push(start..end);
+        start = end;
     }
-    if found.is_empty() { whole() } else { found }
+    found.push(start..source.len());
+    found
 }
 
 /// Where the paragraphs of a text begin.
@@ -137,6 +134,7 @@ mod tests {
         assert_eq!(parts("T\n\n| take 1").len(), 1);
         assert_eq!(parts("T\n\n| where (\n\n| take 1").len(), 1);
         assert_eq!(parts("T\n\nU | where (\n\nV"), ["T", "U | where (\n\nV"]);
+        assert_eq!(parts("// A note.\n\nlet a = 1;\n\nT | where (").len(), 1);
         assert_eq!(parts("").len(), 1);
     }
 }

@@ -60,7 +60,7 @@ pub fn embedded() -> Vec<Pack> {
 /// | `.kql` that ends in a query | a hunting query of the file's name, or several between blank lines |
 /// | other `.kql` | saved functions |
 /// | `Investigation.md` | the guide of the pack |
-/// | other `.md` | its blocks marked `kql` or `kusto` are hunting queries of the page's title |
+/// | other `.md` | its blocks that are KQL are hunting queries of the page's title |
 /// | `.test.yaml` | tests of the rule beside it |
 /// | `.yaml`, `.yml` with `scenarios` or `background` | scenarios for `vidette simulate` |
 /// | `.yaml`, `.yml` with `FunctionQuery` or `ParserQuery` | a saved function |

@@ -2,12 +2,13 @@
 
 use crate::yaml;
 use std::ops::Range;
+use std::sync::Arc;
 use vidette_kql::{Diagnostic, Fix, Span};
 
 /// A file, and where in it each line of a query begins.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    text: String,
+    text: Arc<str>,
     lines: Vec<usize>,
 }
 
@@ -18,13 +19,13 @@ impl Origin {
         let head = yaml::top(text).find(|(_, line)| line.split_once(':').is_some_and(|(key, _)| key.trim_end() == "query"));
         let beside = |(at, line): (usize, &str)| if query.contains('\n') { None } else { Some(vec![at + line.find(query)?]) };
         let lines = head.and_then(|head| beside(head).or_else(|| block(text, head.0, query)));
-        lines.map(|lines| Origin { text: text.to_owned(), lines }).unwrap_or_default()
+        lines.map(|lines| Origin { text: text.into(), lines }).unwrap_or_default()
     }
 
     /// Of a query that is a part of a text.
-    pub fn within(text: &str, part: Range<usize>) -> Origin {
+    pub fn within(text: &Arc<str>, part: Range<usize>) -> Origin {
         let breaks = text[part.clone()].match_indices('\n').map(|(at, _)| part.start + at + 1);
-        Origin { text: text.to_owned(), lines: std::iter::once(part.start).chain(breaks).collect() }
+        Origin { text: text.clone(), lines: std::iter::once(part.start).chain(breaks).collect() }
     }
 
     /// Whether the query is in its file as it is.
@@ -50,7 +51,7 @@ impl Origin {
             let fix = diagnostic.fix.as_ref().map(|fix| Fix { span: span(fix.span), replacement: fix.replacement.clone() });
             Diagnostic { span: span(diagnostic.span), fix, ..diagnostic.clone() }
         };
-        (self.text.clone(), diagnostics.iter().map(moved).collect())
+        (self.text.to_string(), diagnostics.iter().map(moved).collect())
     }
 
     /// The diagnostics of the query as a person sees them, in the file.

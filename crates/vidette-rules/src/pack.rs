@@ -10,6 +10,7 @@ use crate::yaml::keys;
 use include_dir::{Dir, include_dir};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use vidette_kql::Watchlist;
 
 /// Rules and their data.
@@ -22,7 +23,7 @@ pub struct Pack {
     pub watchlists: Vec<(String, Watchlist)>,
     /// Sigma rules, correlations and filters.
     pub sigma: vidette_sigma::Rules,
-    /// Files of saved functions: their places and their `let` statements.
+    /// Saved functions: their places, as diagnostics name them, and their `let` statements.
     pub functions: Vec<(String, String)>,
     /// Scenario files: their places and texts.
     pub scenarios: Vec<(String, String)>,
@@ -76,7 +77,11 @@ pub fn embedded() -> Vec<Pack> {
 /// When the path cannot be read.
 pub fn load(path: &Path) -> std::io::Result<Pack> {
     let mut pack = Pack { name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), ..Pack::default() };
-    visit(path, &mut pack)?;
+    // A folder goes on without what cannot be read; a file that was named does not.
+    if !path.is_dir() {
+        std::fs::File::open(path)?;
+    }
+    visit(path, &mut pack);
     let inside = |file: &str| Path::new(file).strip_prefix(path).is_ok_and(is_related);
     pack.rules.iter_mut().for_each(|rule| rule.related = inside(&rule.file));
     Ok(pack)
@@ -87,16 +92,21 @@ fn is_related(file: &Path) -> bool {
     file.components().any(|part| part.as_os_str() == "related")
 }
 
-fn visit(path: &Path, pack: &mut Pack) -> std::io::Result<()> {
-    if path.is_dir() {
-        let mut entries = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(std::fs::DirEntry::path);
-        return entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).try_for_each(|entry| visit(&entry.path(), pack));
+fn visit(path: &Path, pack: &mut Pack) {
+    let file = path.display().to_string();
+    let read = if path.is_dir() {
+        std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map(|mut entries| {
+            entries.sort_by_key(std::fs::DirEntry::path);
+            entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).for_each(|entry| visit(&entry.path(), pack));
+        })
+    } else if is_part(path) {
+        std::fs::read(path).map(|bytes| pack.add(&file, &String::from_utf8_lossy(&bytes)))
+    } else {
+        Ok(())
+    };
+    if let Err(error) = read {
+        pack.problems.push(RuleProblem { file, message: error.to_string(), fatal: true });
     }
-    if is_part(path) {
-        pack.add(&path.display().to_string(), &std::fs::read_to_string(path)?);
-    }
-    Ok(())
 }
 
 fn is_part(path: &Path) -> bool {
@@ -147,9 +157,10 @@ impl Pack {
             let start = part.start;
             vidette_kql::queries_in(&text[part]).into_iter().map(move |query| start + query.start..start + query.end)
         };
+        let whole: Arc<str> = text.into();
         for (at, part) in parts.into_iter().flat_map(within).enumerate() {
             let name = if at == 0 { title.to_owned() } else { format!("{title} ({})", at + 1) };
-            let (query, origin) = (text[part.clone()].to_owned(), Origin::within(text, part));
+            let (query, origin) = (text[part.clone()].to_owned(), Origin::within(&whole, part));
             self.hunting.push(HuntingQuery { name, query, file: file.to_owned(), origin, ..HuntingQuery::default() });
         }
     }
@@ -166,7 +177,7 @@ impl Pack {
             self.sigma.add(file, text);
         } else if function::is_function(&keys) {
             match function::statements(text) {
-                Ok(statements) => self.functions.push((file.to_owned(), statements)),
+                Ok(statements) => self.functions.push((format!("{file} as a statement"), statements)),
                 Err(message) => self.problems.push(problem(message, true)),
             }
         } else if has(&["query"]) && !has(&["kind", "queryFrequency", "queryPeriod", "triggerOperator"]) {

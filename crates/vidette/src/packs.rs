@@ -48,9 +48,7 @@ pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {
         for (file, text) in &pack.functions {
             if let Err(diagnostics) = workspace.register_functions(text) {
                 broken = true;
-                // Of a function in YAML the statement that was made of it is shown.
-                let place = if file.ends_with(".kql") { file.clone() } else { format!("{file} as a statement") };
-                eprint!("{}", vidette_kql::render(text, &place, &diagnostics));
+                eprint!("{}", vidette_kql::render(text, file, &diagnostics));
             }
         }
     }

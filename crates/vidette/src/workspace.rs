@@ -117,10 +117,13 @@ pub fn use_functions(place: &Path) -> Result<(), Failure> {
         return Err(Failure::query(format!("error: {}: {}", problem.file, problem.message)));
     }
     let mut functions = pack.functions;
-    functions.extend(pack.hunting.into_iter().filter(|query| query.file.ends_with(".kql")).map(|query| {
+    for query in pack.hunting.into_iter().filter(|query| query.file.ends_with(".kql")) {
+        if functions.iter().any(|(file, _)| *file == query.file) {
+            return Err(Failure::query(format!("error: {} holds several queries; a saved function is one", query.file)));
+        }
         let name = query.name.replace(['-', ' ', '.'], "_");
-        (query.file, vidette_rules::statement(&name, "", &query.query))
-    }));
+        functions.push((query.file, vidette_rules::statement(&name, "", &query.query)));
+    }
     let mut scratch = Workspace::default();
     for (file, text) in &functions {
         scratch.register_functions(text).map_err(|diagnostics| Failure::query(vidette_kql::render(text, file, &diagnostics)))?;

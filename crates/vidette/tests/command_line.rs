@@ -143,6 +143,7 @@ fn rules_as_repositories_have_them_run_or_say_where_they_are_wrong() {
     );
     write("page.md", "# Page\n\nWords.\n\n```KQL\nDeviceEvents\n| where ActionTyp == 'y'\n```\n");
     write("openapi.yaml", "swagger: 2.0\n");
+    std::fs::write(folder.path().join("picture.md"), b"\xff\xfe no text").expect("a file");
     let place = folder.path().to_str().expect("a path");
     let output = vidette(&["hunt", "samples/", "--rules", place]);
     let told = text(&output.stderr);

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use vidette_engine::Workspace;
 use vidette_kql::{Diagnostic, Severity, compile};
 use vidette_rules::{Origin, Pack};
@@ -65,7 +66,7 @@ fn subjects(path: &Path, workspace: Option<&mut Workspace>) -> Result<(Vec<Subje
         let (subjects, wrong) = of_pack(pack);
         return Ok((subjects, broken || wrong));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text: Arc<str> = std::fs::read_to_string(path).map_err(unreadable)?.into();
     let one = |part: Range<usize>| Subject { file: path.display().to_string(), query: text[part.clone()].to_owned(), origin: Origin::within(&text, part) };
     Ok((vidette_kql::queries_in(&text).into_iter().map(one).collect(), false))
 }

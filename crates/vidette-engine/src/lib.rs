@@ -44,4 +44,4 @@ pub use result::{QueryResult, ResultTable, Rows};
 pub use run::{Clock, Error, Prepared};
 pub use sieve::Sieve;
 pub use table::Table;
-pub use workspace::{Checker, Workspace};
+pub use workspace::{BuiltIns, Checker, Workspace};

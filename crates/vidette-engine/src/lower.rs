@@ -160,7 +160,7 @@ impl<'a> Lowering<'a> {
 
     /// Whether a part of the query can have rows, as far as the tables that it reads tell.
     pub(crate) fn may_have_rows(&self, plan: &Plan) -> bool {
-        !self.leaves_out || plan_can_have_rows(plan, &mut |leaf| self.workspace.find(&leaf.table).is_none_or(|table| !table.is_schema))
+        !self.leaves_out || plan_can_have_rows(plan, &mut |leaf| self.workspace.may_have_rows(&leaf.table))
     }
 
     /// The table's rows, if they are drawn.

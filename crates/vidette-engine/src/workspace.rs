@@ -9,8 +9,9 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use vidette_kql::syntax::{FunctionDeclaration, LetValue, Statement};
@@ -71,13 +72,30 @@ const OPERATORS: &[&str] = &[
     "find",
 ];
 
+/// What is known before anything is registered. Of thousands of tables a query names few: each is asked for by its name.
+pub trait BuiltIns: Send + Sync {
+    /// The names of the known tables.
+    fn tables(&self) -> Vec<&'static str>;
+
+    /// The columns of a known table.
+    fn columns(&self, table: &str) -> Option<Vec<(String, ScalarType)>>;
+
+    /// A saved function; each time the same.
+    fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>>;
+
+    /// The columns that `invoke name(…)` adds, which are null.
+    fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>>;
+
+    fn watchlist(&self, alias: &str) -> Option<Watchlist>;
+}
+
 /// A set of tables that queries run over.
 #[derive(Clone)]
 pub struct Workspace {
+    built_ins: Option<&'static dyn BuiltIns>,
     tables: BTreeMap<String, Table>,
     watchlists: HashMap<String, Watchlist>,
     functions: HashMap<String, Arc<FunctionDeclaration>>,
-    enrichments: HashMap<String, Vec<(String, ScalarType)>>,
     external: Option<PathBuf>,
     pub(crate) session: SessionContext,
     /// How plans of few rows are run; made when one is.
@@ -115,15 +133,14 @@ impl Workspace {
             Err(_) => state,
         };
         let session = SessionContext::new_with_state(state.build());
-        Workspace {
-            tables: BTreeMap::new(),
-            watchlists: HashMap::new(),
-            functions: HashMap::new(),
-            enrichments: HashMap::new(),
-            external: None,
-            session,
-            of_few_rows: OnceLock::new(),
-        }
+        Workspace { built_ins: None, tables: BTreeMap::new(), watchlists: HashMap::new(), functions: HashMap::new(), external: None, session, of_few_rows: OnceLock::new() }
+    }
+
+    /// Lets queries name what is known everywhere; what is registered under such a name is taken instead.
+    #[must_use]
+    pub fn with_built_ins(mut self, built_ins: &'static dyn BuiltIns) -> Workspace {
+        self.built_ins = Some(built_ins);
+        self
     }
 
     /// Adds a table, or replaces the one of that name.
@@ -154,25 +171,22 @@ impl Workspace {
         Ok(self.functions.len() - before)
     }
 
-    /// Lets a saved function be called by another name too.
-    pub fn register_alias(&mut self, alias: impl Into<String>, function: &str) {
-        if let Some(function) = self.functions.get(function).cloned() {
-            self.functions.insert(alias.into(), function);
-        }
-    }
-
-    /// Lets `invoke name(…)` add columns, which are null.
-    pub fn register_enrichment(&mut self, name: impl Into<String>, columns: Vec<(String, ScalarType)>) {
-        self.enrichments.insert(name.into(), columns);
-    }
-
     /// The folder with copies of the files that `externaldata` names, each under the last part of its address.
     pub fn set_external_folder(&mut self, folder: impl Into<PathBuf>) {
         self.external = Some(folder.into());
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&Table> {
-        self.tables.get(name)
+    pub(crate) fn find(&self, name: &str) -> Option<Cow<'_, Table>> {
+        let known = || self.built_ins?.columns(name).map(Table::empty).map(Cow::Owned);
+        self.tables.get(name).map(Cow::Borrowed).or_else(known)
+    }
+
+    /// Whether a table may have rows, as far as is known without reading them.
+    pub(crate) fn may_have_rows(&self, table: &str) -> bool {
+        match self.tables.get(table) {
+            Some(table) => !table.is_schema,
+            None => self.built_ins.is_none_or(|built_ins| built_ins.columns(table).is_none()),
+        }
     }
 
     pub fn session(&self) -> &SessionContext {
@@ -182,23 +196,26 @@ impl Workspace {
 
 impl Catalog for Workspace {
     fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
-        self.tables.get(name).map(|table| table.columns.clone())
+        let known = || self.built_ins?.columns(name);
+        self.tables.get(name).map(|table| table.columns.clone()).or_else(known)
     }
 
     fn table_names(&self) -> Vec<String> {
-        self.tables.keys().cloned().collect()
+        let known = self.built_ins.iter().flat_map(|built_ins| built_ins.tables());
+        let names: BTreeSet<&str> = self.tables.keys().map(String::as_str).chain(known).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     fn watchlist(&self, alias: &str) -> Option<Watchlist> {
-        self.watchlists.get(alias).cloned()
+        self.watchlists.get(alias).cloned().or_else(|| self.built_ins?.watchlist(alias))
     }
 
     fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
-        self.functions.get(name).cloned()
+        self.functions.get(name).cloned().or_else(|| self.built_ins?.function(name))
     }
 
     fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
-        self.enrichments.get(name).cloned()
+        self.built_ins?.enrichment(name)
     }
 
     fn external(&self, location: &str, reading: &Reading) -> Result<Vec<Vec<String>>, String> {
@@ -215,20 +232,20 @@ impl Catalog for Workspace {
     }
 
     fn known_columns(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
-        let mut order: Vec<&str> = Vec::new();
-        let mut types: HashMap<&str, Vec<(ScalarType, usize)>> = HashMap::new();
-        for (name, ty) in self.tables.values().flat_map(|table| &table.columns).filter(|(name, _)| wanted(name)) {
-            let known = types.entry(name).or_insert_with(|| {
-                order.push(name);
+        let mut order: Vec<String> = Vec::new();
+        let mut types: HashMap<String, Vec<(ScalarType, usize)>> = HashMap::new();
+        for (name, ty) in self.table_names().iter().filter_map(|table| self.table(table)).flatten().filter(|(name, _)| wanted(name)) {
+            let known = types.entry(name).or_insert_with_key(|name| {
+                order.push(name.clone());
                 Vec::new()
             });
-            match known.iter_mut().find(|(known, _)| known == ty) {
+            match known.iter_mut().find(|(known, _)| *known == ty) {
                 Some((_, tables)) => *tables += 1,
-                None => known.push((*ty, 1)),
+                None => known.push((ty, 1)),
             }
         }
         // Of two types that are as common the one that came first.
-        let most = |name: &str| types[name].iter().rev().max_by_key(|(_, tables)| *tables).map(|(ty, _)| (name.to_owned(), *ty));
+        let most = |name: String| types[&name].iter().rev().max_by_key(|(_, tables)| *tables).map(|(ty, _)| (name, *ty));
         order.into_iter().filter_map(most).collect()
     }
 

@@ -7,10 +7,10 @@ use crate::markdown;
 use crate::origin::Origin;
 use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
 use crate::yaml::keys;
-use include_dir::{Dir, include_dir};
+use include_dir::{Dir, File, include_dir};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use vidette_kql::Watchlist;
 
 /// Rules and their data.
@@ -41,14 +41,22 @@ const MADE: [&str; 2] = ["platforms", "Package"];
 static PACKS: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../packs");
 
 /// The packs in the binary.
-pub fn embedded() -> Vec<Pack> {
-    let folders = PACKS.dirs().map(|folder| {
-        let mut pack = Pack { name: folder.path().display().to_string(), ..Pack::default() };
-        pack.add_folder(folder);
-        pack.rules.iter_mut().for_each(|rule| rule.related = is_related(Path::new(&rule.file)));
-        pack
+pub fn embedded() -> &'static [Pack] {
+    static EMBEDDED: LazyLock<Vec<Pack>> = LazyLock::new(|| {
+        let folders = PACKS.dirs().map(|folder| {
+            let mut pack = Pack { name: folder.path().display().to_string(), ..Pack::default() };
+            pack.add_folder(folder);
+            pack.rules.iter_mut().for_each(|rule| rule.related = is_related(Path::new(&rule.file)));
+            pack
+        });
+        folders.collect()
     });
-    folders.collect()
+    &EMBEDDED
+}
+
+/// The texts of the functions that the packs in the binary save, without what else they hold.
+pub fn embedded_functions() -> impl Iterator<Item = &'static str> {
+    PACKS.dirs().flat_map(Dir::files).filter(|file| file.path().extension().is_some_and(|extension| extension == "kql")).filter_map(File::contents_utf8)
 }
 
 /// Reads a file of a pack, or a folder of them, at any depth. What is told apart:

@@ -1,6 +1,7 @@
 //! The columns of the tables that Defender XDR and Log Analytics document: `schemas/tables.txt`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::{LazyLock, OnceLock};
 
 /// What a column holds; the names are Kusto's.
@@ -29,9 +30,23 @@ pub struct ColumnSchema {
 #[derive(Debug)]
 pub struct TableSchema {
     pub name: &'static str,
-    pub columns: Vec<ColumnSchema>,
-    /// Made when it is first asked for: most tables never are.
+    pub columns: Columns,
     positions: OnceLock<HashMap<&'static str, usize, foldhash::fast::FixedState>>,
+}
+
+/// The columns of a table, in order. They are read when somebody first asks for them: nobody does for most tables.
+#[derive(Debug)]
+pub struct Columns {
+    text: &'static str,
+    read: OnceLock<Vec<ColumnSchema>>,
+}
+
+impl Deref for Columns {
+    type Target = [ColumnSchema];
+
+    fn deref(&self) -> &[ColumnSchema] {
+        self.read.get_or_init(|| self.text.split(' ').filter_map(column).collect())
+    }
 }
 
 impl TableSchema {
@@ -47,26 +62,24 @@ pub static TABLES: LazyLock<BTreeMap<&'static str, TableSchema>> =
 
 fn table(line: &'static str) -> Option<TableSchema> {
     let (name, columns) = line.split_once('\t')?;
-    let columns = columns
-        .split(' ')
-        .filter_map(|column| {
-            let (name, letter) = column.rsplit_once(':')?;
-            let ty = match letter {
-                "b" => ColumnType::Bool,
-                "i" => ColumnType::Int,
-                "l" => ColumnType::Long,
-                "r" => ColumnType::Real,
-                "e" => ColumnType::Decimal,
-                "t" => ColumnType::DateTime,
-                "p" => ColumnType::TimeSpan,
-                "g" => ColumnType::Guid,
-                "d" => ColumnType::Dynamic,
-                _ => ColumnType::String,
-            };
-            Some(ColumnSchema { name, ty })
-        })
-        .collect();
-    Some(TableSchema { name, columns, positions: OnceLock::new() })
+    Some(TableSchema { name, columns: Columns { text: columns, read: OnceLock::new() }, positions: OnceLock::new() })
+}
+
+fn column(text: &'static str) -> Option<ColumnSchema> {
+    let (name, letter) = text.rsplit_once(':')?;
+    let ty = match letter {
+        "b" => ColumnType::Bool,
+        "i" => ColumnType::Int,
+        "l" => ColumnType::Long,
+        "r" => ColumnType::Real,
+        "e" => ColumnType::Decimal,
+        "t" => ColumnType::DateTime,
+        "p" => ColumnType::TimeSpan,
+        "g" => ColumnType::Guid,
+        "d" => ColumnType::Dynamic,
+        _ => ColumnType::String,
+    };
+    Some(ColumnSchema { name, ty })
 }
 
 /// The Defender table that rows with these columns most likely come from: the one that has all of them and fewest others.

@@ -325,7 +325,7 @@ fn day_name(day: i64) -> String {
 fn with_timestamps(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBatch, Error> {
     let ty = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     let (mut fields, mut columns): (Vec<_>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-    for ((field, column), schema) in batch.schema().fields().iter().zip(batch.columns()).zip(&table.columns) {
+    for ((field, column), schema) in batch.schema().fields().iter().zip(batch.columns()).zip(table.columns.iter()) {
         if schema.ty == ColumnType::DateTime {
             let ticks = column.as_primitive::<Int64Type>();
             let nanoseconds = ticks.iter().map(|ticks| ticks?.checked_sub(crate::event::UNIX_EPOCH_TICKS)?.checked_mul(100));

@@ -1,5 +1,6 @@
 //! Runs Microsoft Sentinel and Defender XDR detections anywhere: arguments in, output and exit status out.
 
+mod built_ins;
 mod case;
 mod commands;
 mod hunting;

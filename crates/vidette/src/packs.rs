@@ -11,7 +11,7 @@ pub type Columns<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
 /// The packs at the paths; without any, those in the binary.
 pub fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {
     if paths.is_empty() {
-        return Ok(vidette_rules::embedded());
+        return Ok(vidette_rules::embedded().to_vec());
     }
     let unreadable = |path: &PathBuf, error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     paths.iter().map(|path| vidette_rules::load(path).map_err(|error| unreadable(path, error))).collect()
@@ -31,8 +31,7 @@ pub fn packs_for_hunt(options: &RuleOptions) -> Result<Vec<Pack>, Failure> {
     Ok(packs)
 }
 
-/// Says what is wrong with the packs, and registers their watchlists and functions over those of the packs in the binary;
-/// whether one is too wrong to run.
+/// Says what is wrong with the packs, and registers their watchlists and functions; whether one is too wrong to run.
 pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {
     let mut broken = false;
     for pack in packs {
@@ -40,8 +39,6 @@ pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {
             eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
             broken |= problem.fatal;
         }
-    }
-    for pack in vidette_rules::embedded().iter().chain(packs) {
         for (alias, watchlist) in &pack.watchlists {
             workspace.register_watchlist(alias.clone(), watchlist.clone());
         }

@@ -1,5 +1,6 @@
 //! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
 
+use crate::built_ins::Known;
 use crate::commands::Failure;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -43,7 +44,7 @@ fn scalar_type(ty: ColumnType) -> ScalarType {
     }
 }
 
-fn columns(table: &TableSchema) -> Vec<(String, ScalarType)> {
+pub fn columns(table: &TableSchema) -> Vec<(String, ScalarType)> {
     table.columns.iter().map(|column| (column.name.to_owned(), scalar_type(column.ty))).collect()
 }
 
@@ -56,37 +57,6 @@ pub fn known_columns(table: &str) -> Vec<(String, ScalarType)> {
 pub fn column_names(table: &str) -> Option<Vec<String>> {
     TABLES.get(table).map(|table| table.columns.iter().map(|column| column.name.to_owned()).collect())
 }
-
-/// Microsoft's unifying parsers over Defender's tables.
-const ASIM: &str = include_str!("../functions/asim.kql");
-
-/// The schemas of ASIM, each a function with four names; some have further names for a part of their events.
-const ASIM_SCHEMAS: &[(&str, &[&str])] = &[
-    ("Dns", &[]),
-    ("NetworkSession", &[]),
-    ("WebSession", &[]),
-    ("ProcessEvent", &["Process", "ProcessCreate", "ProcessEventCreate", "ProcessEvent_Create"]),
-    ("ProcessTerminate", &["ProcessEventTerminate", "ProcessEvent_Terminate"]),
-    ("FileEvent", &[]),
-    ("RegistryEvent", &["Registry"]),
-    ("Authentication", &[]),
-    ("AuditEvent", &[]),
-    ("UserManagement", &[]),
-    ("AlertEvent", &[]),
-    ("DhcpEvent", &[]),
-];
-
-/// What Defender's enrichment functions add. Kusto docs do not know them; Defender's pages `advanced-hunting-fileprofile-function`,
-/// `advanced-hunting-devicefromip-function` and `advanced-hunting-seenby-function` do.
-const ENRICHMENTS: &[(&str, &str)] = &[
-    (
-        "FileProfile",
-        "SHA1:string SHA256:string MD5:string FileSize:long GlobalPrevalence:long GlobalFirstSeen:datetime GlobalLastSeen:datetime Signer:string Issuer:string SignerHash:string \
-         IsCertificateValid:bool IsRootSignerMicrosoft:bool SignatureState:string IsExecutable:bool ThreatName:string Publisher:string SoftwareName:string ProfileAvailability:string",
-    ),
-    ("DeviceFromIP", "IP:string DeviceId:string"),
-    ("SeenBy", "SeenBy:dynamic"),
-];
 
 /// The folder of `--external`, for the whole process.
 static EXTERNAL: OnceLock<PathBuf> = OnceLock::new();
@@ -130,32 +100,6 @@ pub fn use_functions(place: &Path) -> Result<(), Failure> {
     }
     FUNCTIONS.set(functions.into_iter().map(|(_, text)| text).collect()).ok();
     Ok(())
-}
-
-/// Every known table without rows, so that a rule over a table that has no data runs and gives nothing; and the functions
-/// of Sentinel and Defender.
-pub fn register_schemas(workspace: &mut Workspace) {
-    if let Some(folder) = EXTERNAL.get() {
-        workspace.set_external_folder(folder);
-    }
-    for table in TABLES.values() {
-        workspace.register(table.name, Table::empty(columns(table)));
-    }
-    workspace.register_functions(ASIM).ok();
-    for (schema, others) in ASIM_SCHEMAS {
-        for name in others.iter().chain([schema]) {
-            for prefix in ["_Im_", "im", "_ASim_", "ASim"] {
-                workspace.register_alias(format!("{prefix}{name}"), &format!("_Im_{schema}"));
-            }
-        }
-    }
-    for text in FUNCTIONS.get().into_iter().flatten() {
-        workspace.register_functions(text).ok();
-    }
-    for (name, columns) in ENRICHMENTS {
-        let columns = columns.split_whitespace().filter_map(|column| column.split_once(':')).filter_map(|(name, ty)| Some((name.to_owned(), ScalarType::from_name(ty)?)));
-        workspace.register_enrichment(*name, columns.collect());
-    }
 }
 
 /// The tables that something asks for, with the actions and columns of theirs that it asks for.
@@ -265,10 +209,15 @@ fn narrowed(tables: BTreeMap<String, Need>, others: bool) -> Normalizer {
     Normalizer::new(wants).with_columns(|table| columns.get(table).cloned())
 }
 
-/// A workspace in which every known table is empty.
+/// A workspace in which every known table is empty: a rule over a table that has no data runs and gives nothing.
 pub fn empty() -> Workspace {
-    let mut workspace = Workspace::new(memory_limit());
-    register_schemas(&mut workspace);
+    let mut workspace = Workspace::new(memory_limit()).with_built_ins(&Known);
+    if let Some(folder) = EXTERNAL.get() {
+        workspace.set_external_folder(folder);
+    }
+    for text in FUNCTIONS.get().into_iter().flatten() {
+        workspace.register_functions(text).ok();
+    }
     workspace
 }
 
@@ -420,23 +369,4 @@ async fn parquet_table(workspace: &Workspace, path: &Path) -> Result<String, Str
     let frame = workspace.session().read_parquet(path.to_string_lossy().into_owned(), options).await.map_err(|error| error.to_string())?;
     let names: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
     Ok(infer(&names).map_or(stem, |table| table.name.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use vidette_kql::compile;
-
-    #[test]
-    fn every_function_of_the_platform_binds_and_keeps_its_columns() {
-        let mut workspace = Workspace::default();
-        register_schemas(&mut workspace);
-        for (schema, _) in ASIM_SCHEMAS {
-            let (queries, diagnostics) = compile(&format!("_Im_{schema}"), &workspace);
-            assert!(diagnostics.is_empty(), "{schema}: {diagnostics:?}");
-            let (empty, _) = compile(&format!("_Asim{schema}Columns"), &workspace);
-            let columns = |query: &vidette_kql::bound::Query| query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect::<Vec<_>>();
-            assert_eq!(columns(&queries[0]), columns(&empty[0]), "{schema}");
-        }
-    }
 }

@@ -30,7 +30,7 @@ impl Lowering<'_> {
         let mut united: Option<LogicalPlanBuilder> = None;
         let parts = table.parts(name);
         for part in parts.iter() {
-            let plan = self.table_part(table, part, parts.len() > 1, columns)?;
+            let plan = self.table_part(&table, part, parts.len() > 1, columns)?;
             united = Some(match united {
                 Some(all) => all.union(plan.build()?)?,
                 None => plan,

@@ -40,9 +40,8 @@ struct Subject {
 }
 
 pub fn run(options: &Options) -> Result<u8, Failure> {
-    let mut workspace = Workspace::default();
-    crate::workspace::register_schemas(&mut workspace);
-    let mut failed = install(&[], &mut workspace);
+    let mut workspace = crate::workspace::empty();
+    let mut failed = false;
     for path in &options.files {
         let (mut subjects, wrong) = subjects(path, Some(&mut workspace))?;
         failed |= wrong;

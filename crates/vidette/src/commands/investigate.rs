@@ -57,8 +57,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
 
 /// The guide of the packs, else that of the pack in the binary.
 fn guide(packs: &[vidette_rules::Pack]) -> Result<Guide, Failure> {
-    let embedded = vidette_rules::embedded();
-    let found = packs.iter().chain(&embedded).find_map(|pack| pack.guide.clone());
+    let found = packs.iter().chain(vidette_rules::embedded()).find_map(|pack| pack.guide.clone());
     found.ok_or_else(|| Failure::usage("no pack has an Investigation.md"))
 }
 

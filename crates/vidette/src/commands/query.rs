@@ -37,7 +37,8 @@ pub struct Options {
 
 pub async fn run(options: Options) -> Result<u8, Failure> {
     let mut arguments = options.arguments.iter();
-    let packs = packs(&options.watchlists)?;
+    // What the packs in the binary save every workspace knows.
+    let packs = if options.watchlists.is_empty() && options.hunting.is_none() { Vec::new() } else { packs(&options.watchlists)? };
     let (name, text) = match (&options.file, &options.hunting) {
         (Some(file), _) => {
             let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;

@@ -92,12 +92,12 @@ fn summarize(written: &Written, out: &Path) {
 
 /// A pack in the binary, or a folder.
 fn find_pack(name: &str) -> Result<Pack, Failure> {
-    if let Some(pack) = vidette_rules::embedded().into_iter().find(|pack| pack.name.eq_ignore_ascii_case(name)) {
-        return Ok(pack);
+    if let Some(pack) = vidette_rules::embedded().iter().find(|pack| pack.name.eq_ignore_ascii_case(name)) {
+        return Ok(pack.clone());
     }
     let folder = PathBuf::from(name);
     if !folder.exists() {
-        let known: Vec<String> = vidette_rules::embedded().into_iter().map(|pack| pack.name).collect();
+        let known: Vec<&str> = vidette_rules::embedded().iter().map(|pack| pack.name.as_str()).collect();
         return Err(Failure::usage(format!("no pack `{name}`: it is {}, or a folder", known.join(", "))));
     }
     Ok(packs(&[folder])?.remove(0))

@@ -69,7 +69,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         let mut library = super::simulate::scenarios(pack)?;
         // A part of a pack uses what the whole one has.
         for embedded in vidette_rules::embedded() {
-            let others = super::simulate::scenarios(&embedded)?.scenarios;
+            let others = super::simulate::scenarios(embedded)?.scenarios;
             library.scenarios.extend(others.into_iter().filter(|other| library.scenarios.iter().all(|own| own.name != other.name)).collect::<Vec<_>>());
         }
         for (file, text) in &pack.tests {

@@ -14,7 +14,6 @@ use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArg
 use memchr::memmem::Finder;
 use regex::Regex;
 use serde_json::Value;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
@@ -118,6 +117,9 @@ impl ScalarUDFImpl for Capture {
         let Some(texts) = usize::try_from(at).ok().and_then(|at| captures.columns().get(at)).and_then(|texts| texts.as_string_view_opt()) else {
             return internal_err!("capture: there is no number {at}");
         };
+        if captures.null_count() == 0 && texts.null_count() == 0 {
+            return Ok(ColumnarValue::Array(Arc::new(texts.clone())));
+        }
         // A view of zero is the empty text.
         let is_there = |row: usize| captures.is_valid(row) && texts.is_valid(row);
         let views: Vec<u128> = texts.views().iter().enumerate().map(|(row, view)| if is_there(row) { *view } else { 0 }).collect();
@@ -156,26 +158,35 @@ impl Search {
         let texts = texts.as_string_view();
         let mut columns: Vec<Slices> = (0..self.count()).map(|_| Slices::of(texts)).collect();
         let mut valid = NullBufferBuilder::new(texts.len());
-        let mut push = |row: usize, found: Option<Vec<Option<Cow<str>>>>| {
-            valid.append(found.is_some());
-            for (at, column) in columns.iter_mut().enumerate() {
-                match found.as_ref().and_then(|found| found[at].as_ref()) {
-                    Some(Cow::Borrowed(part)) => column.push(row, part),
-                    Some(Cow::Owned(text)) => column.push_own(text),
-                    None => column.push_null(),
-                }
-            }
-        };
         let value = |row: usize| if texts.is_valid(row) { texts.value(row) } else { "" };
         match self {
-            Search::Pairs(pairs) => (0..texts.len()).for_each(|row| push(row, Some(pairs.read(value(row)).into_iter().map(|text| text.map(Cow::Owned)).collect()))),
-            Search::Pattern(pattern) => {
-                let found = |row: usize, regex: &Regex| Some(pattern.find(regex, value(row))?.into_iter().map(|part| Some(Cow::Borrowed(part))).collect());
-                let told = with_regex(&pattern.regex, |regex| (0..texts.len()).for_each(|row| push(row, found(row, regex))));
-                if told.is_none() {
-                    // Not every text is a regular expression: then nothing matches.
-                    (0..texts.len()).for_each(|row| push(row, None));
+            Search::Pairs(pairs) => {
+                for row in 0..texts.len() {
+                    valid.append_non_null();
+                    for (column, value) in columns.iter_mut().zip(pairs.read(value(row))) {
+                        match value {
+                            Some(value) => column.push_own(&value),
+                            None => column.push_null(),
+                        }
+                    }
                 }
+            }
+            Search::Pattern(pattern) => {
+                // Not every text is a regular expression: without one nothing matches.
+                with_regex(&pattern.regex, |regex| {
+                    let mut found = Vec::with_capacity(columns.len());
+                    for row in 0..texts.len() {
+                        let matches = pattern.find(regex, value(row), &mut found);
+                        valid.append(matches);
+                        for (at, column) in columns.iter_mut().enumerate() {
+                            if matches { column.push(row, found[at]) } else { column.push_null() }
+                        }
+                    }
+                })
+                .unwrap_or_else(|| {
+                    valid.append_n_nulls(texts.len());
+                    columns.iter_mut().for_each(|column| (0..texts.len()).for_each(|_| column.push_null()));
+                });
             }
         }
         let columns = columns.into_iter().map(|column| Ok(Arc::new(column.finish()?) as ArrayRef)).collect::<Result<Vec<_>>>()?;
@@ -207,8 +218,8 @@ struct Pattern {
 }
 
 /// What the way without regular expressions says of a text.
-enum Told<'t> {
-    Captures(Vec<&'t str>),
+enum Told {
+    Captures,
     Nothing,
     /// A number did not stand where it was looked for first; it may stand further on.
     Unknown,
@@ -220,16 +231,19 @@ impl Pattern {
         Pattern { is_strict: kind == "simple", types, pieces: pieces(kind, parts), regex: pattern_regex(kind, flags, parts) }
     }
 
-    fn find<'t>(&self, regex: &Regex, text: &'t str) -> Option<Vec<&'t str>> {
-        let found = match self.pieces.as_ref().map(|pieces| told(pieces, text)) {
-            Some(Told::Captures(found)) => found,
-            Some(Told::Nothing) => return None,
+    /// Whether the text matches; `found` is then what its captures are.
+    fn find<'t>(&self, regex: &Regex, text: &'t str, found: &mut Vec<&'t str>) -> bool {
+        found.clear();
+        match self.pieces.as_ref().map(|pieces| told(pieces, text, found)) {
+            Some(Told::Captures) => {}
+            Some(Told::Nothing) => return false,
             Some(Told::Unknown) | None => {
-                let captures = regex.captures(text)?;
-                (0..self.types.len()).map(|at| captures.name(&field(at)).map_or("", |part| part.as_str())).collect()
+                let Some(captures) = regex.captures(text) else { return false };
+                found.clear();
+                found.extend((0..self.types.len()).map(|at| captures.name(&field(at)).map_or("", |part| part.as_str())));
             }
-        };
-        (!self.is_strict || self.types.iter().zip(&found).all(|(ty, text)| reads_as(ty, text))).then_some(found)
+        }
+        !self.is_strict || self.types.iter().zip(found).all(|(ty, text)| reads_as(ty, text))
     }
 }
 
@@ -261,8 +275,7 @@ fn text_piece(text: String) -> Piece {
 }
 
 /// Looks for each piece as early as it can stand, which is what the regular expression tries first.
-fn told<'t>(pieces: &[Piece], text: &'t str) -> Told<'t> {
-    let mut captures = Vec::new();
+fn told<'t>(pieces: &[Piece], text: &'t str, captures: &mut Vec<&'t str>) -> Told {
     let mut at = 0;
     let mut with_number = false;
     for (place, piece) in pieces.iter().enumerate() {
@@ -299,7 +312,7 @@ fn told<'t>(pieces: &[Piece], text: &'t str) -> Told<'t> {
         }
     }
     match at == text.len() {
-        true => Told::Captures(captures),
+        true => Told::Captures,
         false if with_number => Told::Unknown,
         false => Told::Nothing,
     }
@@ -393,7 +406,13 @@ mod tests {
         let parts = json::array(pattern).expect("a pattern");
         let mut pattern = Pattern::new("simple", "", &parts[2..]);
         assert!(pattern.pieces.is_some());
-        let find = |pattern: &Pattern| with_regex(&pattern.regex, |regex| pattern.find(regex, text).map(|found| found.into_iter().map(str::to_owned).collect())).flatten();
+        let find = |pattern: &Pattern| {
+            with_regex(&pattern.regex, |regex| {
+                let mut found = Vec::new();
+                pattern.find(regex, text, &mut found).then(|| found.into_iter().map(str::to_owned).collect())
+            })
+            .flatten()
+        };
         let by_pieces = find(&pattern);
         pattern.pieces = None;
         [by_pieces, find(&pattern)]

@@ -132,27 +132,28 @@ impl Pack {
 
     fn add(&mut self, file: &str, text: &str) {
         let text = text.trim_start_matches('\u{feff}');
+        let name = file.to_ascii_lowercase();
         let stem = || Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if file.ends_with(".csv") {
+        if name.ends_with(".csv") {
             let (alias, mut list) = (stem(), watchlist(text));
             let problems = crate::tuning::vet_if_tuning(&alias, &mut list, vidette_engine::Clock::now().now_ticks);
             self.problems.extend(problems.into_iter().map(|problem| RuleProblem { file: file.to_owned(), ..problem }));
             self.watchlists.push((alias, list));
         } else if Path::new(file).ends_with(GUIDE) {
             self.guide = Some(parse_guide(text));
-        } else if file.ends_with(".md") {
+        } else if name.ends_with(".md") {
             self.add_queries(file, markdown::title(text).unwrap_or(&stem()), text, markdown::blocks(text));
-        } else if file.ends_with(".kql") {
+        } else if name.ends_with(".kql") {
             if vidette_kql::ends_in_query(text) {
                 self.add_queries(file, &stem(), text, std::iter::once(0..text.len()));
             } else {
                 self.functions.push((file.to_owned(), text.to_owned()));
             }
-        } else if file.ends_with(".json") {
+        } else if name.ends_with(".json") {
             if is_export(text) {
                 self.add_export(file, text);
             }
-        } else if file.ends_with(".test.yaml") {
+        } else if name.ends_with(".test.yaml") {
             self.tests.push((file.to_owned(), text.to_owned()));
         } else {
             self.add_yaml(file, text);

@@ -95,8 +95,8 @@ impl Found {
                 self.alerts.extend(alerts);
                 return Some(count);
             }
-            Err(RuleError::Query { diagnostics, .. }) => eprint!("{}", rule.origin.render(&rule.file, &rule.query, &diagnostics)),
-            Err(error) => eprintln!("error: {error}"),
+            Err(RuleError::Query { diagnostics, .. }) => say!("{}", rule.origin.render(&rule.file, &rule.query, &diagnostics).trim_end()),
+            Err(error) => say!("error: {error}"),
         }
         self.broken = true;
         None
@@ -141,7 +141,7 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     let mut gathered = tokio::task::block_in_place(|| scanner.finish());
     let evaluated = gathered.evaluated();
     for message in &gathered.failures {
-        eprintln!("error: {message}");
+        say!("error: {message}");
     }
     found.broken |= !gathered.failures.is_empty();
     found.alerts.append(&mut gathered.alerts);

@@ -1,5 +1,13 @@
 //! Runs Microsoft Sentinel and Defender XDR detections anywhere: arguments in, output and exit status out.
 
+/// A line for a person, on standard error. Where nobody reads it any more, as behind `2>&1 | head`, the work goes on: `eprintln!` panics.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stderr(), $($text)*).ok();
+    }};
+}
+
 mod built_ins;
 mod case;
 mod commands;
@@ -86,7 +94,7 @@ async fn main() -> ExitCode {
         }
     };
     if let Some(Err(message)) = cli.geoip.as_deref().map(vidette_engine::use_geoip) {
-        eprintln!("error: {message}");
+        say!("error: {message}");
         return ExitCode::from(3);
     }
     if cli.carve {
@@ -96,7 +104,7 @@ async fn main() -> ExitCode {
         workspace::use_external(folder);
     }
     if let Some(Err(failure)) = cli.functions.as_deref().map(workspace::use_functions) {
-        eprintln!("{}", failure.message.trim_end());
+        say!("{}", failure.message.trim_end());
         return ExitCode::from(failure.status);
     }
     let result: Result<u8, Failure> = match cli.command {
@@ -116,7 +124,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            eprintln!("{}", failure.message.trim_end());
+            say!("{}", failure.message.trim_end());
             ExitCode::from(failure.status)
         }
     }

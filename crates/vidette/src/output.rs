@@ -92,9 +92,9 @@ pub fn write_lines(values: &[impl Serialize], file: Option<&PathBuf>) -> Result<
 /// Names what could not be read, the first of many; `tables` names all.
 pub fn problems(problems: &[Problem]) {
     const NAMED: usize = 20;
-    problems.iter().take(NAMED).for_each(|problem| eprintln!("skipped: {problem}"));
+    problems.iter().take(NAMED).for_each(|problem| say!("skipped: {problem}"));
     if problems.len() > NAMED {
-        eprintln!("skipped: {} more (vidette tables lists all)", problems.len() - NAMED);
+        say!("skipped: {} more (vidette tables lists all)", problems.len() - NAMED);
     }
 }
 

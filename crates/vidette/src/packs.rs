@@ -25,7 +25,7 @@ pub fn packs_for_hunt(options: &RuleOptions) -> Result<Vec<Pack>, Failure> {
         if options.hunting {
             pack.rules.extend(pack.hunting.iter().map(HuntingQuery::as_rule));
         } else if !options.rules.is_empty() && !pack.hunting.is_empty() {
-            eprintln!("{} hunting queries in {} are not run; --hunting runs them, too", pack.hunting.len(), pack.name);
+            say!("{} hunting queries in {} are not run; --hunting runs them, too", pack.hunting.len(), pack.name);
         }
     }
     Ok(packs)
@@ -36,7 +36,7 @@ pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {
     let mut broken = false;
     for pack in packs {
         for problem in &pack.problems {
-            eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
+            say!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
             broken |= problem.fatal;
         }
         for (alias, watchlist) in &pack.watchlists {
@@ -45,7 +45,7 @@ pub fn install(packs: &[Pack], workspace: &mut Workspace) -> bool {
         for (file, text) in &pack.functions {
             if let Err(diagnostics) = workspace.register_functions(text) {
                 broken = true;
-                eprint!("{}", vidette_kql::render(text, file, &diagnostics));
+                say!("{}", vidette_kql::render(text, file, &diagnostics).trim_end());
             }
         }
     }

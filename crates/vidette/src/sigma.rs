@@ -57,7 +57,7 @@ pub fn compile(packs: &mut [Pack], columns: Columns) -> (Vec<SigmaRule>, bool) {
     for pack in packs {
         let (rules, problems) = sigma_rules(&mut pack.sigma, columns);
         for problem in &problems {
-            eprintln!("error: {}: {}", problem.file, problem.message);
+            say!("error: {}: {}", problem.file, problem.message);
             broken = true;
         }
         all.extend(rules);

@@ -87,7 +87,7 @@ pub fn use_functions(place: &Path) -> Result<(), Failure> {
         return Err(Failure::query(format!("error: {}: {}", problem.file, problem.message)));
     }
     let mut functions = pack.functions;
-    for query in pack.hunting.into_iter().filter(|query| query.file.ends_with(".kql")) {
+    for query in pack.hunting.into_iter().filter(|query| query.file.to_ascii_lowercase().ends_with(".kql")) {
         if functions.iter().any(|(file, _)| *file == query.file) {
             return Err(Failure::query(format!("error: {} holds several queries; a saved function is one", query.file)));
         }

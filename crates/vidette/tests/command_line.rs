@@ -104,6 +104,24 @@ fn exit_status_tells_alerts_wrong_queries_and_unreadable_input_apart() {
 }
 
 #[test]
+fn a_run_goes_on_when_nobody_reads_what_it_says() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let command = ["query", "Nothing | count", "samples/"];
+    let status = Command::new(env!("CARGO_BIN_EXE_vidette")).args(command).current_dir(root()).stderr(writer).status().expect("the binary runs");
+    assert_eq!(status.code(), Some(2), "as with a reader");
+}
+
+#[test]
+fn names_of_files_end_in_any_case() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("Hunt.KQL"), "DeviceEvents | where NoSuchColumn == 1").expect("a file");
+    std::fs::write(folder.path().join("HUNT.MD"), "# Hunt\n```KQL\nDeviceEvents | where NoSuchColumn == 2\n```\n").expect("a file");
+    let errors = text(&vidette(&["check", folder.path().to_str().expect("a path")]).stdout);
+    assert!(errors.contains("Hunt.KQL:1") && errors.contains("HUNT.MD:3"), "{errors}");
+}
+
+#[test]
 fn an_unknown_column_is_pointed_at_and_fixed() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let file = folder.path().join("q.kql");

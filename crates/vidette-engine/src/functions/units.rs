@@ -14,7 +14,10 @@ macro_rules! converts {
 }
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    converts!("convert_angle", ANGLES),
+    rows("convert_angle", |a| match a[0].real().and_then(|value| angle(value, a[1].text(), a[2].text())) {
+        Some(value) => Out::Real(tidy(value)),
+        None => Out::Null,
+    }),
     converts!("convert_energy", ENERGIES),
     converts!("convert_force", FORCES),
     converts!("convert_length", LENGTHS),
@@ -101,8 +104,13 @@ const ANGLES: &[Unit] = &[
     ("Nanodegree", 1e-9),
     ("NatoMil", 360.0 / 6400.0),
     ("Revolution", 360.0),
-    ("Tilt", 180.0 / PI),
 ];
+
+/// A tilt is the sine of an angle.
+fn angle(value: f64, from: &str, to: &str) -> Option<f64> {
+    let degrees = if from == "Tilt" { value.asin().to_degrees() } else { value * factor(ANGLES, from)? };
+    Some(if to == "Tilt" { degrees.to_radians().sin() } else { degrees / factor(ANGLES, to)? }).filter(|value| value.is_finite())
+}
 
 const BTU: f64 = 1055.05585262;
 const EV: f64 = 1.602176565e-19;

@@ -58,7 +58,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
 /// The queries of a file or folder; whether one is too wrong to be read. What the rules need is installed into the workspace.
 fn subjects(path: &Path, workspace: Option<&mut Workspace>) -> Result<(Vec<Subject>, bool), Failure> {
     let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
-    let is_pack = path.is_dir() || path.extension().is_some_and(|extension| ["yaml", "yml", "json", "md"].iter().any(|known| extension == *known));
+    let is_pack = path.is_dir() || path.extension().is_some_and(|extension| ["yaml", "yml", "json", "md"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
     if is_pack {
         let pack = vidette_rules::load(path).map_err(unreadable)?;
         let broken = workspace.is_some_and(|workspace| install(std::slice::from_ref(&pack), workspace));
@@ -95,7 +95,7 @@ fn fix(workspace: &Workspace, subjects: &[Subject]) -> Result<bool, Failure> {
     files.retain(|_, (_, diagnostics)| diagnostics.iter().any(|diagnostic| diagnostic.fix.is_some()));
     for (file, (text, diagnostics)) in &files {
         std::fs::write(file, mended(text, diagnostics)).map_err(|error| Failure::usage(format!("{file}: {error}")))?;
-        eprintln!("fixed: {file}");
+        say!("fixed: {file}");
     }
     Ok(!files.is_empty())
 }

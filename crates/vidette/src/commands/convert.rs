@@ -28,7 +28,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     let mut packs = packs(&options.paths)?;
     let mut broken = false;
     for problem in packs.iter().flat_map(|pack| &pack.problems) {
-        eprintln!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
+        say!("{}: {}: {}", if problem.fatal { "error" } else { "warning" }, problem.file, problem.message);
         broken |= problem.fatal;
     }
     let (sigma, wrong) = sigma::compile(&mut packs, &workspace::column_names);
@@ -43,7 +43,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
             for (name, text) in &files {
                 output::write(text, Some(&folder.join(name)))?;
             }
-            eprintln!("{} files under {}", files.len(), folder.display());
+            say!("{} files under {}", files.len(), folder.display());
         }
         None => {
             let texts: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();

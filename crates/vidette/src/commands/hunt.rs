@@ -127,17 +127,17 @@ fn summarize(found: &Found, started: Instant) {
     let (harvest, alerts) = (&found.harvest, found.alerts.len());
     output::problems(&harvest.problems);
     if harvest.other_files > 0 {
-        eprintln!("{} files of other kinds left alone", harvest.other_files);
+        say!("{} files of other kinds left alone", harvest.other_files);
     }
     for message in &found.without {
-        eprintln!("warning: {message}; a file of that name and .csv beside the rules is one");
+        say!("warning: {message}; a file of that name and .csv beside the rules is one");
     }
     if found.repeated > 0 {
-        eprintln!("{} events were there more than once", found.repeated);
+        say!("{} events were there more than once", found.repeated);
     }
     // Sigma rules look at events, not at rows.
     let rows = if harvest.rows == 0 { String::new() } else { format!("{} rows, ", harvest.rows) };
-    eprintln!(
+    say!(
         "{} files, {} events, {rows}{} skipped in {:.2} s; {alerts} {} ({})",
         harvest.files_read,
         harvest.events_read,

@@ -113,7 +113,7 @@ fn report(done: &Done, repeated: u64, started: Instant, format: Option<Format>) 
     };
     output::write(&text, None)?;
     output::problems(&done.problems);
-    eprintln!(
+    say!(
         "{} files ({} known before, {} of other kinds left alone), {} events ({repeated} seen before), {total} rows in {:.1} MB, {:.2} s",
         done.files,
         done.known_files,

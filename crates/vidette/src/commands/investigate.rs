@@ -44,7 +44,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     let case = Case::build(alert, &guide, &loaded, clock).await?;
     if let Some(path) = &options.html {
         output::write(&html::page(&case), Some(path))?;
-        eprintln!("report written to {}", path.display());
+        say!("report written to {}", path.display());
     }
     if options.json {
         let text = serde_json::to_string_pretty(&case).map_err(|error| Failure::usage(error.to_string()))?;

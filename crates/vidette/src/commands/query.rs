@@ -73,7 +73,9 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     };
     let format = Format::choose(options.format, options.output.is_some());
     let (queries, warnings) = loaded.workspace.compile(&text, clock).await.map_err(failed)?;
-    eprint!("{}", vidette_kql::render(&text, &name, &warnings));
+    if !warnings.is_empty() {
+        say!("{}", vidette_kql::render(&text, &name, &warnings).trim_end());
+    }
     // Nothing is written before the first rows are there: a query that fails leaves the file as it was.
     let mut sink = None;
     for query in &queries {

@@ -85,9 +85,9 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
 
 fn summarize(written: &Written, out: &Path) {
     for reason in &written.left_out {
-        eprintln!("left out: {reason}");
+        say!("left out: {reason}");
     }
-    eprintln!("{} events in {} files under {}", written.events, written.files, out.display());
+    say!("{} events in {} files under {}", written.events, written.files, out.display());
 }
 
 /// A pack in the binary, or a folder.

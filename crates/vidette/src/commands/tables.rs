@@ -39,7 +39,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     out.push_str(&signals(&loaded));
     output::write(&out, None)?;
     for problem in &loaded.harvest.problems {
-        eprintln!("skipped: {problem}");
+        say!("skipped: {problem}");
     }
     Ok(if loaded.harvest.problems.is_empty() { 0 } else { 3 })
 }

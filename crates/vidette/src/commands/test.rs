@@ -76,13 +76,13 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
             let tests = match parse_tests(text) {
                 Ok(tests) => tests,
                 Err(message) => {
-                    eprintln!("error: {file}: {message}");
+                    say!("error: {file}: {message}");
                     broken = true;
                     continue;
                 }
             };
             let Some(rule) = rule_of(&tests, file, pack) else {
-                eprintln!("error: {file}: no rule {}", tests.rule.as_deref().unwrap_or("beside it with its name"));
+                say!("error: {file}: no rule {}", tests.rule.as_deref().unwrap_or("beside it with its name"));
                 broken = true;
                 continue;
             };
@@ -101,7 +101,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     }
     let failed = outcomes.iter().filter(|outcome| !outcome.failures.is_empty()).count();
     output::write(&report(&outcomes, options.format), None)?;
-    eprintln!("{} passed, {failed} failed in {:.2} s", outcomes.len() - failed, started.elapsed().as_secs_f64());
+    say!("{} passed, {failed} failed in {:.2} s", outcomes.len() - failed, started.elapsed().as_secs_f64());
     if outcomes.is_empty() && !broken {
         return Err(Failure::usage("no tests: they are `<Rule>.test.yaml` beside a rule"));
     }

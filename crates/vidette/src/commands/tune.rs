@@ -53,19 +53,19 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     let left: HashSet<String> = after.iter().map(key).collect();
     let gone: Vec<&Alert> = before.iter().filter(|other| !left.contains(&key(other))).collect();
     let chosen = key(alert);
-    eprintln!("{} of {} alerts would be quiet:", gone.len(), before.len());
+    say!("{} of {} alerts would be quiet:", gone.len(), before.len());
     for other in &gone {
-        eprintln!("  {} {}{}", &other.time.get(..19).unwrap_or(&other.time), other.title, if key(other) == chosen { " (the chosen one)" } else { "" });
+        say!("  {} {}{}", &other.time.get(..19).unwrap_or(&other.time), other.title, if key(other) == chosen { " (the chosen one)" } else { "" });
     }
     if options.owner.is_empty() || options.reason.is_empty() {
-        eprintln!("an entry without --owner and --reason is refused when the pack is loaded");
+        say!("an entry without --owner and --reason is refused when the pack is loaded");
     }
     if let Some(path) = &options.add {
         let existing = std::fs::read_to_string(path).unwrap_or_default();
         let row = line.split_once('\n').map_or("", |(_, row)| row);
         let text = if existing.is_empty() { line.clone() } else { format!("{}\n{row}", existing.trim_end()) };
         output::write(&text, Some(path))?;
-        eprintln!("added to {}", path.display());
+        say!("added to {}", path.display());
     }
     Ok(0)
 }

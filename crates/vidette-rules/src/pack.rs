@@ -8,8 +8,9 @@ use crate::origin::Origin;
 use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_rule};
 use crate::yaml::keys;
 use include_dir::{Dir, File, include_dir};
+use rayon::prelude::*;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use vidette_kql::Watchlist;
 
@@ -89,7 +90,18 @@ pub fn load(path: &Path) -> std::io::Result<Pack> {
     if !path.is_dir() {
         std::fs::File::open(path)?;
     }
-    visit(path, &mut pack);
+    let mut files = Vec::new();
+    visit(path, &mut files, &mut pack.problems);
+    let read = |file: &PathBuf| {
+        let mut part = Pack::default();
+        let name = file.display().to_string();
+        match std::fs::read(file) {
+            Ok(bytes) => part.add(&name, &String::from_utf8_lossy(&bytes)),
+            Err(error) => part.problems.push(unreadable(name, &error)),
+        }
+        part
+    };
+    files.par_iter().map(read).collect::<Vec<_>>().into_iter().for_each(|part| pack.append(part));
     let inside = |file: &str| Path::new(file).strip_prefix(path).is_ok_and(is_related);
     pack.rules.iter_mut().for_each(|rule| rule.related = inside(&rule.file));
     Ok(pack)
@@ -100,21 +112,23 @@ fn is_related(file: &Path) -> bool {
     file.components().any(|part| part.as_os_str() == "related")
 }
 
-fn visit(path: &Path, pack: &mut Pack) {
-    let file = path.display().to_string();
-    let read = if path.is_dir() {
-        std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map(|mut entries| {
-            entries.sort_by_key(std::fs::DirEntry::path);
-            entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).for_each(|entry| visit(&entry.path(), pack));
-        })
-    } else if is_part(path) {
-        std::fs::read(path).map(|bytes| pack.add(&file, &String::from_utf8_lossy(&bytes)))
-    } else {
-        Ok(())
-    };
-    if let Err(error) = read {
-        pack.problems.push(RuleProblem { file, message: error.to_string(), fatal: true });
+/// The files of a pack below a path, by name.
+fn visit(path: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<RuleProblem>) {
+    if !path.is_dir() {
+        files.extend(is_part(path).then(|| path.to_owned()));
+        return;
     }
+    match std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        Ok(mut entries) => {
+            entries.sort_by_key(std::fs::DirEntry::path);
+            entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).for_each(|entry| visit(&entry.path(), files, problems));
+        }
+        Err(error) => problems.push(unreadable(path.display().to_string(), &error)),
+    }
+}
+
+fn unreadable(file: String, error: &std::io::Error) -> RuleProblem {
+    RuleProblem { file, message: error.to_string(), fatal: true }
 }
 
 fn is_part(path: &Path) -> bool {
@@ -123,6 +137,19 @@ fn is_part(path: &Path) -> bool {
 }
 
 impl Pack {
+    /// Adds what another part of the pack holds.
+    fn append(&mut self, mut part: Pack) {
+        self.rules.append(&mut part.rules);
+        self.hunting.append(&mut part.hunting);
+        self.watchlists.append(&mut part.watchlists);
+        self.sigma.append(part.sigma);
+        self.functions.append(&mut part.functions);
+        self.scenarios.append(&mut part.scenarios);
+        self.guide = part.guide.or(self.guide.take());
+        self.tests.append(&mut part.tests);
+        self.problems.append(&mut part.problems);
+    }
+
     fn add_folder(&mut self, folder: &Dir) {
         for file in folder.files().filter(|file| is_part(file.path())) {
             self.add(&file.path().display().to_string(), file.contents_utf8().unwrap_or_default());

@@ -16,7 +16,7 @@ pub struct SigmaRule {
 }
 
 /// Compiles the rules; `columns` tells the columns of known tables.
-pub fn sigma_rules(rules: &mut Rules, columns: &dyn Fn(&str) -> Option<Vec<String>>) -> (Vec<SigmaRule>, Vec<RuleProblem>) {
+pub fn sigma_rules(rules: &mut Rules, columns: &(dyn Fn(&str) -> Option<Vec<String>> + Sync)) -> (Vec<SigmaRule>, Vec<RuleProblem>) {
     let compiled = rules.compile(columns);
     let problems = std::mem::take(&mut rules.problems);
     let problems = problems.into_iter().map(|problem| RuleProblem { file: problem.file, message: problem.message, fatal: true }).collect();

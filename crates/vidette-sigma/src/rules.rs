@@ -4,6 +4,7 @@ use crate::correlation;
 use crate::detection::{Refused, Writer};
 use crate::gate::Gate;
 use crate::source::{self, Origin, Place, places};
+use rayon::prelude::*;
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaRule, parse_sigma_yaml};
 
 /// All Sigma rules of a run: correlations and filters name rules of other files.
@@ -51,7 +52,7 @@ pub struct Query {
 }
 
 /// The columns of a table, when it is known.
-pub(crate) type Columns<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
+pub(crate) type Columns<'a> = &'a (dyn Fn(&str) -> Option<Vec<String>> + Sync);
 
 impl Rules {
     /// Adds a file, which may hold several documents.
@@ -67,6 +68,14 @@ impl Rules {
         }
     }
 
+    /// Adds the rules of other files.
+    pub fn append(&mut self, mut others: Rules) {
+        self.rules.append(&mut others.rules);
+        self.correlations.append(&mut others.correlations);
+        self.filters.append(&mut others.filters);
+        self.problems.append(&mut others.problems);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.correlations.is_empty()
     }
@@ -76,20 +85,15 @@ impl Rules {
         let mut compiled = Vec::with_capacity(self.rules.len());
         let mut problems = Vec::new();
         let silent = self.silenced();
-        for (file, rule) in &self.rules {
-            if silent.iter().any(|name| is_called(rule, name)) {
-                continue;
-            }
-            match self.rule(file, rule, columns) {
-                Ok(one) => compiled.push(one),
-                Err(why) => problems.push(Problem { file: file.clone(), message: format!("{}: {why}", rule.title) }),
-            }
-        }
+        let mut take = |file: &str, title: &str, one: Result<Compiled, Refused>| match one {
+            Ok(one) => compiled.push(one),
+            Err(why) => problems.push(Problem { file: file.to_owned(), message: format!("{title}: {why}") }),
+        };
+        let own = self.rules.par_iter().filter(|(_, rule)| !silent.iter().any(|name| is_called(rule, name)));
+        let own: Vec<_> = own.map(|(file, rule)| (file, rule, self.rule(file, rule, columns))).collect();
+        own.into_iter().for_each(|(file, rule, one)| take(file, &rule.title, one));
         for (file, rule) in &self.correlations {
-            match correlation::compile(file, rule, self, columns) {
-                Ok(one) => compiled.push(one),
-                Err(why) => problems.push(Problem { file: file.clone(), message: format!("{}: {why}", rule.title) }),
-            }
+            take(file, &rule.title, correlation::compile(file, rule, self, columns));
         }
         self.problems.extend(problems);
         compiled

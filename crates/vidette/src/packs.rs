@@ -6,7 +6,7 @@ use vidette_engine::Workspace;
 use vidette_rules::{HuntingQuery, Pack};
 
 /// The columns of a table, when it is known.
-pub type Columns<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
+pub type Columns<'a> = &'a (dyn Fn(&str) -> Option<Vec<String>> + Sync);
 
 /// The packs at the paths; without any, those in the binary.
 pub fn packs(paths: &[PathBuf]) -> Result<Vec<Pack>, Failure> {

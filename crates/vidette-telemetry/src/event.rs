@@ -73,8 +73,14 @@ pub fn parse_time(text: &str) -> Option<i64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(to_ticks(time));
     }
-    let text = text.trim_end_matches(['Z', 'z']).trim_end_matches(" UTC").replacen(' ', "T", 1);
-    format!("{text}Z").parse::<Timestamp>().ok().map(to_ticks)
+    let iso = text.trim_end_matches(['Z', 'z']).trim_end_matches(" UTC").replacen(' ', "T", 1);
+    format!("{iso}Z").parse::<Timestamp>().ok().map(to_ticks).or_else(|| portal_time(text))
+}
+
+/// As Microsoft's portals show times, and Log Analytics exports them: month, day, year, and a clock of twelve hours.
+fn portal_time(text: &str) -> Option<i64> {
+    let time = ["%m/%d/%Y, %I:%M:%S%.f %p", "%b %d, %Y %I:%M:%S%.f %p"].into_iter().find_map(|form| jiff::civil::DateTime::strptime(form, text).ok())?;
+    jiff::tz::TimeZone::UTC.to_timestamp(time).ok().map(to_ticks)
 }
 
 /// `YYYY-MM-DD`, a blank or `T`, `hh:mm:ss`, a fraction of up to 7 digits, perhaps `Z`: what nearly all events hold, read

@@ -82,15 +82,59 @@ fn column(text: &'static str) -> Option<ColumnSchema> {
     Some(ColumnSchema { name, ty })
 }
 
-/// The Defender table that rows with these columns most likely come from: the one that has all of them and fewest others.
+/// The only table of these values of `ActionType`, or of those that end so. Defender docs: the pages of the tables.
+const ACTIONS: &[(&str, &[&str])] = &[
+    ("DeviceProcessEvents", &["ProcessCreated"]),
+    ("DeviceFileEvents", &["FileCreated", "FileDeleted", "FileModified", "FileRenamed"]),
+    ("DeviceImageLoadEvents", &["ImageLoaded"]),
+    ("DeviceLogonEvents", &["LogonAttempted", "LogonFailed", "LogonSuccess"]),
+    ("DeviceRegistryEvents", &["RegistryKeyCreated", "RegistryKeyDeleted", "RegistryKeyRenamed", "RegistryValueDeleted", "RegistryValueSet"]),
+    (
+        "DeviceNetworkEvents",
+        &[
+            "ConnectionAcknowledged",
+            "ConnectionAttempt",
+            "ConnectionFailed",
+            "ConnectionFound",
+            "ConnectionInspected",
+            "ConnectionRequest",
+            "ConnectionSuccess",
+            "InboundConnectionAccepted",
+            "InboundConnectionAttempted",
+            "InboundConnectionBlocked",
+            "InboundInternetScanInspected",
+            "ListeningConnectionCreated",
+            "NetworkSignatureInspected",
+            "NtlmAuthenticationInspected",
+        ],
+    ),
+];
+
+/// The table that rows of these columns are of, when they do not say: `action` is the `ActionType` of one, where they have it.
 ///
-/// Fewer than four columns say too little: many tables have a time and a device.
-pub fn infer(columns: &[String]) -> Option<&'static TableSchema> {
+/// A table has all of the columns. Of Defender's device tables it is the one with fewest others, and `DeviceEvents`, which has nearly
+/// every column, the last of them; of other tables the only one.
+///
+/// # Errors
+/// The tables that it may be: none, or several. Fewer than four columns say too little.
+pub fn infer(columns: &[String], action: Option<&str>) -> Result<&'static TableSchema, Vec<&'static str>> {
     if columns.len() < 4 {
-        return None;
+        return Err(Vec::new());
     }
     let has_all = |table: &&TableSchema| columns.iter().all(|column| table.position(column).is_some());
-    TABLES.values().filter(|table| table.name.starts_with("Device")).filter(has_all).min_by_key(|table| table.columns.len())
+    let acts = |action: &str| ACTIONS.iter().find(|(_, known)| known.iter().any(|known| action.ends_with(known))).and_then(|(table, _)| TABLES.get(table));
+    if let Some(table) = action.and_then(acts).filter(has_all) {
+        return Ok(table);
+    }
+    let devices = TABLES.range("Device".."Devicf").map(|(_, table)| table).filter(|table| table.position("Timestamp").is_some());
+    if let Some(table) = devices.filter(has_all).min_by_key(|table| (table.name == "DeviceEvents", table.columns.len())) {
+        return Ok(table);
+    }
+    let fitting: Vec<&TableSchema> = TABLES.values().filter(has_all).collect();
+    match fitting[..] {
+        [table] => Ok(table),
+        _ => Err(fitting.into_iter().map(|table| table.name).collect()),
+    }
 }
 
 #[cfg(test)]
@@ -107,5 +151,20 @@ mod tests {
             assert_eq!(table.columns[table.position("AdditionalFields").unwrap()].ty, ColumnType::Dynamic);
         }
         assert!(TABLES.len() > 2000);
+    }
+
+    #[test]
+    fn rows_without_a_name_are_told_by_their_columns_and_their_action() {
+        let infer = |columns: &str, action: Option<&str>| infer(&columns.split(' ').map(str::to_owned).collect::<Vec<_>>(), action).map(|table| table.name);
+        let program = "Timestamp DeviceName ActionType FileName SHA256";
+        assert_eq!(infer("Timestamp DeviceName FileName ProcessCommandLine", None), Ok("DeviceProcessEvents"));
+        assert_eq!(infer("Timestamp DeviceName RemoteUrl RemotePort", None), Ok("DeviceNetworkEvents"));
+        assert_eq!(infer(program, Some("ProcessCreated")), Ok("DeviceProcessEvents"));
+        assert_eq!(infer(program, Some("FileCreated")), Ok("DeviceFileEvents"));
+        assert_eq!(infer("Timestamp DeviceName RemoteUrl RemotePort", Some("SslConnectionInspected")), Ok("DeviceNetworkEvents"));
+        assert_eq!(infer("TimeGenerated Computer EventID Activity NewProcessName", None), Ok("SecurityEvent"));
+        assert_eq!(infer("TimeGenerated Computer NoSuchColumn Other", None), Err(Vec::new()));
+        assert_eq!(infer("TimeGenerated Computer", None), Err(Vec::new()));
+        assert!(infer("TimeGenerated UserPrincipalName AppDisplayName ResultType", None).is_err_and(|tables| tables.contains(&"SigninLogs")));
     }
 }

@@ -151,3 +151,75 @@ fn diagnostic_settings_land_in_their_tables() {
     let row = ["UserPrincipalName", "AppDisplayName", "OperationName", "IPAddress"].map(|column| first(&harvest, "SigninLogs", column));
     assert_eq!(row, ["a@b.example", "Portal", "Sign-in activity", "203.0.113.5"]);
 }
+
+#[test]
+fn what_portals_and_their_interfaces_export_is_told_from_its_columns() {
+    // What Log Analytics calls every file that it exports.
+    const ANY_NAME: &str = "query_data.csv";
+    let cases = [
+        // The portal's times, and a table that no other can be.
+        (
+            ANY_NAME,
+            "\"TimeGenerated [UTC]\",Computer,EventID,Activity,NewProcessName\n\"3/10/2026, 9:00:00.500 AM\",h,4688,a,C:\\\\p.exe\n",
+            "SecurityEvent",
+            "NewProcessName",
+            r"C:\\p.exe",
+        ),
+        // `Type` names the table.
+        (ANY_NAME, "TimeGenerated,UserPrincipalName,ResultType,Type\n2026-03-10T09:00:00.5Z,a@b.example,0,SigninLogs\n", "SigninLogs", "UserPrincipalName", "a@b.example"),
+        // Nearly every column is one of `DeviceEvents`, too; the action says which it is.
+        ("hits.csv", "Timestamp,DeviceName,ActionType,FileName\n\"Mar 10, 2026 9:00:00.5 AM\",h,ProcessCreated,p.exe\n", "DeviceProcessEvents", "FileName", "p.exe"),
+        ("hits.csv", "Timestamp,DeviceName,ActionType,FileName\n2026-03-10T09:00:00.5Z,h,FileCreated,p.exe\n", "DeviceFileEvents", "FileName", "p.exe"),
+        (
+            "api.json",
+            r#"{"Schema":[],"Results":[{"Timestamp":"2026-03-10T09:00:00.5Z","DeviceName":"h","FileName":"p.exe","ProcessCommandLine":"p"}]}"#,
+            "DeviceProcessEvents",
+            "FileName",
+            "p.exe",
+        ),
+        (
+            "answer.json",
+            r#"{"tables":[{"name":"PrimaryResult","columns":[{"name":"TimeGenerated","type":"datetime"},{"name":"Computer","type":"string"},{"name":"Type","type":"string"}],"rows":[["2026-03-10T09:00:00.5Z","h","SecurityEvent"]]}]}"#,
+            "SecurityEvent",
+            "Computer",
+            "h",
+        ),
+        (
+            "kusto.json",
+            r#"{"Tables":[{"TableName":"Table_0","Columns":[{"ColumnName":"Timestamp","DataType":"DateTime"},{"ColumnName":"DeviceName"},{"ColumnName":"RemoteUrl"},{"ColumnName":"RemotePort"}],"Rows":[["2026-03-10T09:00:00.5Z","h","x.example",443]]}]}"#,
+            "DeviceNetworkEvents",
+            "RemoteUrl",
+            "x.example",
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, table, column, value) in cases {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let harvest = read(&path);
+        assert_eq!((first(&harvest, table, column), harvest.problems.len()), (value.to_owned(), 0), "{text}: {:?}", harvest.problems);
+        assert_eq!(first(&harvest, table, "TimeGenerated"), "639087300005000000".to_owned(), "{text}");
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_a_problem_and_no_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("a.csv", "Timestamp,DeviceName,RemoteUrl,RemotePort\n26/11/2026 15:04,h,x.example,443\n27/11/2026 15:04,h,y.example,443\n", Some("line 2"), 2, "its time is none"),
+        ("b.json", r#"{"Timestamp":"yesterday","DeviceName":"h","RemoteUrl":"x.example","RemotePort":443}"#, Some("line 1"), 1, "its time is none"),
+        ("c.csv", "TimeGenerated [Local Time],Computer,EventID,Activity\n\"3/10/2026, 9:00:00.500 AM\",h,4688,a\n", None, 1, "show times in UTC"),
+        ("d.csv", "TimeGenerated,UserPrincipalName,AppDisplayName,ResultType\n2026-03-10T09:00:00Z,a@b.example,x,0\n", None, 1, "name the file after its table"),
+    ];
+    for (name, text, place, count, said) in cases {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let harvest = read(&path);
+        let [problem] = &harvest.problems[..] else { panic!("{name}: {:?}", harvest.problems) };
+        assert_eq!((problem.place.as_deref(), problem.count), (place, count), "{name}");
+        assert!(problem.message.contains(said), "{name}: {}", problem.message);
+        if place.is_some() {
+            assert_eq!(first(&harvest, "DeviceNetworkEvents", "RemoteUrl"), "x.example", "{name}");
+        }
+    }
+}

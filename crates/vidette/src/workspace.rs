@@ -368,5 +368,5 @@ async fn parquet_table(workspace: &Workspace, path: &Path) -> Result<String, Str
     let options = ParquetReadOptions::default().file_extension("");
     let frame = workspace.session().read_parquet(path.to_string_lossy().into_owned(), options).await.map_err(|error| error.to_string())?;
     let names: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
-    Ok(infer(&names).map_or(stem, |table| table.name.to_owned()))
+    Ok(infer(&names, None).map_or(stem, |table| table.name.to_owned()))
 }

@@ -1,30 +1,58 @@
-//! CSV with a header of column names, as the Defender portal exports it.
+//! CSV with a header of column names, as Microsoft's portals export it.
 
-use super::shapes::{both_times, field, table_of_path};
+use super::shapes::{NO_TIME, both_times, field, is_time, table_of_path, untold};
 use super::{Record, Sink};
 use crate::error::Problem;
 use crate::row::Row;
-use crate::schemas::infer;
+use crate::schemas::{TABLES, TableSchema, infer};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::Path;
+
+/// A column as Log Analytics exports a time: with the time zone that the portal shows.
+fn without_zone(name: &str) -> (&str, Option<&str>) {
+    match name.strip_suffix(']').and_then(|name| name.rsplit_once(" [")) {
+        Some((name, zone)) => (name, Some(zone)),
+        None => (name, None),
+    }
+}
 
 /// Whether the first line is a list of names, one of them a time.
 pub(super) fn looks_like_header(head: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(head.split(|byte| *byte == b'\n').next().unwrap_or(head)) else { return false };
-    text.contains(',') && text.split(',').any(|name| matches!(name.trim_matches(['"', '\u{feff}', '\r', ' ']), "Timestamp" | "TimeGenerated" | "TimeGenerated [UTC]"))
+    let is_of_time = |name: &str| matches!(without_zone(name.trim_matches(['"', '\u{feff}', '\r', ' '])).0, "Timestamp" | "TimeGenerated");
+    text.contains(',') && text.split(',').any(is_of_time)
 }
+
+/// A table, and where in it each value of a line belongs.
+struct Layout {
+    table: &'static TableSchema,
+    places: Vec<Option<usize>>,
+}
+
+/// So many kinds of lines are remembered.
+const MOST_LAYOUTS: usize = 1024;
 
 pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
-    let names: Vec<String> = match reader.headers() {
-        Ok(names) => names.iter().map(|name| name.trim_start_matches('\u{feff}').trim_end_matches(" [UTC]").to_owned()).collect(),
-        Err(error) => return Err(Problem::file(path, error.to_string())),
+    let header = reader.headers().map_err(|error| Problem::file(path, error.to_string()))?;
+    let names: Vec<(&str, Option<&str>)> = header.iter().map(|name| without_zone(name.trim_start_matches('\u{feff}'))).collect();
+    if let Some((name, zone)) = names.iter().find_map(|(name, zone)| zone.filter(|zone| *zone != "UTC").map(|zone| (name, zone))) {
+        return Err(Problem::file(path, format!("`{name}` is in the time zone `{zone}`, which nothing here tells of; let the portal show times in UTC, and export again")));
+    }
+    let names: Vec<String> = names.into_iter().map(|(name, _)| name.to_owned()).collect();
+    let of_path = table_of_path(path, &names);
+    let place = |wanted: &str| names.iter().position(|name| name == wanted);
+    let (type_at, action_at) = (place("Type"), place("ActionType"));
+    let layout = |ty: Option<&str>, action: Option<&str>| -> Result<Layout, Vec<&'static str>> {
+        let table = match of_path.or_else(|| ty.and_then(|name| TABLES.get(name))) {
+            Some(table) => table,
+            None => infer(&names, action)?,
+        };
+        Ok(Layout { table, places: names.iter().map(|name| table.position(name)).collect() })
     };
-    let Some(table) = table_of_path(path, &names).or_else(|| infer(&names)) else {
-        return Err(Problem::file(path, "its columns are of no known table; name the file after its table"));
-    };
-    let columns: Vec<Option<usize>> = names.iter().map(|name| table.position(name)).collect();
+    let mut layouts: HashMap<[Option<String>; 2], Result<Layout, Vec<&'static str>>> = HashMap::new();
     for record in reader.into_records() {
         let record = match record {
             Ok(record) => record,
@@ -34,13 +62,26 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
                 continue;
             }
         };
-        let mut row = Row::new(table);
-        for (value, column) in record.iter().zip(&columns) {
-            if let Some(column) = column
-                && !value.is_empty()
-                && let Some(value) = field(table.columns[*column].ty, Value::String(value.to_owned()))
-            {
-                row.set(table.columns[*column].name, value);
+        let line = || format!("line {}", record.position().map_or(0, csv::Position::line));
+        let [ty, action] = [type_at, action_at].map(|at| at.and_then(|at| record.get(at)));
+        if layouts.len() >= MOST_LAYOUTS {
+            layouts.clear();
+        }
+        let layout = match layouts.entry([ty, action].map(|text| text.map(str::to_owned))).or_insert_with(|| layout(ty, action)) {
+            Ok(layout) => layout,
+            Err(tables) if type_at.is_none() && action_at.is_none() => return Err(Problem::file(path, untold(tables))),
+            Err(tables) => {
+                sink.problem(Problem::at(path, line(), untold(tables)));
+                continue;
+            }
+        };
+        let mut row = Row::new(layout.table);
+        for (value, column) in record.iter().zip(&layout.places).filter(|(value, _)| !value.is_empty()) {
+            let Some(column) = column.map(|at| &layout.table.columns[at]) else { continue };
+            match field(column.ty, Value::String(value.to_owned())) {
+                Some(value) => drop(row.set(column.name, value)),
+                None if is_time(column) => sink.problem(Problem::at(path, line(), NO_TIME)),
+                None => {}
             }
         }
         both_times(&mut row);

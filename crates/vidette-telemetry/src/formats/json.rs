@@ -1,6 +1,6 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
-use super::shapes::classify;
+use super::shapes::{NO_TIME, classify, is_timed};
 use super::{Record, Sink, event_json, flat, winlogbeat};
 use crate::error::Problem;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use std::path::Path;
 /// Of a longer line only the records in a wrapper are read, one by one: it is never in memory as a whole.
 const LINE_LIMIT_BYTES: usize = 16 << 20;
 /// The arrays of records that exports wrap into one object.
-const WRAPPERS: [&str; 4] = ["records", "Results", "results", "value"];
+const WRAPPERS: [&str; 6] = ["records", "Results", "results", "value", "tables", "Tables"];
 
 pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
@@ -348,13 +348,33 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
             return std::mem::take(inner).into_iter().enumerate().all(|(at, value)| deliver(path, &format!("{place}, {wrapper} {}", at + 1), number + at as u64, value, sink));
         }
     }
+    if let Some(rows) = rows_of_answer(&mut map) {
+        return rows.enumerate().all(|(at, row)| deliver(path, &format!("{place}, row {}", at + 1), number + at as u64, Value::Object(row), sink));
+    }
+    let timed = is_timed(&map);
     match classify(map, number, path) {
-        Ok(record) => sink.record(record),
+        Ok(record) => {
+            if timed && matches!(&record, Record::Row(row) if row.links.time_ticks == 0) {
+                sink.problem(Problem::at(path, place, NO_TIME));
+            }
+            sink.record(record)
+        }
         Err(message) => {
             sink.problem(Problem::at(path, place, message));
             true
         }
     }
+}
+
+/// The rows of a table as the query APIs of Log Analytics and Azure Data Explorer answer: the columns once, then a list of values a row.
+fn rows_of_answer(map: &mut serde_json::Map<String, Value>) -> Option<impl Iterator<Item = serde_json::Map<String, Value>> + use<>> {
+    let [columns, rows] = if map.contains_key("columns") { ["columns", "rows"] } else { ["Columns", "Rows"] };
+    let (Some(Value::Array(columns)), Some(Value::Array(_))) = (map.get(columns), map.get(rows)) else { return None };
+    let name = |column: &Value| Some(column.get("name").or_else(|| column.get("ColumnName"))?.as_str()?.to_owned());
+    let names: Vec<String> = columns.iter().map(name).collect::<Option<_>>()?;
+    let Some(Value::Array(rows)) = map.remove(rows) else { return None };
+    let values = |row: Value| if let Value::Array(values) = row { values } else { Vec::new() };
+    Some(rows.into_iter().map(move |row| names.iter().cloned().zip(values(row)).collect()))
 }
 
 #[cfg(test)]

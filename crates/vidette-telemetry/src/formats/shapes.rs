@@ -3,9 +3,10 @@
 use super::{Record, event_xml, zeek};
 use crate::event::{Event, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
-use crate::schemas::{ColumnType, TABLES, TableSchema, infer};
+use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema, infer};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::path::Path;
 
 pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) -> Result<Record<'static>, String> {
@@ -38,10 +39,58 @@ pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) ->
         return Ok(Record::Row(defender_row(table, map)));
     }
     let columns: Vec<String> = map.keys().filter(|key| !key.starts_with('@')).cloned().collect();
-    match table_of_path(path, &columns).or_else(|| if map.contains_key("Timestamp") || map.contains_key("TimeGenerated") { infer(&columns) } else { None }) {
-        Some(table) => Ok(Record::Row(defender_row(table, map))),
-        None => Err("not a shape Vidette knows: no Windows event, no Defender or Log Analytics row".to_owned()),
+    if let Some(table) = table_of_path(path, &columns) {
+        return Ok(Record::Row(defender_row(table, map)));
     }
+    if !is_timed(&map) {
+        return Err("not a shape Vidette knows: no Windows event, no Defender or Log Analytics row".to_owned());
+    }
+    let table = inferred(columns, map.get("ActionType").and_then(Value::as_str))?;
+    Ok(Record::Row(defender_row(table, map)))
+}
+
+/// What [`infer`] says of rows, which mostly have the columns of the row before.
+fn inferred(columns: Vec<String>, action: Option<&str>) -> Result<&'static TableSchema, String> {
+    type Told = (Vec<String>, Option<String>, Result<&'static TableSchema, String>);
+    const MOST: usize = 64;
+    thread_local! {
+        static TOLD: RefCell<Vec<Told>> = const { RefCell::new(Vec::new()) };
+    }
+    TOLD.with_borrow_mut(|told| {
+        if let Some((_, _, table)) = told.iter().find(|(known, of, _)| *known == columns && of.as_deref() == action) {
+            return table.clone();
+        }
+        let table = infer(&columns, action).map_err(|tables| untold(&tables));
+        if told.len() == MOST {
+            drop(told.remove(0));
+        }
+        told.push((columns, action.map(str::to_owned), table.clone()));
+        table
+    })
+}
+
+/// What is said of rows whose table is not told by their columns, which are of these tables.
+pub(super) fn untold(tables: &[&str]) -> String {
+    const NAMED: usize = 5;
+    let which = match tables {
+        [] => "its columns are of no known table".to_owned(),
+        _ => format!("its columns are of {} tables ({}{})", tables.len(), tables[..tables.len().min(NAMED)].join(", "), if tables.len() > NAMED { ", …" } else { "" }),
+    };
+    format!("{which}; name the file after its table")
+}
+
+/// Whether a row says when it was.
+pub(super) fn is_timed(map: &Map<String, Value>) -> bool {
+    TIMES.iter().any(|name| map.get(*name).is_some_and(|time| !time.is_null()))
+}
+
+const TIMES: [&str; 2] = ["Timestamp", "TimeGenerated"];
+/// What is said of a row whose time is none.
+pub(super) const NO_TIME: &str = "its time is none that Vidette reads (such as 2026-03-10T09:00:00Z), and stays empty";
+
+/// Whether the column is the time of its row.
+pub(super) fn is_time(column: &ColumnSchema) -> bool {
+    TIMES.contains(&column.name)
 }
 
 /// The table that a category of Azure's diagnostic settings lands in. Azure Monitor docs: "Supported resource log categories".

@@ -1,5 +1,6 @@
 //! Files to records: what a file is, is told from its first bytes. Each format has a file of its own.
 
+mod collected;
 mod csv;
 mod event_json;
 mod event_xml;

@@ -28,7 +28,49 @@ const DATA: &str = r#"{"ProcessId":"44","Image":"C:\\Windows\\System32\\curl.exe
 fn every_shipper_tells_of_the_same_connection() {
     let quoted = serde_json::Value::from(XML).to_string();
     let flat = DATA.trim_start_matches('{');
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(DATA).unwrap();
+    let listed = serde_json::Value::from_iter(fields.iter().map(|(name, value)| serde_json::json!({"@Name": name, "#text": value})));
+    let payload = serde_json::json!({"EventData": {"Data": listed}}).to_string();
+    let small = |name: &str| name[..1].to_ascii_lowercase() + &name[1..];
+    let doubled = serde_json::Value::from_iter(fields.iter().map(|(name, value)| (small(name), value.as_str().unwrap_or_default().replace('\\', r"\\"))));
+    let dotted: String = fields.iter().map(|(name, value)| format!(",\"data.win.eventdata.{}\":{value}", small(name))).collect();
+    let winlog = format!(
+        r#"{{"@timestamp":"2026-03-10T09:00:00.5Z","winlog":{{"provider_name":"Microsoft-Windows-Sysmon","event_id":3,"record_id":7,"computer_name":"HOST.example","event_data":{DATA}}}}}"#
+    );
     let shapes = [
+        ("elasticdump.json", format!(r#"{{"_index":"winlogbeat","_id":"a","_source":{winlog}}}"#)),
+        ("elasticsearch.json", format!(r#"{{"took":1,"hits":{{"total":{{"value":1}},"hits":[{{"_id":"a","_source":{winlog}}}]}}}}"#)),
+        (
+            "evtxecmd.json",
+            serde_json::json!({"MapDescription": "Network connection", "Computer": "HOST.example", "Payload": payload, "Channel": "c", "Provider": "Microsoft-Windows-Sysmon",
+                "EventId": 3, "EventRecordId": "7", "ProcessId": 1, "ThreadId": 2, "Level": "Info", "TimeCreated": "2026-03-10T09:00:00.5000000+00:00"})
+            .to_string(),
+        ),
+        (
+            "evtxecmd.csv",
+            format!(
+                "RecordNumber,EventRecordId,TimeCreated,EventId,Level,Provider,Channel,Computer,MapDescription,Payload\n1,7,2026-03-10 09:00:00.5000000,3,Info,Microsoft-Windows-Sysmon,c,HOST.example,,\"{}\"\n",
+                payload.replace('"', "\"\"")
+            ),
+        ),
+        (
+            "wazuh.json",
+            format!(
+                r#"{{"timestamp":"2026-03-10T09:00:01.000+0000","agent":{{"name":"HOST"}},"data":{{"win":{{"system":{{"providerName":"Microsoft-Windows-Sysmon","eventID":"3","systemTime":"2026-03-10T09:00:00.5000000Z","eventRecordID":"7","computer":"HOST.example"}},"eventdata":{doubled}}}}}}}"#
+            ),
+        ),
+        (
+            "wazuh-dotted.json",
+            format!(
+                r#"{{"data.win.system.providerName":"Microsoft-Windows-Sysmon","data.win.system.eventID":"3","data.win.system.systemTime":"2026-03-10T09:00:00.5000000Z","data.win.system.eventRecordID":"7","data.win.system.computer":"HOST.example"{dotted}}}"#
+            ),
+        ),
+        (
+            "xmltodict.json",
+            format!(
+                r##"{{"Event":{{"System":{{"Provider":{{"@Name":"Microsoft-Windows-Sysmon"}},"EventID":{{"@Qualifiers":"","#text":"3"}},"TimeCreated":{{"@SystemTime":"2026-03-10 09:00:00.500000"}},"EventRecordID":"7","Channel":"c","Computer":"HOST.example"}},"EventData":{{"Data":{listed}}}}}}}"##
+            ),
+        ),
         ("event.xml", format!("<?xml version=\"1.0\"?>\n<Events>\n{XML}\n</Events>")),
         ("sysmon.log", format!("<13>1 2026-03-10T09:00:00Z web01 sysmon 99 - - {}\n", XML.replace("Microsoft-Windows-Sysmon\"", "Linux-Sysmon\""))),
         ("splunk.json", format!("{{\"preview\":false,\"result\":{{\"_raw\":{quoted},\"host\":\"h\"}}}}")),
@@ -77,6 +119,14 @@ fn every_shipper_tells_of_the_same_connection() {
 fn ticks_of(text: &str) -> i64 {
     let time: jiff::Timestamp = text.parse().unwrap();
     (time.as_nanosecond() / 100) as i64 + 621_355_968_000_000_000
+}
+
+#[test]
+fn a_name_of_many_parts_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep.json");
+    std::fs::write(&path, format!("{{\"winlog.{}b\":1}}\n{{\"data.win.{}b\":1}}", "a.".repeat(200_000), "a.".repeat(200_000))).unwrap();
+    assert_eq!(read(&path).skipped(), 2);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! CSV with a header of column names, as Microsoft's portals export it.
 
+use super::collected::{evtxecmd, is_evtxecmd};
 use super::shapes::{NO_TIME, both_times, field, is_time, table_of_path, untold};
 use super::{Record, Sink};
 use crate::error::Problem;
@@ -21,8 +22,9 @@ fn without_zone(name: &str) -> (&str, Option<&str>) {
 /// Whether the first line is a list of names, one of them a time.
 pub(super) fn looks_like_header(head: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(head.split(|byte| *byte == b'\n').next().unwrap_or(head)) else { return false };
-    let is_of_time = |name: &str| matches!(without_zone(name.trim_matches(['"', '\u{feff}', '\r', ' '])).0, "Timestamp" | "TimeGenerated");
-    text.contains(',') && text.split(',').any(is_of_time)
+    let is_of_time = |name: &str| matches!(without_zone(name).0, "Timestamp" | "TimeGenerated");
+    let names = text.split(',').map(|name| name.trim_matches(['"', '\u{feff}', '\r', ' ']));
+    text.contains(',') && (names.clone().any(is_of_time) || is_evtxecmd(names))
 }
 
 /// A table, and where in it each value of a line belongs.
@@ -42,6 +44,7 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
         return Err(Problem::file(path, format!("`{name}` is in the time zone `{zone}`, which nothing here tells of; let the portal show times in UTC, and export again")));
     }
     let names: Vec<String> = names.into_iter().map(|(name, _)| name.to_owned()).collect();
+    let holds_events = is_evtxecmd(names.iter().map(String::as_str));
     let of_path = table_of_path(path, &names);
     let place = |wanted: &str| names.iter().position(|name| name == wanted);
     let (type_at, action_at) = (place("Type"), place("ActionType"));
@@ -63,6 +66,18 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
             }
         };
         let line = || format!("line {}", record.position().map_or(0, csv::Position::line));
+        if holds_events {
+            let map = names.iter().zip(&record).map(|(name, value)| (name.clone(), Value::String(value.to_owned()))).collect();
+            match evtxecmd(&map) {
+                Ok(event) => {
+                    if !sink.record(Record::Event(event)) {
+                        return Ok(());
+                    }
+                }
+                Err(message) => sink.problem(Problem::at(path, line(), message)),
+            }
+            continue;
+        }
         let [ty, action] = [type_at, action_at].map(|at| at.and_then(|at| record.get(at)));
         if layouts.len() >= MOST_LAYOUTS {
             layouts.clear();

@@ -338,10 +338,15 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
         sink.problem(Problem::at(path, place, "a record is an object"));
         return true;
     };
-    // Splunk's exports put each record into a `result`.
-    if let Some(Value::Object(_)) = map.get("result") {
-        let inner = map.remove("result").unwrap_or_default();
-        return deliver(path, place, number, inner, sink);
+    // Splunk's exports put each record into a `result`, Elasticsearch's into a `_source`, and those into the `hits` of `hits`.
+    for envelope in ["result", "_source"] {
+        if let Some(Value::Object(_)) = map.get(envelope) {
+            let inner = map.remove(envelope).unwrap_or_default();
+            return deliver(path, place, number, inner, sink);
+        }
+    }
+    if let Some(Value::Array(hits)) = map.get_mut("hits").and_then(|hits| hits.get_mut("hits")) {
+        return std::mem::take(hits).into_iter().enumerate().all(|(at, hit)| deliver(path, &format!("{place}, hit {}", at + 1), number + at as u64, hit, sink));
     }
     for wrapper in WRAPPERS {
         if let Some(Value::Array(inner)) = map.get_mut(wrapper) {

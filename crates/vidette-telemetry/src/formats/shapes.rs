@@ -1,5 +1,6 @@
 //! What a JSON object is: an event as one of the shippers writes it, or a row of a table. It is told from the keys.
 
+use super::collected::{evtxecmd, is_evtxecmd, wazuh};
 use super::{Record, event_xml, zeek};
 use crate::event::{Event, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
@@ -144,8 +145,14 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
     if matches!(map.get("System"), Some(Value::Object(_))) {
         return Ok(Some(event_log(std::mem::take(map))));
     }
-    if map.keys().any(|key| key.starts_with("winlog.")) {
+    if map.keys().any(|key| ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))) {
         nest(map);
+    }
+    if let Some(event) = wazuh(map) {
+        return Ok(Some(event));
+    }
+    if is_evtxecmd(map.keys().map(String::as_str)) {
+        return evtxecmd(map).map(Some);
     }
     if let Some(Value::Object(winlog)) = map.get_mut("winlog") {
         let winlog = std::mem::take(winlog);
@@ -167,9 +174,14 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
     Ok(None)
 }
 
-/// Names with dots as objects in objects.
+/// Names with dots as objects in objects. A name of more parts than any shipper's stays as it is.
 fn nest(map: &mut Map<String, Value>) {
+    const MOST_PARTS: usize = 32;
     for (name, value) in std::mem::take(map) {
+        if name.split('.').nth(MOST_PARTS).is_some() {
+            map.insert(name, value);
+            continue;
+        }
         let mut place = &mut *map;
         let mut parts = name.split('.').peekable();
         while let Some(part) = parts.next() {
@@ -188,7 +200,7 @@ fn nest(map: &mut Map<String, Value>) {
 }
 
 fn attribute<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    value.get("#attributes").or_else(|| value.get("@attributes")).unwrap_or(value).get(name)
+    value.get("#attributes").or_else(|| value.get("@attributes")).unwrap_or(value).get(name).or_else(|| value.get(format!("@{name}")))
 }
 
 fn number(value: Option<&Value>) -> i64 {
@@ -232,17 +244,24 @@ fn event_log(mut event: Map<String, Value>) -> Event<'static> {
 }
 
 /// A time as text or as seconds since 1970.
-fn time(value: &Value) -> Option<i64> {
+pub(super) fn time(value: &Value) -> Option<i64> {
     match value {
         Value::Number(seconds) => unix_time(&seconds.to_string()),
         other => parse_time(&text(other)),
     }
 }
 
-/// Named values, also those one element deeper (`UserData`) or in a list of `Data`.
-fn flatten(data: Map<String, Value>, into: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>) {
+/// Named values, also those one element deeper (`UserData`), in a list of `Data`, or with their name as an attribute `@Name`.
+pub(super) fn flatten(data: Map<String, Value>, into: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>) {
     for (key, value) in data {
         match value {
+            Value::Object(inner) if inner.contains_key("@Name") => {
+                let [name, value] = ["@Name", "#text"].map(|part| inner.get(part).map(text).unwrap_or_default());
+                into.push((name.into(), value.into()));
+            }
+            Value::Array(items) if items.iter().any(|item| item.get("@Name").is_some()) => {
+                items.into_iter().for_each(|item| flatten(Map::from_iter([(key.clone(), item)]), into));
+            }
             Value::Object(mut inner) if inner.contains_key("#text") => flatten(Map::from_iter([(key, inner.remove("#text").unwrap_or_default())]), into),
             Value::Array(items) if !items.iter().any(|item| item.is_object() || item.is_array()) => {
                 into.extend(items.iter().map(|item| (key.clone().into(), text(item).into())));

@@ -77,9 +77,9 @@ pub fn parse_time(text: &str) -> Option<i64> {
     format!("{iso}Z").parse::<Timestamp>().ok().map(to_ticks).or_else(|| portal_time(text))
 }
 
-/// As Microsoft's portals show times, and Log Analytics exports them: month, day, year, and a clock of twelve hours.
+/// As Microsoft's portals show times, and Log Analytics and Kibana export them: month, day, year.
 fn portal_time(text: &str) -> Option<i64> {
-    let time = ["%m/%d/%Y, %I:%M:%S%.f %p", "%b %d, %Y %I:%M:%S%.f %p"].into_iter().find_map(|form| jiff::civil::DateTime::strptime(form, text).ok())?;
+    let time = ["%m/%d/%Y, %I:%M:%S%.f %p", "%b %d, %Y %I:%M:%S%.f %p", "%b %d, %Y @ %H:%M:%S%.f"].into_iter().find_map(|form| jiff::civil::DateTime::strptime(form, text).ok())?;
     jiff::tz::TimeZone::UTC.to_timestamp(time).ok().map(to_ticks)
 }
 

@@ -53,6 +53,15 @@ fn every_shipper_tells_of_the_same_connection() {
                 payload.replace('"', "\"\"")
             ),
         ),
+        ("splunk.csv", format!("_time,host,_raw\n2026-03-10T09:00:00.500+0000,h,\"{}\"\n", XML.replace('"', "\"\""))),
+        (
+            "kibana.csv",
+            "\"@timestamp\",\"winlog.provider_name\",\"winlog.event_id\",\"winlog.record_id\",\"winlog.computer_name\",\"winlog.event_data.Image\",\"winlog.event_data.DestinationIp\",\"winlog.event_data.Initiated\"\n\"Mar 10, 2026 @ 09:00:00.500\",\"Microsoft-Windows-Sysmon\",3,7,\"HOST.example\",\"C:\\Windows\\System32\\curl.exe\",\"104.20.67.143\",true\n".to_owned(),
+        ),
+        (
+            "nxlog.csv",
+            "EventTime,SourceName,EventID,RecordNumber,Channel,Hostname,Image,DestinationIp,Initiated\n2026-03-10T09:00:00.5Z,Microsoft-Windows-Sysmon,3,7,c,HOST.example,C:\\Windows\\System32\\curl.exe,104.20.67.143,true\n".to_owned(),
+        ),
         (
             "wazuh.json",
             format!(

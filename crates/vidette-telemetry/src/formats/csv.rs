@@ -1,7 +1,7 @@
 //! CSV with a header of column names, as Microsoft's portals export it.
 
-use super::collected::{evtxecmd, is_evtxecmd};
-use super::shapes::{NO_TIME, both_times, field, is_time, table_of_path, untold};
+use super::collected::is_evtxecmd;
+use super::shapes::{NO_TIME, both_times, classify, field, is_time, table_of_path, untold};
 use super::{Record, Sink};
 use crate::error::Problem;
 use crate::row::Row;
@@ -24,7 +24,14 @@ pub(super) fn looks_like_header(head: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(head.split(|byte| *byte == b'\n').next().unwrap_or(head)) else { return false };
     let is_of_time = |name: &str| matches!(without_zone(name).0, "Timestamp" | "TimeGenerated");
     let names = text.split(',').map(|name| name.trim_matches(['"', '\u{feff}', '\r', ' ']));
-    text.contains(',') && (names.clone().any(is_of_time) || is_evtxecmd(names))
+    text.contains(',') && (names.clone().any(is_of_time) || holds_events(names))
+}
+
+/// Whether the lines are Windows events: EvtxECmd's, what Splunk exports as it was written, what Kibana exports of Winlogbeat's
+/// fields, or flat events of NXLog's kind.
+fn holds_events<'n>(names: impl Iterator<Item = &'n str> + Clone) -> bool {
+    let has = |wanted: &str| names.clone().any(|name| name == wanted);
+    is_evtxecmd(names.clone()) || has("_raw") || has("winlog.event_id") || has("EventID") && has("Channel") && !has("Type") && !has("TimeGenerated")
 }
 
 /// A table, and where in it each value of a line belongs.
@@ -44,7 +51,7 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
         return Err(Problem::file(path, format!("`{name}` is in the time zone `{zone}`, which nothing here tells of; let the portal show times in UTC, and export again")));
     }
     let names: Vec<String> = names.into_iter().map(|(name, _)| name.to_owned()).collect();
-    let holds_events = is_evtxecmd(names.iter().map(String::as_str));
+    let holds_events = holds_events(names.iter().map(String::as_str));
     let of_path = table_of_path(path, &names);
     let place = |wanted: &str| names.iter().position(|name| name == wanted);
     let (type_at, action_at) = (place("Type"), place("ActionType"));
@@ -68,9 +75,9 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
         let line = || format!("line {}", record.position().map_or(0, csv::Position::line));
         if holds_events {
             let map = names.iter().zip(&record).map(|(name, value)| (name.clone(), Value::String(value.to_owned()))).collect();
-            match evtxecmd(&map) {
-                Ok(event) => {
-                    if !sink.record(Record::Event(event)) {
+            match classify(map, record.position().map_or(0, csv::Position::line), path) {
+                Ok(record) => {
+                    if !sink.record(record) {
                         return Ok(());
                     }
                 }

@@ -278,14 +278,15 @@ fn winlogbeat(mut winlog: Map<String, Value>, outer: &Map<String, Value>) -> Eve
     let computer = pick(&["computer_name", "computer"]);
     let mut event = Event {
         provider: pick(&["provider_name", "source_name", "source"]).into(),
-        event_id: pick(&["event_id"]).parse().unwrap_or_default(),
+        // Kibana exports `4,688`.
+        event_id: pick(&["event_id"]).replace(',', "").parse().unwrap_or_default(),
         channel: pick(&["channel", "log_name"]).into(),
         version: number(winlog.get("version")),
         task: number(winlog.get("task")),
         level: level(outer.get("log").and_then(|log| log.get("level")).and_then(Value::as_str).unwrap_or_default()),
         user_sid: winlog.get("user").and_then(|user| user.get("identifier")).map(text).unwrap_or_default().into(),
         computer: if computer.is_empty() { outer.get("host").and_then(|host| host.get("name")).map(text).unwrap_or_default() } else { computer }.into(),
-        record_id: pick(&["record_id", "record_number"]).parse().unwrap_or_default(),
+        record_id: pick(&["record_id", "record_number"]).replace(',', "").parse().unwrap_or_default(),
         execution_process_id: winlog.get("process").map_or(0, |process| number(process.get("pid"))).max(number(winlog.get("process_id"))),
         opcode: number(winlog.get("opcode")),
         created_ticks: ["@timestamp", "timestamp", "time_created"].iter().find_map(|name| outer.get(*name).and_then(time)),

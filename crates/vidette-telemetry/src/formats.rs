@@ -7,6 +7,7 @@ mod event_xml;
 mod evtx;
 mod flat;
 mod json;
+mod others;
 mod parquet;
 mod records;
 mod shapes;
@@ -15,6 +16,7 @@ mod values;
 mod winlogbeat;
 mod zeek;
 
+pub use others::{learn, other_table};
 pub use parquet::Footer;
 pub(crate) use records::{CHUNK_BYTES, CHUNK_HEADER_BYTES, FILE_HEADER_BYTES};
 pub(crate) use values::kind;
@@ -22,6 +24,8 @@ pub(crate) use values::kind;
 use crate::error::Problem;
 use crate::event::Event;
 use crate::row::Row;
+use crate::schemas::TableSchema;
+use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::ops::Range;
@@ -44,6 +48,24 @@ pub trait Sink {
     fn carves(&self) -> bool;
     /// A Parquet file: queries read it directly.
     fn parquet(&mut self, path: PathBuf);
+
+    /// The table whose rows a file holds that is of no known one.
+    fn other(&self, _path: &Path) -> Option<&'static TableSchema> {
+        None
+    }
+
+    /// Whether it only learns what columns there are.
+    fn is_learner(&self) -> bool {
+        false
+    }
+
+    /// Takes note of a record; `false` stops the reading.
+    fn learn(&mut self, _record: &Map<String, Value>) -> bool {
+        true
+    }
+
+    /// The same of a record of texts, some of these columns.
+    fn learn_texts(&mut self, _columns: &[String], _record: &mut dyn Iterator<Item = &str>) {}
 }
 
 /// Reads a whole stream into the sink; an error means that the stream as such is unreadable.
@@ -135,6 +157,10 @@ fn read_stream(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn S
     }
     match FORMATS.iter().find(|format| (format.recognizes)(head)) {
         Some(format) => (format.read)(path, input, sink),
+        // Any names may head the columns of a file that is a table of its own.
+        None if (sink.is_learner() || sink.other(path).is_some()) && std::str::from_utf8(&head[..head.len().min(64)]).is_ok_and(|head| head.contains(',')) => {
+            csv::read(path, input, sink)
+        }
         None => Err(Problem::unknown(path)),
     }
 }

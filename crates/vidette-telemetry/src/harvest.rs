@@ -441,6 +441,10 @@ impl Sink for Reader<'_> {
         self.carve
     }
 
+    fn other(&self, path: &Path) -> Option<&'static TableSchema> {
+        self.normalizer.other(path)
+    }
+
     fn parquet(&mut self, path: PathBuf) {
         self.parcel.parquet.push(path);
     }

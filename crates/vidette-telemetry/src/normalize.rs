@@ -19,6 +19,7 @@ use crate::schemas::{TABLES, TableSchema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Events whose rows a function makes.
@@ -112,6 +113,8 @@ pub struct Normalizer {
     columns: HashMap<&'static str, Vec<usize>>,
     /// The same, of every column, with those that other events' details depend on.
     made: HashMap<&'static str, Vec<bool>>,
+    /// Files of tables that are not known.
+    others: HashMap<PathBuf, &'static TableSchema>,
 }
 
 /// Whether anyone asks for rows of a table with an action; of a table at all, when none is given.
@@ -137,7 +140,7 @@ impl Normalizer {
         }
         let landings = sentinel::Landings::new(&asked);
         let devices = DEVICE_TABLES.into_iter().any(asked);
-        Normalizer { by_id, wanted: Box::new(wanted), landings, devices, columns: HashMap::new(), made: HashMap::new() }
+        Normalizer { by_id, wanted: Box::new(wanted), landings, devices, columns: HashMap::new(), made: HashMap::new(), others: HashMap::new() }
     }
 
     /// The same, but batches of the tables hold only the columns that `wanted` says are asked for, and those of times.
@@ -154,6 +157,18 @@ impl Normalizer {
             self.landings.narrow(table.name, &asked);
         }
         self
+    }
+
+    /// The same, with files whose records are rows of tables that are not known.
+    pub fn with_others(mut self, others: HashMap<PathBuf, &'static TableSchema>) -> Normalizer {
+        self.others = others;
+        self
+    }
+
+    /// The table of a file, also when it is compressed.
+    pub(crate) fn other(&self, path: &Path) -> Option<&'static TableSchema> {
+        let outer = || Some(Path::new(path.to_str()?.strip_suffix('!')?));
+        self.others.get(path).or_else(|| self.others.get(outer()?)).copied()
     }
 
     /// The batch of rows of one table.

@@ -194,6 +194,7 @@ fn real(field: &Field) -> Option<f64> {
     match field {
         Field::Real(value) => Some(*value),
         Field::Long(value) => Some(*value as f64),
+        Field::Text(text) => text.parse().ok(),
         _ => None,
     }
 }

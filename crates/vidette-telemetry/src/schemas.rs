@@ -50,6 +50,12 @@ impl Deref for Columns {
 }
 
 impl TableSchema {
+    /// A table that is known to this process alone, and as long as it runs.
+    pub(crate) fn learned(name: String, columns: Vec<(String, ColumnType)>) -> &'static TableSchema {
+        let columns: Vec<ColumnSchema> = columns.into_iter().map(|(name, ty)| ColumnSchema { name: name.leak(), ty }).collect();
+        Box::leak(Box::new(TableSchema { name: name.leak(), columns: Columns { text: "", read: OnceLock::from(columns) }, positions: OnceLock::new() }))
+    }
+
     pub fn position(&self, column: &str) -> Option<usize> {
         let positions = || self.columns.iter().enumerate().map(|(at, schema)| (schema.name, at)).collect();
         self.positions.get_or_init(positions).get(column).copied()

@@ -18,7 +18,7 @@ use vidette_kql::needs::{Need, needs};
 use vidette_kql::time::parse_datetime;
 use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest, tables_of_events};
+use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest_files, learn, other_table, tables_of_events};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -179,8 +179,18 @@ fn named_tables(workspace: &Workspace, text: &str) -> Option<BTreeMap<String, Ne
     if by_pattern || words.iter().any(|word| workspace.function(word).is_some()) {
         return None;
     }
-    let whole = |table: &&TableSchema| Need { actions: None, columns: table.columns.iter().map(|column| column.name.to_owned()).collect() };
-    Some(words.into_iter().filter_map(|word| TABLES.get(word)).map(|table| (table.name.to_owned(), whole(&table))).collect())
+    let whole = |table: &TableSchema| Need { actions: None, columns: table.columns.iter().map(|column| column.name.to_owned()).collect() };
+    // What is no known table may be one of a file.
+    let need = |word: &str| (word.to_owned(), TABLES.get(word).map_or_else(Need::default, whole));
+    Some(words.into_iter().chain(quoted_names(text)).map(need).collect())
+}
+
+/// What stands in brackets and quotes, as names with blanks or hyphens do.
+fn quoted_names(text: &str) -> impl Iterator<Item = &str> {
+    text.split('[').skip(1).filter_map(|rest| {
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+        rest[1..].split_once(quote).map(|(name, _)| name)
+    })
 }
 
 /// The diagnostics of a query with errors that no data can mend: those of its syntax, and, where no file brings a table of its own, all.
@@ -188,12 +198,16 @@ pub fn hopeless(workspace: &Workspace, text: &str, paths: &[PathBuf]) -> Vec<Dia
     let (_, diagnostics) = vidette_kql::compile(text, workspace);
     let mut errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).peekable();
     let any = errors.peek().is_some();
-    if errors.any(|error| error.kind == Kind::Syntax) || any && !may_bring_tables(paths) { diagnostics } else { Vec::new() }
+    if errors.any(|error| error.kind == Kind::Syntax) || any && !may_bring_tables(text, paths) { diagnostics } else { Vec::new() }
 }
 
-/// Whether there is a Parquet file, whose table may be one that is not known, or what cannot be told before it is read.
-fn may_bring_tables(paths: &[PathBuf]) -> bool {
+/// Whether there is a Parquet file, whose table may be one that is not known, another that the query names, or what cannot be told before
+/// it is read.
+fn may_bring_tables(text: &str, paths: &[PathBuf]) -> bool {
     let Ok((files, _)) = files_under(paths) else { return true };
+    if files.iter().filter_map(|file| other_table(file)).any(|name| text.contains(&name)) {
+        return true;
+    }
     let mut head = [0; 4];
     files.iter().any(|file| file == Path::new("-") || File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && &head == b"PAR1")
 }
@@ -240,7 +254,12 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
         normalizer = normalizer.with_columns(|_| Some(BTreeSet::new()));
     }
     let reading = Reading { keep, seen, carve: carves(), watch: None };
-    let mut harvest = harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
+    let unreadable = |error: vidette_telemetry::Error| Failure::usage(error.to_string());
+    let (files, problems) = files_under(paths).map_err(unreadable)?;
+    let others = others(&files, paths, wanted);
+    let normalizer = normalizer.with_others(others.iter().flat_map(|(table, files)| files.iter().map(|file| (file.clone(), *table))).collect());
+    let mut harvest = harvest_files(files, paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(unreadable)?;
+    harvest.problems.splice(0..0, problems);
     bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for (name, batches) in &harvest.tables {
@@ -258,7 +277,8 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
     for (name, parts) in parts {
         let mut parts = parts.into_iter();
         let Some(first) = parts.next() else { continue };
-        let table = match TABLES.get(name.as_str()) {
+        let learned = || others.iter().map(|(table, _)| *table).find(|table| table.name == name);
+        let table = match TABLES.get(name.as_str()).or_else(learned) {
             Some(schema) => Table::new(first, columns(schema)),
             None => Table::infer(first),
         };
@@ -268,6 +288,23 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
         cover(&workspace, &mut harvest, &name, &files).await;
     }
     Ok(Loaded { workspace, harvest, with_rows })
+}
+
+/// The tables that are not known of files that are asked for by their names, or were named themselves where all is asked for.
+fn others(files: &[PathBuf], named: &[PathBuf], wanted: &Wanted) -> Vec<(&'static TableSchema, Vec<PathBuf>)> {
+    let mut by_name: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        let Some(name) = other_table(file) else { continue };
+        let is_asked_for = match wanted {
+            Wanted::These(tables) => tables.contains_key(&name),
+            Wanted::All | Wanted::AllBut(_) => named.contains(file),
+            Wanted::Rows(_) => false,
+        };
+        if is_asked_for {
+            by_name.entry(name).or_default().push(file.clone());
+        }
+    }
+    by_name.into_iter().filter_map(|(name, files)| learn(name, files)).collect()
 }
 
 /// As [`load`], for one query: rows that it cannot see are not kept.

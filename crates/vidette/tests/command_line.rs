@@ -122,6 +122,54 @@ fn names_of_files_end_in_any_case() {
 }
 
 #[test]
+fn any_csv_and_any_json_is_a_table_of_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("users.csv", "name,id,zip,score,active,joined,tags,Type,Type,\nalice,1,01234,1.5,true,2026-01-02T03:04:05Z,\"[\"\"a\"\"]\",admin,x,y\nbob,2,99999,2,FALSE,,,user,,\n");
+    write(
+        "app-log.jsonl",
+        "{\"user\":\"alice\",\"n\":1,\"when\":\"2026-01-02T03:04:05Z\",\"deep\":{\"a\":[1,2]},\"mixed\":1}\n{\"user\":\"bob\",\"n\":2.5,\"mixed\":\"x\",\"deep\":\"7\"}\n",
+    );
+    write("list.json", "[{\"user\":\"bob\"}]");
+    std::fs::create_dir(folder.path().join("more")).expect("a folder");
+    write("more/list.json", "{\"records\":[{\"user\":\"carol\",\"n\":3}]}");
+    let folder = folder.path().to_str().expect("a path");
+    let cases = [
+        (
+            "users | getschema | project x = strcat(ColumnName, ':', ColumnType) | summarize s = strcat_array(make_list(x), ' ')",
+            r#"{"s":"name:string id:long zip:string score:real active:bool joined:datetime tags:dynamic Type:string Type1:string Column10:string"}"#,
+        ),
+        (
+            "users | where active | project name, id, zip, score, joined, tag = tags[0], Type1",
+            r#"{"name":"alice","id":1,"zip":"01234","score":1.5,"joined":"2026-01-02T03:04:05.0000000Z","tag":"a","Type1":"x"}"#,
+        ),
+        ("['app-log'] | where n > 1.5 | project user, mixed, type = gettype(deep), isnull(when)", r#"{"user":"bob","mixed":"x","type":"string","Column1":true}"#),
+        ("['app-log'] | join kind=inner users on $left.user == $right.name | where id == 1 | project user, second = deep.a[1]", r#"{"user":"alice","second":2}"#),
+        ("list | summarize count(), sum(n)", r#"{"count_":2,"sum_n":3}"#),
+    ];
+    for (query, row) in cases {
+        let output = vidette(&["query", query, folder, "--format", "ndjson"]);
+        assert_eq!(text(&output.stdout).trim(), row, "{query}: {}", text(&output.stderr));
+    }
+    let output = vidette(&["query", "DeviceEvents | count", folder]);
+    assert!(text(&output.stderr).contains("a query may read it as `['app-log']`"), "{}", text(&output.stderr));
+    let output = vidette(&["query", "users | where nam == 1", folder]);
+    assert!(text(&output.stderr).contains("a column with a similar name exists: `name`"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_rule_over_a_table_of_ones_own_is_tested() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rule = "id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a11\nname: Own\nkind: NRT\nseverity: Low\nquery: |\n  MyApp_CL\n  | where Level_s == 'error'\n";
+    let tests = "tests:\n  - name: fires\n    data: {MyApp_CL: [{TimeGenerated: 2026-03-10T08:00:00Z, Level_s: error}]}\n    expect: {alerts: 1}\n  - name: quiet\n    data: {MyApp_CL: [{TimeGenerated: 2026-03-10T08:00:00Z, Level_s: info}]}\n    expect: {alerts: 0}\n";
+    std::fs::write(folder.path().join("Own.yaml"), rule).expect("a file");
+    std::fs::write(folder.path().join("Own.test.yaml"), tests).expect("a file");
+    let output = vidette(&["test", folder.path().to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stderr).contains("2 passed, 0 failed"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn an_unknown_column_is_pointed_at_and_fixed() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let file = folder.path().join("q.kql");

@@ -1,7 +1,7 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
 use super::shapes::{NO_TIME, classify, is_timed};
-use super::{Record, Sink, event_json, flat, winlogbeat};
+use super::{Record, Sink, event_json, flat, others, winlogbeat};
 use crate::error::Problem;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -355,6 +355,12 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
     }
     if let Some(rows) = rows_of_answer(&mut map) {
         return rows.enumerate().all(|(at, row)| deliver(path, &format!("{place}, row {}", at + 1), number + at as u64, Value::Object(row), sink));
+    }
+    if sink.is_learner() {
+        return sink.learn(&map);
+    }
+    if let Some(table) = sink.other(path) {
+        return sink.record(Record::Row(others::row(table, map)));
     }
     let timed = is_timed(&map);
     match classify(map, number, path) {

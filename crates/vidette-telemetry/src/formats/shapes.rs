@@ -1,7 +1,7 @@
 //! What a JSON object is: an event as one of the shippers writes it, or a row of a table. It is told from the keys.
 
 use super::collected::{evtxecmd, is_evtxecmd, wazuh};
-use super::{Record, event_xml, zeek};
+use super::{Record, event_xml, other_table, zeek};
 use crate::event::{Event, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema, infer};
@@ -44,14 +44,14 @@ pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) ->
         return Ok(Record::Row(defender_row(table, map)));
     }
     if !is_timed(&map) {
-        return Err("not a shape Vidette knows: no Windows event, no Defender or Log Analytics row".to_owned());
+        return Err(format!("not a shape Vidette knows: no Windows event, no Defender or Log Analytics row{}", as_other(path)));
     }
-    let table = inferred(columns, map.get("ActionType").and_then(Value::as_str))?;
+    let table = inferred(path, columns, map.get("ActionType").and_then(Value::as_str))?;
     Ok(Record::Row(defender_row(table, map)))
 }
 
 /// What [`infer`] says of rows, which mostly have the columns of the row before.
-fn inferred(columns: Vec<String>, action: Option<&str>) -> Result<&'static TableSchema, String> {
+fn inferred(path: &Path, columns: Vec<String>, action: Option<&str>) -> Result<&'static TableSchema, String> {
     type Told = (Vec<String>, Option<String>, Result<&'static TableSchema, String>);
     const MOST: usize = 64;
     thread_local! {
@@ -61,7 +61,7 @@ fn inferred(columns: Vec<String>, action: Option<&str>) -> Result<&'static Table
         if let Some((_, _, table)) = told.iter().find(|(known, of, _)| *known == columns && of.as_deref() == action) {
             return table.clone();
         }
-        let table = infer(&columns, action).map_err(|tables| untold(&tables));
+        let table = infer(&columns, action).map_err(|tables| untold(&tables, path));
         if told.len() == MOST {
             drop(told.remove(0));
         }
@@ -71,13 +71,18 @@ fn inferred(columns: Vec<String>, action: Option<&str>) -> Result<&'static Table
 }
 
 /// What is said of rows whose table is not told by their columns, which are of these tables.
-pub(super) fn untold(tables: &[&str]) -> String {
+pub(super) fn untold(tables: &[&str], path: &Path) -> String {
     const NAMED: usize = 5;
     let which = match tables {
         [] => "its columns are of no known table".to_owned(),
         _ => format!("its columns are of {} tables ({}{})", tables.len(), tables[..tables.len().min(NAMED)].join(", "), if tables.len() > NAMED { ", …" } else { "" }),
     };
-    format!("{which}; name the file after its table")
+    format!("{which}; name the file after its table{}", as_other(path))
+}
+
+/// How a query reads a file that is of no known table.
+fn as_other(path: &Path) -> String {
+    other_table(path).map(|name| format!("; a query may read it as `['{name}']`")).unwrap_or_default()
 }
 
 /// Whether a row says when it was.
@@ -85,7 +90,7 @@ pub(super) fn is_timed(map: &Map<String, Value>) -> bool {
     TIMES.iter().any(|name| map.get(*name).is_some_and(|time| !time.is_null()))
 }
 
-const TIMES: [&str; 2] = ["Timestamp", "TimeGenerated"];
+pub(super) const TIMES: [&str; 2] = ["Timestamp", "TimeGenerated"];
 /// What is said of a row whose time is none.
 pub(super) const NO_TIME: &str = "its time is none that Vidette reads (such as 2026-03-10T09:00:00Z), and stays empty";
 

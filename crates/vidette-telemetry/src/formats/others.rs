@@ -1,0 +1,245 @@
+//! Files of tables that nobody knows: their columns and types are learned from all of their records, so that KQL runs over any CSV
+//! and any JSON.
+
+use super::shapes::{both_times, classify, field};
+use super::{Record, Sink, read_file};
+use crate::error::Problem;
+use crate::event::{Event, parse_time};
+use crate::row::{Field, Row};
+use crate::schemas::{ColumnType, TABLES, TableSchema};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// What records have beyond so many columns is left out.
+const MOST_COLUMNS: usize = 1024;
+
+/// The name of the table that a file would be: its own, without `.csv`, `.json` and their like. Other files are none, and those of
+/// known tables.
+pub fn other_table(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy();
+    let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    let (stem, extension) = plain.rsplit_once('.')?;
+    let is_read = ["csv", "json", "jsonl", "ndjson"].iter().any(|known| extension.eq_ignore_ascii_case(known));
+    (is_read && !stem.is_empty() && !TABLES.contains_key(stem)).then(|| stem.to_owned())
+}
+
+/// The table of these files, which have its name, and those of them that have its rows: none with records of a known shape, and none
+/// without records. Columns come in the order in which they are first found, each of the type that holds all of its values: texts of CSV
+/// are numbers, times, booleans or JSON where all are, those of JSON times.
+///
+/// The schema lives as long as the process, as those of known tables do; a query names few.
+pub fn learn(name: String, paths: Vec<PathBuf>) -> Option<(&'static TableSchema, Vec<PathBuf>)> {
+    let mut columns = Columns::default();
+    let mut learned = Vec::with_capacity(paths.len());
+    for path in paths {
+        let mut learner = Learner { path: &path, is_known: false, records: 0, columns: &mut columns, places: Vec::new() };
+        // What cannot be read is told when it is read for its rows.
+        read_file(&path, None, &mut learner).ok();
+        if !learner.is_known && learner.records > 0 {
+            learned.push(path);
+        }
+    }
+    let columns = columns.columns.into_iter().map(|(name, seen)| (name, seen.ty())).collect();
+    (!learned.is_empty()).then(|| (TableSchema::learned(name, columns), learned))
+}
+
+/// A record as a row of the table that was learned from it and its like.
+pub(super) fn row(table: &'static TableSchema, map: Map<String, Value>) -> Row {
+    let mut row = Row::new(table);
+    for (name, value) in map {
+        let Some(at) = table.position(&name) else { continue };
+        let field = match (table.columns[at].ty, value) {
+            (_, Value::Null) => None,
+            (ColumnType::Dynamic, value) => Some(Field::Json(value.to_string())),
+            (ColumnType::String, Value::String(text)) => Some(Field::Text(text.into())),
+            (ty, value) => field(ty, value),
+        };
+        field.into_iter().for_each(|field| row.set_at(at, field));
+    }
+    both_times(&mut row);
+    row
+}
+
+/// The same of a record of CSV, whose texts have these places in the table.
+pub(super) fn row_of_texts<'t>(table: &'static TableSchema, places: &[Option<usize>], texts: impl Iterator<Item = &'t str>) -> Row {
+    let mut row = Row::with_capacity(table, places.len());
+    for (place, text) in places.iter().zip(texts).filter(|(_, text)| !text.is_empty()) {
+        let Some(at) = *place else { continue };
+        let field = match table.columns[at].ty {
+            ColumnType::String => Some(Field::Text(text.into())),
+            ColumnType::Long => text.parse().ok().map(Field::Long),
+            ColumnType::Real => text.parse().ok().map(Field::Real),
+            ColumnType::Bool => Some(Field::Bool(text.eq_ignore_ascii_case("true"))),
+            ColumnType::DateTime => parse_time(text).map(Field::Ticks),
+            _ => Some(Field::Json(text.to_owned())),
+        };
+        field.into_iter().for_each(|field| row.set_at(at, field));
+    }
+    both_times(&mut row);
+    row
+}
+
+#[derive(Default)]
+struct Columns {
+    columns: Vec<(String, Seen)>,
+    places: HashMap<String, usize>,
+}
+
+/// Notes columns and their values.
+struct Learner<'a> {
+    path: &'a Path,
+    /// Its records are of a shape that is known.
+    is_known: bool,
+    records: u64,
+    columns: &'a mut Columns,
+    /// Of the columns of a file of texts.
+    places: Vec<Option<usize>>,
+}
+
+impl Sink for Learner<'_> {
+    fn wants(&self, _: &Event) -> bool {
+        true
+    }
+
+    fn record(&mut self, _: Record) -> bool {
+        self.is_known = true;
+        false
+    }
+
+    fn problem(&mut self, _: Problem) {}
+
+    fn carves(&self) -> bool {
+        false
+    }
+
+    fn parquet(&mut self, _: PathBuf) {
+        self.is_known = true;
+    }
+
+    fn is_learner(&self) -> bool {
+        true
+    }
+
+    fn learn(&mut self, record: &Map<String, Value>) -> bool {
+        if self.records == 0 && classify(record.clone(), 1, self.path).is_ok() {
+            self.is_known = true;
+            return false;
+        }
+        self.records += 1;
+        record.iter().for_each(|(name, value)| self.columns.seen(name).into_iter().for_each(|seen| seen.note(value)));
+        true
+    }
+
+    fn learn_texts(&mut self, columns: &[String], record: &mut dyn Iterator<Item = &str>) {
+        if self.records == 0 {
+            self.places = columns.iter().map(|name| self.columns.place(name)).collect();
+        }
+        self.records += 1;
+        for (place, text) in self.places.iter().zip(record).filter(|(_, text)| !text.is_empty()) {
+            place.iter().for_each(|place| self.columns.columns[*place].1.note_text(text));
+        }
+    }
+}
+
+impl Columns {
+    /// Where a column is, which is added when it is new.
+    fn place(&mut self, name: &str) -> Option<usize> {
+        if let Some(place) = self.places.get(name) {
+            return Some(*place);
+        }
+        let place = self.columns.len();
+        (place < MOST_COLUMNS).then(|| {
+            self.places.insert(name.to_owned(), place);
+            self.columns.push((name.to_owned(), Seen::default()));
+            place
+        })
+    }
+
+    fn seen(&mut self, name: &str) -> Option<&mut Seen> {
+        self.place(name).map(|place| &mut self.columns[place].1)
+    }
+}
+
+const BOOL: u8 = 1;
+const LONG: u8 = 2;
+const REAL: u8 = 4;
+const TIME: u8 = 8;
+const JSON: u8 = 16;
+
+/// What all values of a column can be read as, a bit each.
+struct Seen {
+    any: bool,
+    all: u8,
+    /// One was an array or a bag.
+    nested: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Seen {
+        Seen { any: false, all: u8::MAX, nested: false }
+    }
+}
+
+impl Seen {
+    fn note(&mut self, value: &Value) {
+        let kinds = match value {
+            Value::Null => return,
+            Value::Bool(_) => BOOL,
+            Value::Number(number) if number.is_i64() => LONG | REAL,
+            Value::Number(_) => REAL,
+            Value::String(text) if self.all & TIME != 0 => kinds(text) & TIME,
+            Value::String(_) => 0,
+            Value::Array(_) | Value::Object(_) => {
+                self.nested = true;
+                0
+            }
+        };
+        self.any = true;
+        self.all &= kinds;
+    }
+
+    fn note_text(&mut self, text: &str) {
+        self.any = true;
+        if self.all != 0 {
+            self.all &= kinds(text);
+        }
+    }
+
+    fn ty(&self) -> ColumnType {
+        match self.all {
+            _ if self.nested => ColumnType::Dynamic,
+            _ if !self.any => ColumnType::String,
+            all if all & BOOL != 0 => ColumnType::Bool,
+            all if all & LONG != 0 => ColumnType::Long,
+            all if all & REAL != 0 => ColumnType::Real,
+            all if all & TIME != 0 => ColumnType::DateTime,
+            all if all & JSON != 0 => ColumnType::Dynamic,
+            _ => ColumnType::String,
+        }
+    }
+}
+
+/// What a text can be read as. Numbers with zeros before them are names.
+fn kinds(text: &str) -> u8 {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
+        return BOOL;
+    }
+    if text.starts_with(['{', '[']) {
+        return if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() { JSON } else { 0 };
+    }
+    if !digits.starts_with(|first: char| first.is_ascii_digit()) && !digits.starts_with('.') {
+        return if text.len() >= 10 && parse_time(text).is_some() { TIME } else { 0 };
+    }
+    if digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") {
+        return if parse_time(text).is_some() { TIME } else { 0 };
+    }
+    if text.parse::<i64>().is_ok() {
+        return LONG | REAL;
+    }
+    if text.parse::<f64>().is_ok() {
+        return REAL;
+    }
+    if text.len() >= 10 && parse_time(text).is_some() { TIME } else { 0 }
+}

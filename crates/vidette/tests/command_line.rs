@@ -158,6 +158,29 @@ fn any_csv_and_any_json_is_a_table_of_its_name() {
 }
 
 #[test]
+fn the_first_test_of_the_page_about_tests_passes_and_says_what_is_wrong() {
+    let page = std::fs::read_to_string(root().join("docs/TESTING.md")).expect("the page");
+    let (_, rest) = page.split_once("```yaml\n").expect("an example");
+    let (tests, _) = rest.split_once("```").expect("its end");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    let rule = "id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a12\nname: Encoded\nkind: NRT\nseverity: Medium\nquery: |\n  DeviceProcessEvents\n  | where ProcessCommandLine matches regex @'\\s-enc\\s'\n";
+    std::fs::write(path("EncodedCommand.yaml"), rule).expect("a file");
+    std::fs::write(path("EncodedCommand.test.yaml"), tests).expect("a file");
+    std::fs::write(path("Other.yaml"), rule).expect("a file");
+    std::fs::write(path("Other.test.yaml"), tests.replace("FileName", "FileNam")).expect("a file");
+    for named in ["EncodedCommand.yaml", "EncodedCommand.test.yaml"] {
+        let output = vidette(&["test", &path(named)]);
+        assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(text(&output.stderr).contains("2 passed, 0 failed"), "{}", text(&output.stderr));
+    }
+    let output = vidette(&["test", &path("")]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    assert!(told.contains("DeviceProcessEvents has no column `FileNam`; a column with a similar name exists: `FileName`"), "{told}");
+}
+
+#[test]
 fn a_rule_over_a_table_of_ones_own_is_tested() {
     let folder = tempfile::tempdir().expect("a folder");
     let rule = "id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a11\nname: Own\nkind: NRT\nseverity: Low\nquery: |\n  MyApp_CL\n  | where Level_s == 'error'\n";

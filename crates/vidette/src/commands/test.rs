@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use vidette_engine::{Clock, Workspace, side_by_side};
 use vidette_kql::Watchlist;
+use vidette_kql::diagnostics::nearest;
 use vidette_kql::time::parse_datetime;
 use vidette_rules::{Alert, Case, HuntingQuery, Pack, Rule, Source, TestFile, parse_tests, tuning, watchlist};
 use vidette_simulation::{Library, Profile};
@@ -86,6 +87,9 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
                 broken = true;
                 continue;
             };
+            if !is_asked_for(&options.paths, &[file, &rule.file]) {
+                continue;
+            }
             let recorded = Mutex::new(Snapshots::read(file));
             let cases = tests.tests.iter().filter(|case| case.name.contains(&options.filter));
             let runners: Vec<Runner> =
@@ -103,7 +107,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     output::write(&report(&outcomes, options.format), None)?;
     say!("{} passed, {failed} failed in {:.2} s", outcomes.len() - failed, started.elapsed().as_secs_f64());
     if outcomes.is_empty() && !broken {
-        return Err(Failure::usage("no tests: they are `<Rule>.test.yaml` beside a rule"));
+        return Err(Failure::usage("no tests: they are `<Rule>.test.yaml` beside a rule; docs/TESTING.md shows how"));
     }
     Ok(if broken { 2 } else { u8::from(failed > 0) })
 }
@@ -118,6 +122,14 @@ fn with_rules(paths: &[PathBuf]) -> Vec<PathBuf> {
         }
     }
     folders
+}
+
+/// Whether the tests of a file are among those of the paths: in a folder of them, or they or their rule are named.
+fn is_asked_for(paths: &[PathBuf], files: &[&String]) -> bool {
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let files: Vec<PathBuf> = files.iter().map(|file| canonical(Path::new(file))).collect();
+    let holds = |path: &PathBuf| files.iter().any(|file| file.starts_with(canonical(path)));
+    paths.is_empty() || paths.iter().any(holds)
 }
 
 /// The rule or hunting query that the file names, else the one beside it with its name.
@@ -189,7 +201,9 @@ impl Runner<'_> {
         let mut paths = vec![scratch.path().to_owned()];
         paths.extend(self.case.files.iter().map(|path| self.beside(path)));
         for (table, source) in merged(&self.tests.defaults.data, &self.case.data) {
-            self.write_rows(table, source, scratch.path())?;
+            if let Err(wrong) = self.write_rows(table, source, scratch.path())? {
+                return Ok(Err(wrong));
+            }
         }
         if let Some(name) = &self.case.simulate {
             let scenario = self.library.scenarios.iter().find(|scenario| scenario.name == *name);
@@ -240,35 +254,48 @@ impl Runner<'_> {
         Path::new(self.file).parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// Rows in place become JSON lines that name their table; a file is linked under the table's name.
-    fn write_rows(&self, table: &str, source: &Source, folder: &Path) -> Result<(), Failure> {
-        let typed = |row: &serde_json::Map<String, Value>| {
-            let mut row = row.clone();
-            row.insert("Type".to_owned(), table.into());
-            format!("{}\n", Value::Object(row))
-        };
+    /// Rows in place become JSON lines that name their table; a file is linked under the table's name. Inside, what is wrong with the rows.
+    fn write_rows(&self, table: &str, source: &Source, folder: &Path) -> Result<Result<(), String>, Failure> {
         let target = folder.join(format!("{table}.jsonl"));
-        let text: String = match source {
-            Source::Rows(rows) => rows.iter().map(typed).collect(),
+        let rows: Vec<serde_json::Map<String, Value>> = match source {
+            Source::Rows(rows) => rows.clone(),
             Source::Path(path) => {
                 let path = self.beside(path);
                 let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
                 match extension.as_str() {
-                    "csv" => watchlist_rows(&read(&path)?).iter().map(typed).collect(),
+                    "csv" => watchlist_rows(&read(&path)?),
                     "jsonl" | "ndjson" | "json" => {
                         let wrong = |error: serde_json::Error| Failure::query(format!("{}: {error}", path.display()));
                         let rows: Result<Vec<_>, _> = read(&path)?.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect();
-                        rows.map_err(wrong)?.iter().map(typed).collect()
+                        rows.map_err(wrong)?
                     }
                     _ => {
                         std::fs::copy(&path, folder.join(format!("{table}.{extension}"))).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-                        return Ok(());
+                        return Ok(Ok(()));
                     }
                 }
             }
         };
-        std::fs::write(&target, text).map_err(|error| Failure::usage(format!("{}: {error}", target.display())))
+        if let Some(wrong) = unknown_column(table, &rows) {
+            return Ok(Err(wrong));
+        }
+        let typed = |mut row: serde_json::Map<String, Value>| {
+            row.insert("Type".to_owned(), table.into());
+            format!("{}\n", Value::Object(row))
+        };
+        let text: String = rows.into_iter().map(typed).collect();
+        std::fs::write(&target, text).map_err(|error| Failure::usage(format!("{}: {error}", target.display())))?;
+        Ok(Ok(()))
     }
+}
+
+/// What is said of a column that the known table does not have: its values would be lost without a word.
+fn unknown_column(table: &str, rows: &[serde_json::Map<String, Value>]) -> Option<String> {
+    let known = workspace::column_names(table)?;
+    let is_known = |name: &String| name == "Type" || known.iter().any(|column| column.eq_ignore_ascii_case(name));
+    let unknown = rows.iter().flat_map(serde_json::Map::keys).find(|name| !is_known(name))?;
+    let meant = nearest(unknown, known.iter().map(String::as_str)).map(|name| format!("; a column with a similar name exists: `{name}`"));
+    Some(format!("data: {table} has no column `{unknown}`{}", meant.unwrap_or_default()))
 }
 
 fn merged<'a>(defaults: &'a BTreeMap<String, Source>, own: &'a BTreeMap<String, Source>) -> BTreeMap<&'a String, &'a Source> {

@@ -11,12 +11,14 @@ macro_rules! say {
 mod built_ins;
 mod case;
 mod commands;
+mod first_tests;
 mod hunting;
 mod output;
 mod packs;
 mod progress;
 mod sigma;
 mod simulated;
+mod witness;
 mod workspace;
 
 use clap::{Parser, Subcommand};

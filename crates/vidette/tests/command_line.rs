@@ -181,6 +181,36 @@ fn the_first_test_of_the_page_about_tests_passes_and_says_what_is_wrong() {
 }
 
 #[test]
+fn first_tests_hold_rows_that_the_filters_ask_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    let queries = [
+        r#"DeviceProcessEvents | where FileName =~ "powershell.exe" and ProcessCommandLine has_all ("-enc", "hidden") and not(AccountName == "system") | project Timestamp, DeviceName"#,
+        r#"let hosts = dynamic(["pastebin.com", "ngrok.io"]); DeviceNetworkEvents | where RemoteUrl has_any (hosts) and RemotePort in (443, 80) | where InitiatingProcessFolderPath startswith @"C:\Users\" and InitiatingProcessFolderPath endswith ".exe""#,
+        r#"SecurityEvent | where EventID == 4688 | where tolower(NewProcessName) endswith @"\certutil.exe" or CommandLine contains "urlcache" | summarize count() by Computer, Account"#,
+        r#"DeviceEvents | where ActionType == "DnsQueryResponse" | extend Name = tostring(AdditionalFields.DnsQueryString) | where Name endswith ".onion" | project Timestamp, Name"#,
+        r#"DeviceProcessEvents | where FileName == "winword.exe" | project DeviceId, ProcessId | join kind=inner (DeviceNetworkEvents | where RemotePort > 1024) on DeviceId, $left.ProcessId == $right.InitiatingProcessId"#,
+        r#"union isfuzzy=true (SigninLogs | where ResultType != 0 and isnotempty(UserPrincipalName) | extend Who = UserPrincipalName), (AADNonInteractiveUserSignInLogs | extend Who = UserPrincipalName) | where Who startswith "adm""#,
+    ];
+    for (number, query) in queries.iter().enumerate() {
+        let rule = format!(
+            "id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a{number:02}\nname: Rule {number}\nkind: Scheduled\nseverity: Medium\nqueryFrequency: 1h\nqueryPeriod: 1h\ntriggerOperator: gt\ntriggerThreshold: 0\nquery: |\n  {query}\n"
+        );
+        std::fs::write(path(&format!("Rule{number}.yaml")), rule).expect("a file");
+    }
+    std::fs::write(path("Wrong.yaml"), "id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a99\nname: Wrong\nkind: NRT\nseverity: Low\nquery: |\n  DeviceEvents | where NoSuchColumn == 1\n")
+        .expect("a file");
+    let output = vidette(&["test", "--init", &path("")]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(err.contains(&format!("{} passed, 0 failed", 2 * queries.len())), "{out}{err}");
+    assert!(err.contains("Wrong.yaml: the query has errors"), "{err}");
+    // What is there stays.
+    std::fs::write(path("Rule0.test.yaml"), "tests: [{name: own, data: {}, expect: {alerts: 0}}]").expect("a file");
+    let output = vidette(&["test", "--init", &path("Rule0.yaml")]);
+    assert!(text(&output.stderr).contains("1 passed, 0 failed"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_rule_over_a_table_of_ones_own_is_tested() {
     let folder = tempfile::tempdir().expect("a folder");
     let rule = "id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a11\nname: Own\nkind: NRT\nseverity: Low\nquery: |\n  MyApp_CL\n  | where Level_s == 'error'\n";

@@ -1,6 +1,7 @@
 //! `vidette test`: rules against telemetry, as their `.test.yaml` files say.
 
 use crate::commands::Failure;
+use crate::first_tests;
 use crate::output;
 use crate::packs::{install, packs};
 use crate::simulated::{Background, Simulation};
@@ -29,6 +30,9 @@ pub struct Options {
     /// How to tell: text, json, junit (XML) or github (annotations of a workflow)
     #[arg(long, value_enum, default_value = "text")]
     pub format: Report,
+    /// Write a test file for each rule without one, with rows that its filters ask for
+    #[arg(long)]
+    pub init: bool,
     /// Record what tests with `snapshot: true` give now
     #[arg(long)]
     pub update: bool,
@@ -62,9 +66,21 @@ struct Outcome {
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     let started = Instant::now();
-    let packs = packs(&with_rules(&options.paths))?;
+    let mut packs = packs(&with_rules(&options.paths))?;
     let mut base = workspace::empty();
     let mut broken = install(&packs, &mut base);
+    if options.init {
+        if options.paths.is_empty() {
+            return Err(Failure::usage("--init needs the rules: a file or a folder"));
+        }
+        let asked = |rule: &Path| is_asked_for(&options.paths, &[&rule.display().to_string()]);
+        let written = first_tests::write(&packs, &base, asked)?;
+        for (path, text) in written {
+            let file = path.display().to_string();
+            let home = packs.iter_mut().find(|pack| pack.rules.iter().any(|rule| path.with_extension("").with_extension("") == Path::new(&rule.file).with_extension("")));
+            home.into_iter().for_each(|pack| pack.tests.push((file.clone(), text.clone())));
+        }
+    }
     let mut outcomes = Vec::new();
     for pack in &packs {
         let mut library = super::simulate::scenarios(pack)?;

@@ -3,33 +3,37 @@
 use crate::commands::Failure;
 use crate::witness::{TIME, witness};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use vidette_engine::{Checker, Workspace};
 use vidette_rules::{Pack, Rule};
 
 /// A rule that fires on more than so many rows gets no more of them.
 const MOST_ROWS: u64 = 20;
 
-/// Writes the test files that are missing for rules that `is_asked_for`, and says so. Gives how many.
-pub fn write(packs: &[Pack], workspace: &Workspace, is_asked_for: impl Fn(&Path) -> bool) -> Result<Vec<(PathBuf, String)>, Failure> {
-    let mut written = Vec::new();
-    for rule in packs.iter().flat_map(|pack| &pack.rules) {
-        let Some(stem) = rule.file.strip_suffix(".yaml").or(rule.file.strip_suffix(".yml")) else { continue };
-        let path = PathBuf::from(format!("{stem}.test.yaml"));
-        if !is_asked_for(Path::new(&rule.file)) || path.exists() {
-            continue;
+/// Writes the test files that are missing for rules that `is_asked_for`, says so, and adds them to the packs.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(packs: &mut [Pack], workspace: &Workspace, is_asked_for: impl Fn(&String) -> bool) -> Result<(), Failure> {
+    for pack in packs {
+        for rule in pack.rules.iter().filter(|rule| is_asked_for(&rule.file)) {
+            let Some(stem) = rule.file.strip_suffix(".yaml").or(rule.file.strip_suffix(".yml")) else { continue };
+            let path = format!("{stem}.test.yaml");
+            if Path::new(&path).exists() {
+                continue;
+            }
+            let (queries, diagnostics) = vidette_kql::compile(&rule.query, &Checker::new(workspace));
+            let Some(query) = queries.last().filter(|_| vidette_kql::errors(&diagnostics).next().is_none()) else {
+                say!("{}: the query has errors, which `vidette check` shows; no test is written", rule.file);
+                continue;
+            };
+            let text = text(rule, &witness(query));
+            std::fs::write(&path, &text).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
+            say!("written {path}");
+            pack.tests.push((path, text));
         }
-        let (queries, diagnostics) = vidette_kql::compile(&rule.query, &Checker::new(workspace));
-        let Some(query) = queries.last().filter(|_| vidette_kql::errors(&diagnostics).next().is_none()) else {
-            say!("{}: the query has errors, which `vidette check` shows; no test is written", rule.file);
-            continue;
-        };
-        let text = text(rule, &witness(query));
-        std::fs::write(&path, &text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        say!("written {}", path.display());
-        written.push((path, text));
     }
-    Ok(written)
+    Ok(())
 }
 
 fn text(rule: &Rule, rows: &[(String, Map<String, Value>)]) -> String {

@@ -73,13 +73,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         if options.paths.is_empty() {
             return Err(Failure::usage("--init needs the rules: a file or a folder"));
         }
-        let asked = |rule: &Path| is_asked_for(&options.paths, &[&rule.display().to_string()]);
-        let written = first_tests::write(&packs, &base, asked)?;
-        for (path, text) in written {
-            let file = path.display().to_string();
-            let home = packs.iter_mut().find(|pack| pack.rules.iter().any(|rule| path.with_extension("").with_extension("") == Path::new(&rule.file).with_extension("")));
-            home.into_iter().for_each(|pack| pack.tests.push((file.clone(), text.clone())));
-        }
+        first_tests::write(&mut packs, &base, |file| is_asked_for(&options.paths, &[file]))?;
     }
     let mut outcomes = Vec::new();
     for pack in &packs {

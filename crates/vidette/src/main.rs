@@ -11,6 +11,7 @@ macro_rules! say {
 mod built_ins;
 mod case;
 mod commands;
+mod custom_tables;
 mod first_tests;
 mod hunting;
 mod output;
@@ -44,6 +45,9 @@ struct Cli {
     /// Saved functions: a `.kql` or YAML file, or a folder of them
     #[arg(long, global = true, value_name = "PATH")]
     functions: Option<std::path::PathBuf>,
+    /// Schemas of custom tables: JSON as Sentinel's repository or the Tables API has them, or a folder of them
+    #[arg(long, global = true, value_name = "PATH")]
+    custom_tables: Option<std::path::PathBuf>,
     /// Look for deleted records in the unused space of EVTX files, too
     #[arg(long, global = true)]
     carve: bool,
@@ -104,6 +108,10 @@ async fn main() -> ExitCode {
     }
     if let Some(folder) = cli.external {
         workspace::use_external(folder);
+    }
+    if let Some(Err(failure)) = cli.custom_tables.as_deref().map(custom_tables::use_custom_tables) {
+        say!("{}", failure.message.trim_end());
+        return ExitCode::from(failure.status);
     }
     if let Some(Err(failure)) = cli.functions.as_deref().map(workspace::use_functions) {
         say!("{}", failure.message.trim_end());

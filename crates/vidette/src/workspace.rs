@@ -2,6 +2,7 @@
 
 use crate::built_ins::Known;
 use crate::commands::Failure;
+use crate::custom_tables::custom_tables;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
@@ -229,6 +230,9 @@ pub fn empty() -> Workspace {
     if let Some(folder) = EXTERNAL.get() {
         workspace.set_external_folder(folder);
     }
+    for (name, columns) in custom_tables() {
+        workspace.register(name.clone(), Table::empty(columns.clone()));
+    }
     for text in FUNCTIONS.get().into_iter().flatten() {
         workspace.register_functions(text).ok();
     }
@@ -278,9 +282,10 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
         let mut parts = parts.into_iter();
         let Some(first) = parts.next() else { continue };
         let learned = || others.iter().map(|(table, _)| *table).find(|table| table.name == name);
-        let table = match TABLES.get(name.as_str()).or_else(learned) {
-            Some(schema) => Table::new(first, columns(schema)),
-            None => Table::infer(first),
+        let table = match (TABLES.get(name.as_str()), custom_tables().iter().find(|(custom, _)| *custom == name)) {
+            (Some(known), _) => Table::new(first, columns(known)),
+            (None, Some((_, columns))) => Table::new(first, columns.clone()),
+            (None, None) => learned().map_or_else(|| Table::infer(first.clone()), |schema| Table::new(first.clone(), columns(schema))),
         };
         workspace.register(name, parts.fold(table, Table::and));
     }

@@ -181,6 +181,46 @@ fn the_first_test_of_the_page_about_tests_passes_and_says_what_is_wrong() {
 }
 
 #[test]
+fn rules_over_custom_tables_are_judged_by_their_schemas() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path").to_owned()
+    };
+    let rule = |name: &str, query: &str| {
+        write(&format!("rules/{name}.yaml"), &format!("id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a11\nname: {name}\nkind: NRT\nseverity: Low\nquery: |\n  {query}\n"))
+    };
+    let good = rule("Good", "MyApp_CL | where Level_s == 'error' and Size_d > 1.5 | join kind=inner (Other_CL | where Active) on Computer");
+    let wrong = rule("Wrong", "MyApp_CL | where Levl_s == 'error'");
+    write(
+        "tables/MyApp_CL.json",
+        r#"{"Name": "MyApp_CL", "Properties": [{"Name": "TimeGenerated", "Type": "DateTime"}, {"Name": "Level_s", "Type": "String"}, {"Name": "Size_d", "Type": "Double"}, {"Name": "Computer", "Type": "String"}]}"#,
+    );
+    write("tables/api.json", r#"{"properties": {"schema": {"name": "Other_CL", "columns": [{"name": "Computer", "type": "string"}, {"name": "Active", "type": "boolean"}]}}}"#);
+    let tables = folder.path().join("tables").to_str().expect("a path").to_owned();
+    assert_eq!(vidette(&["check", &good]).status.code(), Some(2), "nobody knows the tables");
+    let output = vidette(&["check", &good, "--custom-tables", &tables]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let output = vidette(&["check", &wrong, "--custom-tables", &tables]);
+    assert!(text(&output.stdout).contains("a column with a similar name exists: `Level_s`"), "{}", text(&output.stdout));
+    // Their rows are seen through the schema, in whatever way a file writes the values.
+    let rows = write("logs/MyApp_CL.json", "{\"TimeGenerated\":\"2026-03-10T09:00:00Z\",\"Level_s\":\"error\",\"Size_d\":2,\"More\":1}\n");
+    let output =
+        vidette(&["query", "MyApp_CL | extend t = gettype(Size_d) | project TimeGenerated, Level_s, Size_d, t, Computer", &rows, "--custom-tables", &tables, "--format", "ndjson"]);
+    assert_eq!(
+        text(&output.stdout).trim(),
+        r#"{"TimeGenerated":"2026-03-10T09:00:00.0000000Z","Level_s":"error","Size_d":2.0,"t":"real","Computer":""}"#,
+        "{}",
+        text(&output.stderr)
+    );
+    write("tables/bad.json", r#"{"Name": "Bad_CL", "Properties": [{"Name": "X", "Type": "Text"}]}"#);
+    let output = vidette(&["check", &good, "--custom-tables", &tables]);
+    assert!(text(&output.stderr).contains("bad.json: Bad_CL: `Text` is no type of Kusto's"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn first_tests_hold_rows_that_the_filters_ask_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();

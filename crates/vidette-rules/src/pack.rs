@@ -9,6 +9,7 @@ use crate::rule::{HuntingQuery, Rule, RuleProblem, parse_hunting_query, parse_ru
 use crate::yaml::keys;
 use include_dir::{Dir, File, include_dir};
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -91,7 +92,7 @@ pub fn load(path: &Path) -> std::io::Result<Pack> {
         std::fs::File::open(path)?;
     }
     let mut files = Vec::new();
-    visit(path, &mut files, &mut pack.problems);
+    visit(path, &mut files, &mut HashSet::new(), &mut pack.problems);
     let read = |file: &PathBuf| {
         let mut part = Pack::default();
         let name = file.display().to_string();
@@ -112,16 +113,19 @@ fn is_related(file: &Path) -> bool {
     file.components().any(|part| part.as_os_str() == "related")
 }
 
-/// The files of a pack below a path, by name.
-fn visit(path: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<RuleProblem>) {
+/// The files of a pack below a path, by name. A folder is visited once, whatever links lead to it.
+fn visit(path: &Path, files: &mut Vec<PathBuf>, visited: &mut HashSet<PathBuf>, problems: &mut Vec<RuleProblem>) {
     if !path.is_dir() {
         files.extend(is_part(path).then(|| path.to_owned()));
+        return;
+    }
+    if path.canonicalize().is_ok_and(|folder| !visited.insert(folder)) {
         return;
     }
     match std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
         Ok(mut entries) => {
             entries.sort_by_key(std::fs::DirEntry::path);
-            entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).for_each(|entry| visit(&entry.path(), files, problems));
+            entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).for_each(|entry| visit(&entry.path(), files, visited, problems));
         }
         Err(error) => problems.push(unreadable(path.display().to_string(), &error)),
     }

@@ -112,6 +112,22 @@ fn a_run_goes_on_when_nobody_reads_what_it_says() {
     assert_eq!(status.code(), Some(2), "as with a reader");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_of_rules_that_links_to_itself_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(
+        folder.path().join("Rule.yaml"),
+        "id: 3b7c5c0e-6a55-4a55-9b55-0b5f6f1f2a11\nname: Once\nkind: NRT\nseverity: Low\nquery: DeviceProcessEvents | where FileName =~ 'powershell.exe'\n",
+    )
+    .expect("a file");
+    std::os::unix::fs::symlink(".", folder.path().join("again")).expect("a link");
+    let output = vidette(&["hunt", "samples/", "--rules", folder.path().to_str().expect("a path")]);
+    assert_eq!(text(&output.stderr).matches("Once").count(), 1, "{}", text(&output.stderr));
+    let times: Vec<_> = alerts(&output).iter().map(|alert| alert["time"].to_string()).collect();
+    assert!(!times.is_empty() && times.windows(2).all(|pair| pair[0] != pair[1]), "{times:?}");
+}
+
 #[test]
 fn names_of_files_end_in_any_case() {
     let folder = tempfile::tempdir().expect("a folder");

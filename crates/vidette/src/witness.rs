@@ -12,8 +12,8 @@ const MOST_TRIES: usize = 10_000;
 
 /// A row for each place where the query reads a table; filters that ask for more than the making of a row can tell are passed over.
 pub fn witness(query: &Query) -> Vec<(String, Map<String, Json>)> {
-    let mut search = Search { definitions: HashMap::new(), tables: Vec::new(), wishes: Vec::new(), same: Vec::new(), lists: Vec::new(), tries: 0 };
-    search.lists = query.subqueries.iter().map(|subquery| first_value(&subquery.plan, subquery.column.id)).collect();
+    let lists = query.subqueries.iter().map(|subquery| first_value(&subquery.plan, subquery.column.id)).collect();
+    let mut search = Search { definitions: HashMap::new(), tables: Vec::new(), wishes: Vec::new(), same: Vec::new(), lists, tries: 0 };
     search.walk(&query.plan);
     let mut found = Found::default();
     for (one, other) in std::mem::take(&mut search.same) {

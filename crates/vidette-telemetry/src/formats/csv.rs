@@ -34,10 +34,16 @@ fn holds_events<'n>(names: impl Iterator<Item = &'n str> + Clone) -> bool {
     is_evtxecmd(names.clone()) || has("_raw") || has("winlog.event_id") || has("EventID") && has("Channel") && !has("Type") && !has("TimeGenerated")
 }
 
-/// A table, and where in it each value of a line belongs.
-struct Layout {
-    table: &'static TableSchema,
-    places: Vec<Option<usize>>,
+/// The columns of a header; without the zone of times, which must be UTC.
+fn names_of(header: &csv::StringRecord) -> Result<Vec<String>, String> {
+    let name = |name: &str| match without_zone(name.trim_start_matches('\u{feff}')) {
+        (name, Some("UTC")) => Ok(name.to_owned()),
+        (time, Some(zone)) if TIMES.contains(&time) => {
+            Err(format!("`{time}` is in the time zone `{zone}`, which nothing here tells of; let the portal show times in UTC, and export again"))
+        }
+        _ => Ok(name.trim_start_matches('\u{feff}').to_owned()),
+    };
+    header.iter().map(name).collect()
 }
 
 /// Gives columns without a name, and those whose name another has, one of their own.
@@ -57,100 +63,128 @@ fn make_distinct(names: &mut [String]) {
     }
 }
 
+/// A table, and where in it each value of a line belongs.
+struct Layout {
+    table: &'static TableSchema,
+    places: Vec<Option<usize>>,
+}
+
+impl Layout {
+    fn of(table: &'static TableSchema, names: &[String]) -> Layout {
+        Layout { table, places: names.iter().map(|name| table.position(name)).collect() }
+    }
+
+    /// A line as a row; whether its time is none.
+    fn row(&self, line: &csv::StringRecord) -> (Row, bool) {
+        let mut row = Row::new(self.table);
+        let mut lacks_time = false;
+        for (value, column) in line.iter().zip(&self.places).filter(|(value, _)| !value.is_empty()) {
+            let Some(column) = column.map(|at| &self.table.columns[at]) else { continue };
+            match field(column.ty, Value::String(value.to_owned())) {
+                Some(value) => drop(row.set(column.name, value)),
+                None => lacks_time |= is_time(column),
+            }
+        }
+        both_times(&mut row);
+        (row, lacks_time)
+    }
+}
+
 /// So many kinds of lines are remembered.
 const MOST_LAYOUTS: usize = 1024;
+
+/// The layouts of lines that are rows: each may say itself which table it is of.
+struct Layouts<'n> {
+    names: &'n [String],
+    of_path: Option<&'static TableSchema>,
+    type_at: Option<usize>,
+    action_at: Option<usize>,
+    known: HashMap<[Option<String>; 2], Result<Layout, Vec<&'static str>>>,
+}
+
+impl<'n> Layouts<'n> {
+    fn new(path: &Path, names: &'n [String]) -> Layouts<'n> {
+        let place = |wanted: &str| names.iter().position(|name| name == wanted);
+        Layouts { names, of_path: table_of_path(path, names), type_at: place("Type"), action_at: place("ActionType"), known: HashMap::new() }
+    }
+
+    /// Whether all lines are of one table, or of none.
+    fn are_one(&self) -> bool {
+        self.type_at.is_none() && self.action_at.is_none()
+    }
+
+    /// The layout of a line, or the tables that it may be of.
+    fn of(&mut self, line: &csv::StringRecord) -> &Result<Layout, Vec<&'static str>> {
+        let [ty, action] = [self.type_at, self.action_at].map(|at| at.and_then(|at| line.get(at)));
+        let table = || match self.of_path.or_else(|| ty.and_then(|name| TABLES.get(name))) {
+            Some(table) => Ok(table),
+            None => infer(self.names, action),
+        };
+        if self.known.len() >= MOST_LAYOUTS {
+            self.known.clear();
+        }
+        self.known.entry([ty, action].map(|text| text.map(str::to_owned))).or_insert_with(|| Ok(Layout::of(table()?, self.names)))
+    }
+}
 
 pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
     let header = reader.headers().map_err(|error| Problem::file(path, error.to_string()))?;
-    let mut names: Vec<String> = Vec::with_capacity(header.len());
-    for name in header.iter().map(|name| name.trim_start_matches('\u{feff}')) {
-        match without_zone(name) {
-            (name, Some("UTC")) => names.push(name.to_owned()),
-            (time, Some(zone)) if TIMES.contains(&time) => {
-                return Err(Problem::file(path, format!("`{time}` is in the time zone `{zone}`, which nothing here tells of; let the portal show times in UTC, and export again")));
-            }
-            _ => names.push(name.to_owned()),
-        }
-    }
-    let other = sink.other(path);
-    if other.is_some() || sink.is_learner() {
+    let mut names = names_of(header).map_err(|message| Problem::file(path, message))?;
+    let learned = sink.other(path);
+    if learned.is_some() || sink.is_learner() {
         make_distinct(&mut names);
     }
+    let learned = learned.map(|table| Layout::of(table, &names));
     let holds_events = holds_events(names.iter().map(String::as_str));
-    let of_path = table_of_path(path, &names);
-    let other = other.map(|table| (table, names.iter().map(|name| table.position(name)).collect::<Vec<_>>()));
-    let place = |wanted: &str| names.iter().position(|name| name == wanted);
-    let (type_at, action_at) = (place("Type"), place("ActionType"));
-    let layout = |ty: Option<&str>, action: Option<&str>| -> Result<Layout, Vec<&'static str>> {
-        let table = match of_path.or_else(|| ty.and_then(|name| TABLES.get(name))) {
-            Some(table) => table,
-            None => infer(&names, action)?,
-        };
-        Ok(Layout { table, places: names.iter().map(|name| table.position(name)).collect() })
-    };
-    let mut layouts: HashMap<[Option<String>; 2], Result<Layout, Vec<&'static str>>> = HashMap::new();
+    let mut layouts = Layouts::new(path, &names);
     let mut is_first = true;
-    for record in reader.into_records() {
-        let record = match record {
-            Ok(record) => record,
+    for line in reader.into_records() {
+        let line = match line {
+            Ok(line) => line,
             Err(error) => {
                 let line = error.position().map_or(0, |position| position.line());
                 sink.problem(Problem::at(path, format!("line {line}"), error.to_string()));
                 continue;
             }
         };
-        let line = || format!("line {}", record.position().map_or(0, csv::Position::line));
-        let [ty, action] = [type_at, action_at].map(|at| at.and_then(|at| record.get(at)));
+        let number = line.position().map_or(0, csv::Position::line);
+        let place = || format!("line {number}");
         if sink.is_learner() {
             // Lines of a known table are rows of that.
-            if std::mem::take(&mut is_first) && (holds_events || layout(ty, action).is_ok()) {
+            if std::mem::take(&mut is_first) && (holds_events || layouts.of(&line).is_ok()) {
                 return Ok(());
             }
-            sink.learn_texts(&names, &mut record.iter());
+            sink.learn_texts(&names, &mut line.iter());
             continue;
         }
-        if let Some((table, places)) = &other {
-            if !sink.record(Record::Row(others::row_of_texts(table, places, record.iter()))) {
-                return Ok(());
-            }
-            continue;
-        }
-        if holds_events {
-            let map = names.iter().zip(&record).map(|(name, value)| (name.clone(), Value::String(value.to_owned()))).collect();
-            match classify(map, record.position().map_or(0, csv::Position::line), path) {
-                Ok(record) => {
-                    if !sink.record(record) {
-                        return Ok(());
+        let record = match &learned {
+            Some(layout) => Ok(Record::Row(others::row_of_texts(layout.table, &layout.places, line.iter()))),
+            None if holds_events => classify(names.iter().zip(&line).map(|(name, value)| (name.clone(), Value::String(value.to_owned()))).collect(), number, path),
+            None => match layouts.of(&line) {
+                Ok(layout) => {
+                    let (row, lacks_time) = layout.row(&line);
+                    if lacks_time {
+                        sink.problem(Problem::at(path, place(), NO_TIME));
                     }
+                    Ok(Record::Row(row))
                 }
-                Err(message) => sink.problem(Problem::at(path, line(), message)),
-            }
-            continue;
-        }
-        if layouts.len() >= MOST_LAYOUTS {
-            layouts.clear();
-        }
-        let layout = match layouts.entry([ty, action].map(|text| text.map(str::to_owned))).or_insert_with(|| layout(ty, action)) {
-            Ok(layout) => layout,
-            Err(tables) if type_at.is_none() && action_at.is_none() => return Err(Problem::file(path, untold(tables, path))),
-            Err(tables) => {
-                sink.problem(Problem::at(path, line(), untold(tables, path)));
-                continue;
-            }
+                Err(tables) => {
+                    let message = untold(tables, path);
+                    if layouts.are_one() {
+                        return Err(Problem::file(path, message));
+                    }
+                    Err(message)
+                }
+            },
         };
-        let mut row = Row::new(layout.table);
-        for (value, column) in record.iter().zip(&layout.places).filter(|(value, _)| !value.is_empty()) {
-            let Some(column) = column.map(|at| &layout.table.columns[at]) else { continue };
-            match field(column.ty, Value::String(value.to_owned())) {
-                Some(value) => drop(row.set(column.name, value)),
-                None if is_time(column) => sink.problem(Problem::at(path, line(), NO_TIME)),
-                None => {}
+        match record {
+            Ok(record) => {
+                if !sink.record(record) {
+                    return Ok(());
+                }
             }
-        }
-        both_times(&mut row);
-        if !sink.record(Record::Row(row)) {
-            return Ok(());
+            Err(message) => sink.problem(Problem::at(path, place(), message)),
         }
     }
     Ok(())

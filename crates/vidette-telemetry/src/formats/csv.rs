@@ -136,6 +136,9 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
         make_distinct(&mut names);
     }
     let learned = learned.map(|table| Layout::of(table, &names));
+    if learned.as_ref().is_some_and(|layout| layout.places.contains(&None)) {
+        sink.problem(Problem::at(path, "line 1", others::TOO_MANY_COLUMNS));
+    }
     let holds_events = holds_events(names.iter().map(String::as_str));
     let mut layouts = Layouts::new(path, &names);
     let mut is_first = true;

@@ -348,8 +348,12 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
     if let Some(Value::Array(hits)) = map.get_mut("hits").and_then(|hits| hits.get_mut("hits")) {
         return std::mem::take(hits).into_iter().enumerate().all(|(at, hit)| deliver(path, &format!("{place}, hit {}", at + 1), number + at as u64, hit, sink));
     }
+    // Of a table that is learned even an empty list is a value.
+    let is_other = sink.is_learner() || sink.other(path).is_some();
     for wrapper in WRAPPERS {
-        if let Some(Value::Array(inner)) = map.get_mut(wrapper) {
+        if let Some(Value::Array(inner)) = map.get_mut(wrapper)
+            && inner.first().map_or(!is_other, Value::is_object)
+        {
             return std::mem::take(inner).into_iter().enumerate().all(|(at, value)| deliver(path, &format!("{place}, {wrapper} {}", at + 1), number + at as u64, value, sink));
         }
     }
@@ -360,7 +364,11 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
         return sink.learn(&map);
     }
     if let Some(table) = sink.other(path) {
-        return sink.record(Record::Row(others::row(table, map)));
+        let (row, is_whole) = others::row(table, map);
+        if !is_whole {
+            sink.problem(Problem::at(path, place, others::TOO_MANY_COLUMNS));
+        }
+        return sink.record(Record::Row(row));
     }
     let timed = is_timed(&map);
     match classify(map, number, path) {

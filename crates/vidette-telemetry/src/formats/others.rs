@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// What records have beyond so many columns is left out.
+/// What records have beyond so many columns is left out, and is a problem.
 const MOST_COLUMNS: usize = 1024;
+pub(super) const TOO_MANY_COLUMNS: &str = "it has columns beyond the first 1,024 of its table, which are left out";
 
 /// The name of the table that a file would be: its own, without `.csv`, `.json` and their like. Other files are none, and those of
 /// known tables.
@@ -44,11 +45,15 @@ pub fn learn(name: String, paths: Vec<PathBuf>) -> Option<(&'static TableSchema,
     (!learned.is_empty()).then(|| (TableSchema::learned(name, columns), learned))
 }
 
-/// A record as a row of the table that was learned from it and its like.
-pub(super) fn row(table: &'static TableSchema, map: Map<String, Value>) -> Row {
+/// A record as a row of the table that was learned from it and its like, and whether that is all of it.
+pub(super) fn row(table: &'static TableSchema, map: Map<String, Value>) -> (Row, bool) {
     let mut row = Row::new(table);
+    let mut is_whole = true;
     for (name, value) in map {
-        let Some(at) = table.position(&name) else { continue };
+        let Some(at) = table.position(&name) else {
+            is_whole = false;
+            continue;
+        };
         let field = match (table.columns[at].ty, value) {
             (_, Value::Null) => None,
             (ColumnType::Dynamic, value) => Some(Field::Json(value.to_string())),
@@ -58,7 +63,7 @@ pub(super) fn row(table: &'static TableSchema, map: Map<String, Value>) -> Row {
         field.into_iter().for_each(|field| row.set_at(at, field));
     }
     both_times(&mut row);
-    row
+    (row, is_whole)
 }
 
 /// The same of a record of CSV, whose texts have these places in the table.

@@ -220,8 +220,8 @@ impl Search {
             "<" => number(-1.0).is_some_and(|value| found.set(&place, value)),
             "has" | "has_cs" | "contains" | "contains_cs" | "has_any" | "has_any_array" => text().is_some_and(|text| found.add(&place, text)),
             "has_all" => rest.iter().all(|item| self.value(item).and_then(|value| value.as_str().map(str::to_owned)).is_some_and(|text| found.add(&place, text))),
-            "startswith" | "startswith_cs" | "hasprefix" | "hasprefix_cs" => text().is_some_and(|text| found.start(&place, text)),
-            "endswith" | "endswith_cs" | "hassuffix" | "hassuffix_cs" => text().is_some_and(|text| found.end(&place, text)),
+            "startswith" | "startswith_cs" | "hasprefix" | "hasprefix_cs" => text().is_some_and(|text| found.text(&place, text, |wanted, text| wanted.start = text)),
+            "endswith" | "endswith_cs" | "hassuffix" | "hassuffix_cs" => text().is_some_and(|text| found.text(&place, text, |wanted, text| wanted.end = text)),
             "isnotempty" | "isnotnull" => found.hold(&place),
             "isempty" | "isnull" => true,
             _ => false,
@@ -274,28 +274,17 @@ impl Found {
         }
     }
 
+    /// Puts a text into a column; a property is the text.
+    fn text(&mut self, place: &Place, text: String, put: impl FnOnce(&mut Wanted, String)) -> bool {
+        if !place.path.is_empty() {
+            return self.set(place, json!(text));
+        }
+        put(self.wanted(place), text);
+        true
+    }
+
     fn add(&mut self, place: &Place, text: String) -> bool {
-        if place.path.is_empty() {
-            self.wanted(place).parts.push(text);
-            return true;
-        }
-        self.set(place, json!(text))
-    }
-
-    fn start(&mut self, place: &Place, text: String) -> bool {
-        if place.path.is_empty() {
-            self.wanted(place).start = text;
-            return true;
-        }
-        self.set(place, json!(text))
-    }
-
-    fn end(&mut self, place: &Place, text: String) -> bool {
-        if place.path.is_empty() {
-            self.wanted(place).end = text;
-            return true;
-        }
-        self.set(place, json!(text))
+        self.text(place, text, |wanted, text| wanted.parts.push(text))
     }
 
     fn hold(&mut self, place: &Place) -> bool {

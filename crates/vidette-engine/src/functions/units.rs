@@ -14,10 +14,7 @@ macro_rules! converts {
 }
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    rows("convert_angle", |a| match a[0].real().and_then(|value| angle(value, a[1].text(), a[2].text())) {
-        Some(value) => Out::Real(tidy(value)),
-        None => Out::Null,
-    }),
+    rows("convert_angle", |a| Out::from(a[0].real().and_then(|value| angle(value, a[1].text(), a[2].text())).map(tidy))),
     converts!("convert_energy", ENERGIES),
     converts!("convert_force", FORCES),
     converts!("convert_length", LENGTHS),

@@ -10,7 +10,7 @@ use super::geospatial::{Polygon, Vector, document, lines, nearest, pair, polygon
 use super::{ScalarFunction, rows};
 use crate::cells::{Cell, Out};
 use crate::json;
-use geo::{BooleanOps, Coord, LineString, MultiLineString, MultiPolygon};
+use geo::{Area, BooleanOps, Coord, LineString, MultiLineString, MultiPolygon};
 use s2::cellid::CellID;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -89,8 +89,24 @@ impl Chart {
         points.iter().map(|point| self.place(*point)).collect()
     }
 
-    fn plane(&self, polygons: &[Polygon]) -> MultiPolygon<f64> {
-        let ring = |ring: &Vec<Vector>| self.line(ring);
+    /// Polygons with the corners of others where these lie on their edges, so that both run through the same places.
+    fn plane(&self, polygons: &[Polygon], others: &[Polygon]) -> MultiPolygon<f64> {
+        let mut corners: Vec<(f64, Vector)> = chains(others).flatten().map(|corner| (self.place(*corner).x, *corner)).collect();
+        corners.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let ring = |ring: &Vec<Vector>| {
+            let mut points: Vec<Vector> = ring.first().copied().into_iter().collect();
+            for edge in ring.windows(2) {
+                let [from, to] = [edge[0], edge[1]].map(|end| self.place(end).x);
+                let (left, right) = (from.min(to) - self.tolerance, from.max(to) + self.tolerance);
+                let beside = &corners[corners.partition_point(|(x, _)| *x < left)..];
+                let on = |corner: &Vector| nearest(*corner, edge[0], edge[1]).is_at(*corner) && !edge.iter().any(|end| end.is_at(*corner));
+                let mut between: Vec<Vector> = beside.iter().take_while(|(x, _)| *x <= right).map(|(_, corner)| *corner).filter(on).collect();
+                between.sort_by(|a, b| edge[0].angle(*a).total_cmp(&edge[0].angle(*b)));
+                points.extend(between);
+                points.push(edge[1]);
+            }
+            self.line(&points)
+        };
         polygons.iter().map(|polygon| geo::Polygon::new(ring(&polygon.rings[0]), polygon.rings[1..].iter().map(ring).collect())).collect()
     }
 }
@@ -199,9 +215,10 @@ impl<'c> Origin<'c> {
         (points, edges.into_iter().map(|edge| edge.unwrap_or(usize::MAX)).collect())
     }
 
-    /// A ring in S2's order: its last edge is the last given one, and of its pieces in a row the last.
-    fn ring(&self, ring: &LineString<f64>) -> (usize, Vec<Vector>) {
-        let (mut points, mut edges) = self.restore(ring);
+    /// A ring in S2's order: its last edge is the last given one, and of its pieces in a row the last. `None` when it
+    /// encloses nothing but what rounding left.
+    fn ring(&self, ring: &LineString<f64>) -> Option<(usize, Vec<Vector>)> {
+        let (mut points, mut edges) = self.restore(&self.without_specks(ring)?);
         points.pop();
         // S2 finds a loop from its first corner along the Hilbert curve.
         let start = (0..points.len()).min_by_key(|at| CellID::from(points[*at].to_s2())).unwrap_or(0);
@@ -219,18 +236,36 @@ impl<'c> Origin<'c> {
         points.rotate_left(first);
         edges.rotate_left(first);
         points.push(points[0]);
-        (edges[0], points)
+        Some((edges[0], points))
+    }
+
+    /// The ring without pieces too short to be any; `None` when it is no wider than the grid.
+    fn without_specks(&self, ring: &LineString<f64>) -> Option<LineString<f64>> {
+        let apart = |a: &Coord<f64>, b: &Coord<f64>| (a.x - b.x).hypot(a.y - b.y) > self.chart.tolerance;
+        let mut places: Vec<Coord<f64>> = Vec::with_capacity(ring.0.len());
+        for place in &ring.0 {
+            if places.last().is_none_or(|last| apart(last, place)) {
+                places.push(*place);
+            }
+        }
+        let first = *places.first()?;
+        while places.len() > 1 && places.last().is_some_and(|last| !apart(last, &first)) {
+            places.pop();
+        }
+        places.push(first);
+        let ring = geo::Polygon::new(LineString::new(places), Vec::new());
+        let length: f64 = ring.exterior().lines().map(|line| line.dx().hypot(line.dy())).sum();
+        (ring.unsigned_area() > self.chart.tolerance * length).then(|| ring.into_inner().0)
     }
 
     fn polygons(&self, plane: &MultiPolygon<f64>) -> Vec<Polygon> {
         let mut all: Vec<(usize, Polygon)> = plane
             .iter()
-            .filter(|polygon| polygon.exterior().0.len() > 3)
-            .map(|polygon| {
-                let (first, exterior) = self.ring(polygon.exterior());
-                let mut holes: Vec<_> = polygon.interiors().iter().map(|hole| self.ring(hole)).collect();
+            .filter_map(|polygon| {
+                let (first, exterior) = self.ring(polygon.exterior())?;
+                let mut holes: Vec<_> = polygon.interiors().iter().filter_map(|hole| self.ring(hole)).collect();
                 holes.sort_by_key(|(first, _)| *first);
-                (first, Polygon { rings: std::iter::once(exterior).chain(holes.into_iter().map(|(_, hole)| hole)).collect() })
+                Some((first, Polygon { rings: std::iter::once(exterior).chain(holes.into_iter().map(|(_, hole)| hole)).collect() }))
             })
             .collect();
         all.sort_by_key(|(first, _)| *first);
@@ -259,11 +294,12 @@ pub(super) fn united(polygons: Vec<Polygon>) -> Option<Vec<Polygon>> {
         waiting.insert((size(&one), given.next()?), one);
     }
     while waiting.len() > 1 {
-        let (first, second) = (waiting.pop_first()?.1, waiting.pop_first()?.1);
+        let ((some, first), (more, second)) = (waiting.pop_first()?, waiting.pop_first()?);
         let chart = Chart::over(chains(&first).chain(chains(&second)).flatten().copied())?;
         let origin = Origin::of(&chart, chains(&first).chain(chains(&second)));
-        let union = origin.polygons(&chart.plane(&first).union(&chart.plane(&second)));
-        waiting.insert((size(&union), given.next()?), union);
+        let union = origin.polygons(&chart.plane(&first, &second).union(&chart.plane(&second, &first)));
+        // S2 takes the sum of the corners for those of the union.
+        waiting.insert((some.0 + more.0, given.next()?), union);
     }
     waiting.pop_first().map(|(_, union)| union)
 }
@@ -271,14 +307,14 @@ pub(super) fn united(polygons: Vec<Polygon>) -> Option<Vec<Polygon>> {
 /// The polygons with their rings in the order of the paths they were cut from.
 pub(super) fn reordered(polygons: Vec<Polygon>, paths: &[Vec<Vector>]) -> Option<Vec<Polygon>> {
     let chart = Chart::over(chains(&polygons).chain(paths).flatten().copied())?;
-    Some(Origin::of(&chart, paths.iter()).polygons(&chart.plane(&polygons)))
+    Some(Origin::of(&chart, paths.iter()).polygons(&chart.plane(&polygons, &[])))
 }
 
 /// What both cover: areas, the edges they share, the corners at which they only touch.
 fn meet(first: &[Polygon], second: &[Polygon]) -> Out {
     let both = || chains(first).chain(chains(second));
     let Some(chart) = Chart::over(both().flatten().copied()) else { return Out::Refused(TOO_WIDE) };
-    let areas = Origin::of(&chart, both()).polygons(&chart.plane(first).intersection(&chart.plane(second)));
+    let areas = Origin::of(&chart, both()).polygons(&chart.plane(first, second).intersection(&chart.plane(second, first)));
     let (shared, points) = contacts(chains(first), chains(second));
     let covered: Vec<Vec<Vector>> = chains(&areas).cloned().collect();
     let apart = |point: &Vector| !covered.iter().flatten().any(|corner| corner.is_at(*point));
@@ -337,8 +373,11 @@ fn clipped(lines: &[Vec<Vector>], polygons: &[Polygon]) -> Out {
     let whole = MultiLineString::new(lines.iter().map(|line| chart.line(line)).collect());
     let origin = Origin::of(&chart, both());
     let mut inside: Vec<(usize, Vec<Vector>)> = Vec::new();
-    for piece in chart.plane(polygons).clip(&whole, false) {
-        let (mut points, edges) = origin.restore(&piece);
+    for piece in chart.plane(polygons, &[]).clip(&whole, false) {
+        let (points, edges) = origin.restore(&piece);
+        // Where a line crosses itself it gets no corner.
+        let straight = |at: usize| at > 0 && edges.get(at).is_some_and(|edge| edges[at - 1] == *edge) && origin.corner(chart.place(points[at])).is_none();
+        let mut points: Vec<Vector> = (0..points.len()).filter(|at| !straight(*at)).map(|at| points[at]).collect();
         let first = edges.first().copied().unwrap_or(usize::MAX);
         // In the direction of the line.
         if let Some(edge) = origin.edges.get(first)

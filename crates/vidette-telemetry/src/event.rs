@@ -4,6 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
 
+/// Names and values, in order.
+pub(crate) type Fields = Vec<(Cow<'static, str>, Cow<'static, str>)>;
+
 /// The system part of an event and its data fields; texts are borrowed from the record where they can be.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event<'a> {

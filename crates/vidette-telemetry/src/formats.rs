@@ -16,9 +16,11 @@ mod values;
 mod winlogbeat;
 mod zeek;
 
+pub(crate) use event_xml::data_of_xml;
 pub use others::{learn, other_table};
 pub use parquet::Footer;
 pub(crate) use records::{CHUNK_BYTES, CHUNK_HEADER_BYTES, FILE_HEADER_BYTES};
+pub(crate) use shapes::data_of_json;
 pub(crate) use values::kind;
 
 use crate::error::Problem;

@@ -5,7 +5,7 @@ use crate::error::{Error, Problem};
 use crate::event::Event;
 use crate::folders::files_under;
 use crate::formats::{Record, Sink, parts_of, read_file};
-use crate::normalize::Normalizer;
+use crate::normalize::{Normalizer, event_of};
 use crate::row::Row;
 use crate::schemas::TableSchema;
 use crate::spill::Spill;
@@ -389,6 +389,16 @@ impl Reader<'_> {
         }
     }
 
+    /// Takes the event that a row of a table of logs was made of, which lands nowhere: the row has landed.
+    fn exported(&mut self, row: &Row) {
+        let Some(event) = event_of(row, |event| self.wants(event)).filter(|event| self.seen.is_none_or(|seen| seen.is_new(event))) else { return };
+        if let Some(watcher) = self.watcher.as_mut().filter(|watcher| row.table.name != "WindowsEvent" && watcher.wants(&event)) {
+            watcher.event(&event);
+        }
+        self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
+        self.parcel.count(&event);
+    }
+
     fn send_when_full(&mut self) -> bool {
         if self.parcel.rows.len() >= PARCEL_ROWS || !self.parcel.batches.is_empty() || self.parcel.context.devices.is_full() {
             self.open = self.sender.send(std::mem::take(&mut self.parcel)).is_ok();
@@ -419,8 +429,12 @@ impl Sink for Reader<'_> {
                 self.parcel.count(&event);
                 self.parcel.newest_ticks = self.parcel.newest_ticks.max(event.created_ticks);
             }
-            Record::Row(row) if self.normalizer.wants_table(row.table.name) => self.parcel.rows.push(row),
-            Record::Row(_) => {}
+            Record::Row(row) => {
+                self.exported(&row);
+                if self.normalizer.wants_table(row.table.name) {
+                    self.parcel.rows.push(row);
+                }
+            }
         }
         self.send_when_full()
     }

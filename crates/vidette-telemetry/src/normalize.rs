@@ -3,11 +3,13 @@
 
 mod bits;
 pub(crate) mod columns;
+mod exported;
 mod security;
 mod sentinel;
 pub(crate) mod sysmon;
 
 pub(crate) use columns::start_of;
+pub(crate) use exported::event_of;
 pub use sentinel::windows_event;
 
 use crate::context::Context;

@@ -299,3 +299,29 @@ fn the_local_end_of_an_inbound_connection_is_the_one_that_serves() {
     assert_eq!(texts(&harvest, "DeviceNetworkEvents", "LocalIP"), [server; 5]);
     assert_eq!(texts(&harvest, "DeviceNetworkEvents", "RemoteIP"), [client; 5]);
 }
+
+#[test]
+fn rows_that_log_analytics_exported_are_the_events_they_were_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = |pairs: &[(&str, &str)]| {
+        let fields: String = pairs.iter().map(|(name, value)| format!("<Data Name=\"{name}\">{value}</Data>")).collect();
+        format!("<EventData xmlns=\"http://schemas.microsoft.com/win/2004/08/events/event\">{fields}</EventData>")
+    };
+    let sysmon = data(&[("UtcTime", "2026-03-10 09:00:00.000"), ("ProcessId", "44"), ("Image", r"C:\a\curl.exe"), ("DestinationIp", "104.20.67.143"), ("DestinationPort", "443")]);
+    let event = serde_json::json!({"TimeGenerated": "2026-03-10T09:00:00Z", "Source": "Microsoft-Windows-Sysmon", "EventLog": "Microsoft-Windows-Sysmon/Operational",
+        "Computer": "HOST.example", "EventID": 3, "EventData": format!("<DataItem type=\"System.XmlData\">{sysmon}</DataItem>"), "Type": "Event"});
+    let security = "TimeGenerated [UTC],Computer,EventID,Activity,NewProcessName,NewProcessId,CommandLine,Type\n\
+        \"3/10/2026, 9:00:00.000 AM\",HOST.example,4688,4688 - A new process has been created.,C:\\a\\curl.exe,0x2c,curl https://pastebin.com,SecurityEvent\n";
+    let windows = serde_json::json!({"TimeGenerated": "2026-03-10T09:00:00Z", "Provider": "Service Control Manager", "Channel": "System", "Computer": "HOST.example",
+        "EventID": 7045, "EventData": {"ServiceName": "s", "ImagePath": r"C:\a\s.exe"}, "Type": "WindowsEvent"});
+    std::fs::write(folder.path().join("sysmon.jsonl"), event.to_string()).unwrap();
+    std::fs::write(folder.path().join("query_data.csv"), security).unwrap();
+    std::fs::write(folder.path().join("system.json"), windows.to_string()).unwrap();
+    let harvest = read(folder.path());
+    assert_eq!((harvest.events_read, harvest.skipped()), (3, 0), "{:?}", harvest.problems);
+    assert_eq!(texts(&harvest, "DeviceNetworkEvents", "RemoteIP"), ["104.20.67.143"]);
+    assert_eq!(texts(&harvest, "DeviceProcessEvents", "ProcessCommandLine"), ["curl https://pastebin.com"]);
+    assert_eq!(texts(&harvest, "DeviceEvents", "ActionType"), ["ServiceInstalled"]);
+    let rows = ["Event", "SecurityEvent", "WindowsEvent"].map(|table| harvest.tables[table].iter().map(|batch| batch.num_rows()).sum::<usize>());
+    assert_eq!(rows, [1, 1, 1], "a row lands once");
+}

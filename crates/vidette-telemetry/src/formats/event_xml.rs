@@ -3,7 +3,7 @@
 
 use super::{Record, Sink};
 use crate::error::Problem;
-use crate::event::{Event, number, parse_time};
+use crate::event::{Event, Fields, number, parse_time};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event as Token};
 use std::borrow::Cow;
@@ -64,6 +64,15 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
             text.clear();
         }
     }
+}
+
+/// The fields of an `EventData` or `UserData` element, wherever in the text it stands; none when it is no XML.
+pub(crate) fn data_of_xml(text: &str) -> Fields {
+    let element = ["EventData", "UserData"].into_iter().find_map(|name| {
+        let (start, end) = (format!("<{name}"), format!("</{name}>"));
+        Some(&text[text.find(&start)?..text.rfind(&end)? + end.len()])
+    });
+    element.and_then(|element| parse(&format!("<Event><System><EventID>1</EventID></System>{element}</Event>")).ok()).map(|event| event.data).unwrap_or_default()
 }
 
 /// The event of one `Event` element.

@@ -2,7 +2,7 @@
 
 use super::collected::{evtxecmd, is_evtxecmd, wazuh};
 use super::{Record, event_xml, other_table, zeek};
-use crate::event::{Event, parse_time, text, to_ticks};
+use crate::event::{Event, Fields, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema, infer};
 use serde_json::{Map, Value};
@@ -256,8 +256,15 @@ pub(super) fn time(value: &Value) -> Option<i64> {
     }
 }
 
+/// The fields of a bag; none when it is no object.
+pub(crate) fn data_of_json(bag: &str) -> Fields {
+    let mut fields = Vec::new();
+    flatten(serde_json::from_str(bag).unwrap_or_default(), &mut fields);
+    fields
+}
+
 /// Named values, also those one element deeper (`UserData`), in a list of `Data`, or with their name as an attribute `@Name`.
-pub(super) fn flatten(data: Map<String, Value>, into: &mut Vec<(Cow<'static, str>, Cow<'static, str>)>) {
+pub(super) fn flatten(data: Map<String, Value>, into: &mut Fields) {
     for (key, value) in data {
         match value {
             Value::Object(inner) if inner.contains_key("@Name") => {

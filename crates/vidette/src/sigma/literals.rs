@@ -122,7 +122,7 @@ impl Trie {
 pub struct Remembered(Vec<(String, Vec<u32>)>);
 
 impl Remembered {
-    const SLOTS: usize = 256;
+    const SLOTS: usize = 2048;
     const LONGEST: usize = 1024;
 
     /// The literals in a value of the field; `None` when they could not be looked for.

@@ -55,8 +55,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("series_sum", |a| Out::from(known(a[0]).map(|x| x.iter().sum::<f64>() + 0.0))),
     // Of what an array holds the numbers are added; where it holds none, Kusto's emulator gives null.
     rows("array_sum", |a| {
-        let numbers = a[0].json().and_then(json::numbers).unwrap_or_default();
-        Out::from(numbers.into_iter().flatten().reduce(|sum, number| sum + number))
+        let Some(items) = a[0].json().and_then(json::array).filter(|items| items.iter().all(|item| item.is_number() || item.is_null())) else { return Out::Null };
+        Out::from(items.iter().filter_map(Value::as_f64).reduce(|sum, number| sum + number))
     }),
     rows("series_product", |a| Out::from(known(a[0]).map(|x| x.iter().product::<f64>()))),
     rows("series_magnitude", |a| Out::from(known(a[0]).map(|x| magnitude(&x)))),

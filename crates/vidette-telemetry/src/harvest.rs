@@ -61,8 +61,6 @@ pub trait Watcher {
     /// Whether the data of the event are worth reading, by its system part.
     fn wants(&self, event: &Event) -> bool;
     fn event(&mut self, event: &Event);
-    /// A row that a file held as a row of its table.
-    fn row(&mut self, row: &Row);
 }
 
 /// Gives every reader, on its own thread, its watcher; one that is dropped has seen all that there is.
@@ -392,11 +390,15 @@ impl Reader<'_> {
     /// Takes the event that a row of a table of logs was made of, which lands nowhere: the row has landed.
     fn exported(&mut self, row: &Row) {
         let Some(event) = event_of(row, |event| self.wants(event)).filter(|event| self.seen.is_none_or(|seen| seen.is_new(event))) else { return };
-        if let Some(watcher) = self.watcher.as_mut().filter(|watcher| row.table.name != "WindowsEvent" && watcher.wants(&event)) {
-            watcher.event(&event);
-        }
+        self.watched(&event);
         self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
         self.parcel.count(&event);
+    }
+
+    fn watched(&mut self, event: &Event) {
+        if let Some(watcher) = self.watcher.as_mut().filter(|watcher| watcher.wants(event)) {
+            watcher.event(event);
+        }
     }
 
     fn send_when_full(&mut self) -> bool {
@@ -414,15 +416,10 @@ impl Sink for Reader<'_> {
 
     fn record(&mut self, record: Record) -> bool {
         self.parcel.events += 1;
-        if let (Some(watcher), Record::Row(row)) = (&mut self.watcher, &record) {
-            watcher.row(row);
-        }
         match record {
             Record::Event(event) if self.seen.is_some_and(|seen| self.wants(&event) && !seen.is_new(&event)) => {}
             Record::Event(event) => {
-                if let Some(watcher) = self.watcher.as_mut().filter(|watcher| watcher.wants(&event)) {
-                    watcher.event(&event);
-                }
+                self.watched(&event);
                 self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
                 self.normalizer.landings(&event, &mut self.fresh);
                 self.land();

@@ -19,8 +19,6 @@ use datafusion::error::DataFusionError;
 use found::Found;
 use gates::{Known, Resolved, triggers};
 use literals::{Field, Remembered, is_odd};
-use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -29,7 +27,7 @@ use tokio::runtime::Handle;
 use vidette_engine::{Clock, Table, Workspace};
 use vidette_rules::{Alert, Pack, SigmaRule, sigma_rules};
 use vidette_sigma::{Gate, Match, Truth};
-use vidette_telemetry::row::{Field as Cell, Row, batch};
+use vidette_telemetry::row::{Row, batch};
 use vidette_telemetry::schemas::TABLES;
 use vidette_telemetry::{Event, Watcher, windows_event};
 
@@ -524,27 +522,6 @@ impl Watcher for Scan<'_, '_> {
         self.examine(&class, data, || windows_event(event));
         if !self.matched.is_empty() {
             self.raise(&Found::of_event(event, time_ticks));
-        }
-    }
-
-    fn row(&mut self, row: &Row) {
-        if row.table.name != "WindowsEvent" || !self.is_in_range(row.links.time_ticks) {
-            return;
-        }
-        let text = |name: &str| row.get(name).map_or(Cow::Borrowed(""), Cell::text);
-        let event_id = match row.get("EventID") {
-            Some(Cell::Long(id)) => u32::try_from(*id).unwrap_or_default(),
-            _ => 0,
-        };
-        let class = self.class(&text("Channel"), &text("Provider"), event_id);
-        if class.is_empty() {
-            return;
-        }
-        let data: Map<String, Value> = serde_json::from_str(&text("EventData")).unwrap_or_default();
-        let values = data.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value.as_str()));
-        self.examine(&class, values, || row.clone());
-        if !self.matched.is_empty() {
-            self.raise(&Found::of_row(row, data));
         }
     }
 }

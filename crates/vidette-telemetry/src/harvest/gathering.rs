@@ -1,0 +1,178 @@
+//! What all readers hand over, put together: rows enriched by what other events tell, in batches, in memory or on disk.
+
+use super::{Harvest, Keep, LANDED_ROWS, Parcel, batch_of};
+use crate::context::Context;
+use crate::error::Error;
+use crate::normalize::Normalizer;
+use crate::row::Row;
+use crate::schemas::TableSchema;
+use crate::spill::Spill;
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
+use std::collections::BTreeMap;
+
+/// Rows of one batch.
+const BATCH_ROWS: usize = 1024;
+/// Batches of few rows that are put together, and bytes at which they are fewer.
+const FEW_BATCHES: usize = 64;
+const FEW_BYTES: usize = 8 << 20;
+/// Rows that wait for events that tell more about them.
+const PENDING_ROWS: usize = 24_576;
+
+/// Batches of few rows of a table.
+struct Few {
+    table: &'static TableSchema,
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+}
+
+/// The one place where parcels meet.
+pub(super) struct Gathering<'a, 'k> {
+    result: &'a mut Harvest,
+    normalizer: &'a Normalizer,
+    context: Context,
+    pending: Vec<Row>,
+    ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
+    /// What a sieve left of batches, by table.
+    few: BTreeMap<&'static str, Few>,
+    /// As given, but for the bytes that were taken.
+    keep: Keep<'k>,
+}
+
+impl<'a, 'k> Gathering<'a, 'k> {
+    pub(super) fn new(result: &'a mut Harvest, normalizer: &'a Normalizer, keep: Keep<'k>) -> Self {
+        Gathering { result, normalizer, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), few: BTreeMap::new(), keep }
+    }
+
+    pub(super) fn take(&mut self, parcel: Parcel) -> Result<(), Error> {
+        self.context.merge(parcel.context);
+        self.result.problems.extend(parcel.problems);
+        self.result.parquet.extend(parcel.parquet);
+        self.result.events_read += parcel.events;
+        self.result.files_read += usize::from(parcel.file_done && !parcel.file_failed);
+        self.result.other_files += parcel.other_files;
+        self.result.newest_ticks = self.result.newest_ticks.max(parcel.newest_ticks);
+        for (signal, count) in parcel.signals {
+            *self.result.signals.entry(signal).or_default() += count;
+        }
+        for landed in parcel.batches {
+            self.result.rows += landed.summary.rows;
+            self.result.cover(landed.times);
+            self.result.summaries.entry(landed.table.name).or_default().merge(landed.summary);
+            if let Some(batch) = landed.batch {
+                self.store(landed.table, batch?)?;
+            }
+        }
+        self.pending.extend(parcel.rows);
+        if self.pending.len() > PENDING_ROWS {
+            self.settle(PENDING_ROWS / 2)?;
+        }
+        self.report_devices(false)
+    }
+
+    /// Enriches the oldest waiting rows and puts them into batches.
+    fn settle(&mut self, count: usize) -> Result<(), Error> {
+        let mut pending = std::mem::take(&mut self.pending);
+        // Which reader was first must not show in the order of rows.
+        pending.sort_by_key(|row| (row.links.time_ticks, row.links.record_id));
+        for mut row in pending.drain(..count.min(pending.len())) {
+            if self.context.repeats(&row) {
+                self.result.repeated += 1;
+                continue;
+            }
+            self.context.enrich(&mut row);
+            self.put(row)?;
+        }
+        self.pending = pending;
+        Ok(())
+    }
+
+    /// What is known of the devices, as rows: of the oldest hours when there are too many, in the end of all.
+    fn report_devices(&mut self, all: bool) -> Result<(), Error> {
+        let rows = self.context.devices.rows(all);
+        rows.into_iter().filter(|row| self.normalizer.wants_table(row.table.name)).try_for_each(|row| self.put(row))
+    }
+
+    /// Puts a row that is complete beside the others of its table.
+    fn put(&mut self, row: Row) -> Result<(), Error> {
+        let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
+        rows.push(row);
+        if rows.len() == BATCH_ROWS {
+            let (table, rows) = (*table, std::mem::take(rows));
+            self.finish_batch(table, rows)?;
+        }
+        Ok(())
+    }
+
+    fn finish_batch(&mut self, table: &'static TableSchema, rows: Vec<Row>) -> Result<(), Error> {
+        let summary = self.result.summaries.entry(table.name).or_default();
+        rows.iter().for_each(|row| summary.count(row));
+        self.result.rows += rows.len() as u64;
+        self.result.cover(rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0));
+        match self.keep {
+            Keep::Counts => Ok(()),
+            Keep::Rows { sieve, .. } => self.store(table, batch_of(table, &rows, self.normalizer, sieve)?),
+            Keep::Hand(_) => self.store(table, batch_of(table, &rows, self.normalizer, None)?),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.settle(usize::MAX)?;
+        self.report_devices(true)?;
+        for (table, rows) in std::mem::take(&mut self.ready).into_values() {
+            if !rows.is_empty() {
+                self.finish_batch(table, rows)?;
+            }
+        }
+        for few in std::mem::take(&mut self.few).into_values() {
+            if let Some(first) = few.batches.first() {
+                self.put_down(few.table, concat_batches(&first.schema(), &few.batches)?)?;
+            }
+        }
+        if let Some(spill) = &mut self.result.spilled {
+            spill.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a finished batch. What a sieve left of several waits until it is worth a batch: every column of one takes memory,
+    /// however few rows it has.
+    fn store(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
+        match &mut self.keep {
+            Keep::Counts => Ok(()),
+            Keep::Hand(take) => take(table, batch),
+            Keep::Rows { sieve: Some(_), .. } if batch.num_rows() < LANDED_ROWS / 2 => {
+                let few = self.few.entry(table.name).or_insert_with(|| Few { table, batches: Vec::new(), bytes: 0 });
+                if batch.num_rows() > 0 || few.batches.is_empty() {
+                    few.bytes += batch.get_array_memory_size();
+                    few.batches.push(batch);
+                }
+                if few.batches.len() < FEW_BATCHES && few.bytes < FEW_BYTES {
+                    return Ok(());
+                }
+                few.bytes = 0;
+                let batches = std::mem::take(&mut few.batches);
+                self.put_down(table, concat_batches(&batches[0].schema(), &batches)?)
+            }
+            Keep::Rows { .. } => self.put_down(table, batch),
+        }
+    }
+
+    /// Keeps the batch in memory while there is room, else writes it to disk.
+    fn put_down(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
+        let Keep::Rows { memory_bytes: room, .. } = &mut self.keep else { return Ok(()) };
+        let bytes = batch.get_array_memory_size();
+        if self.result.spilled.is_none() && bytes <= *room {
+            self.result.tables.entry(table.name).or_default().push(batch);
+            *room -= bytes;
+            return Ok(());
+        }
+        if self.result.spilled.is_none() {
+            self.result.spilled = Some(Spill::new()?);
+        }
+        match &mut self.result.spilled {
+            Some(spill) => spill.write(table.name, &batch),
+            None => Ok(()),
+        }
+    }
+}

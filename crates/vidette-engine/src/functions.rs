@@ -131,6 +131,7 @@ pub fn function(name: &str) -> Option<ScalarUDF> {
         .or_else(|| crate::operators::helper(name))
         .or_else(|| crate::aggregates::helper(name))
         .or_else(|| crate::table::helper(name))
+        .or_else(|| crate::nested::helper(name))
 }
 
 /// Whether a function of the language runs.

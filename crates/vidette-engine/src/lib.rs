@@ -24,6 +24,7 @@ mod files;
 mod functions;
 mod json;
 mod lower;
+mod nested;
 mod operators;
 mod optimizer;
 mod passes;

@@ -2,6 +2,7 @@
 
 use crate::arrow_types::{arrow_type, scalar};
 use crate::functions::udf;
+use crate::nested;
 use crate::sieve::Unread;
 use arrow::array::{Array, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -10,7 +11,7 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit, try_cast};
 use datafusion::prelude::coalesce;
 use std::any::Any;
 use std::borrow::Cow;
@@ -81,8 +82,16 @@ impl Table {
             (ScalarType::Dynamic, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Dictionary(..)) => {
                 udf::call("parse_json", &[ScalarType::String], ScalarType::Dynamic, vec![cast(column, DataType::Utf8View)])
             }
+            (ScalarType::Dynamic, have) if have.is_nested() => nested::to_json(column),
+            (ScalarType::String, have) if have.is_nested() => coalesce(vec![nested::to_json(column), Expr::Literal(scalar(&Value::String(String::new())), None)]),
+            (ScalarType::TimeSpan, DataType::Time32(unit)) => span_ticks(cast(column, DataType::Int32), *unit),
+            (ScalarType::TimeSpan, DataType::Time64(unit) | DataType::Duration(unit)) => span_ticks(column, *unit),
+            (ScalarType::TimeSpan, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) => {
+                udf::call("totimespan", &[ScalarType::String], ScalarType::TimeSpan, vec![cast(column, DataType::Utf8View)])
+            }
             (_, have) if *have == wanted => column,
-            _ => cast(column, wanted),
+            // A value that the type does not hold is null.
+            _ => try_cast(column, wanted),
         }
     }
 }
@@ -96,7 +105,20 @@ pub(crate) fn kusto_type(ty: &DataType) -> ScalarType {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => ScalarType::Real,
         DataType::Decimal128(..) | DataType::Decimal256(..) => ScalarType::Decimal,
         DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => ScalarType::DateTime,
+        DataType::Time32(_) | DataType::Time64(_) | DataType::Duration(_) => ScalarType::TimeSpan,
+        nested if nested.is_nested() => ScalarType::Dynamic,
         _ => ScalarType::String,
+    }
+}
+
+/// A time of day or a length of time as ticks.
+fn span_ticks(span: Expr, unit: TimeUnit) -> Expr {
+    let whole = cast(span, DataType::Int64);
+    match unit {
+        TimeUnit::Second => whole * lit(10_000_000_i64),
+        TimeUnit::Millisecond => whole * lit(10_000_i64),
+        TimeUnit::Microsecond => whole * lit(10_i64),
+        TimeUnit::Nanosecond => whole / lit(100_i64),
     }
 }
 

@@ -18,7 +18,7 @@ mod zeek;
 
 pub(crate) use event_xml::data_of_xml;
 pub use others::{learn, other_table};
-pub use parquet::Footer;
+pub use parquet::{Footer, is_parquet, table_of_parquet};
 pub(crate) use records::{CHUNK_BYTES, CHUNK_HEADER_BYTES, FILE_HEADER_BYTES};
 pub(crate) use shapes::data_of_json;
 pub(crate) use values::kind;
@@ -50,6 +50,21 @@ pub trait Sink {
     fn carves(&self) -> bool;
     /// A Parquet file: queries read it directly.
     fn parquet(&mut self, path: PathBuf);
+
+    /// Whether it wants the rows of such a file itself, as [`Sink::record`]s.
+    fn reads_parquet(&self) -> bool {
+        false
+    }
+
+    /// Whether the events that its rows were are asked for, `stored` of those that have become rows before.
+    fn wants_exported(&self, _stored: bool) -> bool {
+        false
+    }
+
+    /// Takes such a row; `false` stops the reading.
+    fn exported(&mut self, _row: &Row, _stored: bool) -> bool {
+        true
+    }
 
     /// The table whose rows a file holds that is of no known one.
     fn other(&self, _path: &Path) -> Option<&'static TableSchema> {
@@ -146,8 +161,7 @@ pub(crate) fn read_file(path: &Path, part: Option<Range<u64>>, sink: &mut dyn Si
         return read(path, input.into_inner(), part, sink);
     }
     if head.starts_with(b"PAR1") {
-        sink.parquet(path.to_owned());
-        return Ok(());
+        return parquet::read(path, sink);
     }
     read_stream(path, Box::new(input), sink)
 }

@@ -28,8 +28,21 @@ const PARCEL_ROWS: usize = 512;
 /// Bytes of finished rows that stay in memory.
 const MEMORY_BUDGET_BYTES: usize = 64 << 20;
 
-/// Takes the rows of a table.
-pub type Taker<'a> = dyn FnMut(&'static TableSchema, RecordBatch) -> Result<(), Error> + 'a;
+/// Takes rows of a table: those that were read as such, or those that were made of events.
+pub type Taker<'a> = dyn FnMut(&'static TableSchema, Origin, RecordBatch) -> Result<(), Error> + 'a;
+
+/// Where rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    Events,
+    Rows,
+}
+
+impl Origin {
+    fn of(row: &Row) -> Origin {
+        if row.links.given { Origin::Rows } else { Origin::Events }
+    }
+}
 
 /// Gives the rows of a batch of the table that are worth keeping.
 pub type Sieve<'a> = dyn Fn(&'static TableSchema, RecordBatch) -> RecordBatch + Sync + 'a;
@@ -70,6 +83,8 @@ pub struct Reading<'a> {
     /// Whether deleted records in the unused space of EVTX chunks are looked for.
     pub carve: bool,
     pub watch: Option<&'a Watch<'a>>,
+    /// Whether queries read Parquet files themselves: [`Harvest::parquet`]. Else those of known tables are read as all files are.
+    pub direct_parquet: bool,
 }
 
 /// The rows of one table.
@@ -266,7 +281,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(units.len().max(1));
     let (sender, receiver) = sync_channel::<Parcel>(workers * 2);
     let (units, next) = (&units, &next);
-    let Reading { keep, seen, carve, watch } = reading;
+    let Reading { keep, seen, carve, watch, direct_parquet } = reading;
     let counts = matches!(keep, Keep::Counts);
     let sieve = match &keep {
         Keep::Rows { sieve, .. } => *sieve,
@@ -284,6 +299,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
                     counts,
                     sieve,
                     watcher: watch.map(|watch| watch()),
+                    direct_parquet,
                     parcel: Parcel::default(),
                     landed: Vec::new(),
                     fresh: Vec::new(),
@@ -338,6 +354,7 @@ struct Reader<'a> {
     counts: bool,
     sieve: Option<&'a Sieve<'a>>,
     watcher: Option<Box<dyn Watcher + 'a>>,
+    direct_parquet: bool,
     parcel: Parcel,
     /// Complete rows, by table, that do not make a batch yet.
     landed: Vec<Vec<Row>>,
@@ -382,11 +399,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes the event that a row of a table of logs was made of, which lands nowhere: the row has landed.
-    fn exported(&mut self, row: &Row) {
+    /// Takes the event that a row of a table of logs was made of, which lands nowhere: the row has landed. Its other rows may be
+    /// `stored`, too.
+    fn take_exported(&mut self, row: &Row, stored: bool) {
         let Some(event) = event_of(row, |event| self.wants(event)).filter(|event| self.seen.is_none_or(|seen| seen.is_new(event))) else { return };
         self.watched(&event);
-        self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
+        if !stored {
+            self.normalizer.rows(&event, &mut self.parcel.rows, &mut self.parcel.context);
+        }
         self.parcel.count(&event);
     }
 
@@ -421,8 +441,9 @@ impl Sink for Reader<'_> {
                 self.parcel.count(&event);
                 self.parcel.newest_ticks = self.parcel.newest_ticks.max(event.created_ticks);
             }
-            Record::Row(row) => {
-                self.exported(&row);
+            Record::Row(mut row) => {
+                row.links.given = true;
+                self.take_exported(&row, false);
                 if self.normalizer.wants_table(row.table.name) {
                     self.parcel.rows.push(row);
                 }
@@ -453,5 +474,19 @@ impl Sink for Reader<'_> {
 
     fn parquet(&mut self, path: PathBuf) {
         self.parcel.parquet.push(path);
+    }
+
+    fn reads_parquet(&self) -> bool {
+        !self.direct_parquet
+    }
+
+    fn wants_exported(&self, stored: bool) -> bool {
+        self.watcher.is_some() || !stored && self.normalizer.makes_rows()
+    }
+
+    fn exported(&mut self, row: &Row, stored: bool) -> bool {
+        self.parcel.events += 1;
+        self.take_exported(row, stored);
+        self.send_when_full()
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod sysmon;
 
 pub(crate) use columns::start_of;
 pub(crate) use exported::event_of;
+pub(crate) use sentinel::TABLES_OF_LOGS;
 pub use sentinel::windows_event;
 
 use crate::context::Context;
@@ -67,7 +68,7 @@ pub static SIGNALS: LazyLock<BTreeMap<(&'static str, u32), &'static str>> = Lazy
 /// All tables that rows of events go to.
 pub fn tables_of_events() -> BTreeSet<&'static str> {
     let written = WRITTEN.iter().flat_map(|written| written.tables.iter().copied());
-    written.chain(MAPPINGS.iter().map(|mapping| mapping.table.name)).chain(sentinel::TABLES_OF_LOGS).chain(DEVICE_TABLES).collect()
+    written.chain(MAPPINGS.iter().map(|mapping| mapping.table.name)).chain(TABLES_OF_LOGS).chain(DEVICE_TABLES).collect()
 }
 
 /// The tables that rows of an event id go to.
@@ -198,6 +199,11 @@ impl Normalizer {
     /// Whether the event makes a row, or tells what other rows want to know.
     pub fn wants(&self, event: &Event) -> bool {
         self.landings.want(event) || self.devices && tells(event) || self.makers(&event.provider, event.event_id).next().is_some()
+    }
+
+    /// Whether events make rows that are asked for, beside those of the tables that take events as they are.
+    pub(crate) fn makes_rows(&self) -> bool {
+        self.devices || !self.by_id.is_empty()
     }
 
     /// Whether rows that were read as rows of the table are asked for.

@@ -62,6 +62,8 @@ pub struct Links {
     /// Of the log it was read from.
     pub record_id: u64,
     pub host: CompactString,
+    /// It was read as a row of its table, not made of an event.
+    pub given: bool,
 }
 
 impl Row {

@@ -1,11 +1,13 @@
-//! A folder of Parquet files that grows by whole steps: `Table/day=2026-03-10/part-….parquet`.
+//! A folder of Parquet files that grows by whole steps: `Table/day=2026-03-10/part-….parquet`, and `rows-….parquet` of what were rows
+//! before.
 //!
 //! What a step reads is first written beside the tables, in a hidden folder. When all of it is on disk, a mark says so, and
 //! its files move to their places; a step without its mark never happened, one with it is completed by whoever comes next.
 //! `.vidette/ingested.jsonl` lists the files that were read, `.vidette/seen.bin` the events.
 
 use crate::error::Error;
-use crate::schemas::{ColumnSchema, ColumnType, TableSchema};
+use crate::harvest::Origin;
+use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampNanosecondArray, UInt32Array};
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimeUnit};
@@ -210,13 +212,16 @@ fn complete(folder: &Path, step: &Path) -> Result<(), Error> {
 struct Day {
     table: &'static TableSchema,
     day: i64,
+    origin: Origin,
+    batches: Vec<RecordBatch>,
+    bytes: usize,
 }
 
 /// What is written between two states of the store.
 pub struct Step {
     folder: PathBuf,
-    /// By table name and day.
-    waiting: BTreeMap<(&'static str, i64), (Day, Vec<RecordBatch>, usize)>,
+    /// By table name, day and origin.
+    waiting: BTreeMap<(&'static str, i64, Origin), Day>,
     bytes: usize,
     parts: usize,
     written_bytes: u64,
@@ -227,7 +232,7 @@ impl Step {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn take(&mut self, table: &'static TableSchema, batch: &RecordBatch) -> Result<(), Error> {
+    pub fn take(&mut self, table: &'static TableSchema, origin: Origin, batch: &RecordBatch) -> Result<(), Error> {
         let times = time_column(table, batch);
         let mut days: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         for row in 0..batch.num_rows() {
@@ -239,9 +244,9 @@ impl Step {
             let part = take_record_batch(batch, &UInt32Array::from(rows))?;
             // Parts share the dictionaries of the batch: counted once for each, they would be written too early.
             let bytes = batch.get_array_memory_size() * part.num_rows() / batch.num_rows().max(1);
-            let waiting = self.waiting.entry((table.name, day)).or_insert_with(|| (Day { table, day }, Vec::new(), 0));
-            waiting.1.push(part);
-            waiting.2 += bytes;
+            let waiting = self.waiting.entry((table.name, day, origin)).or_insert_with(|| Day { table, day, origin, batches: Vec::new(), bytes: 0 });
+            waiting.batches.push(part);
+            waiting.bytes += bytes;
             self.bytes += bytes;
         }
         while self.bytes > WAITING_BYTES {
@@ -251,16 +256,16 @@ impl Step {
     }
 
     fn write_largest(&mut self) -> Result<(), Error> {
-        let Some(key) = self.waiting.iter().max_by_key(|(_, (_, _, bytes))| *bytes).map(|(key, _)| *key) else { return Ok(()) };
-        let Some((day, batches, bytes)) = self.waiting.remove(&key) else { return Ok(()) };
-        self.bytes -= bytes;
+        let Some(key) = self.waiting.iter().max_by_key(|(_, day)| day.bytes).map(|(key, _)| *key) else { return Ok(()) };
+        let Some(day) = self.waiting.remove(&key) else { return Ok(()) };
+        self.bytes -= day.bytes;
         self.parts += 1;
         let folder = self.folder.join(day.table.name).join(format!("day={}", day_name(day.day)));
         at(&folder, fs::create_dir_all(&folder))?;
         // The step's own random name keeps its parts apart from those of others.
         let step = self.folder.file_name().map(|name| name.to_string_lossy().trim_start_matches(STEP).to_owned()).unwrap_or_default();
-        let path = folder.join(format!("part-{step}-{:05}.parquet", self.parts));
-        let all = concat_batches(&batches[0].schema(), &batches)?;
+        let path = folder.join(format!("{}{step}-{:05}.parquet", prefix(day.origin), self.parts));
+        let all = concat_batches(&day.batches[0].schema(), &day.batches)?;
         let sorted = match time_column(day.table, &all) {
             Some(times) => take_record_batch(&all, &sort_to_indices(&times, None, None)?)?,
             None => all,
@@ -319,6 +324,27 @@ fn time_column(table: &TableSchema, batch: &RecordBatch) -> Option<Int64Array> {
 fn day_name(day: i64) -> String {
     let date = i32::try_from(day).ok().and_then(|day| jiff::civil::Date::constant(1, 1, 1).checked_add(jiff::Span::new().days(day)).ok());
     date.map_or_else(|| "0001-01-01".to_owned(), |date| date.to_string())
+}
+
+fn prefix(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Events => "part-",
+        Origin::Rows => "rows-",
+    }
+}
+
+/// The table of a file that a [`Step`] wrote, and where its rows come from, by its path; `None` of any other.
+pub(crate) fn part(path: &Path) -> Option<(&'static str, Origin)> {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (file, day) = (name(path)?, path.parent()?);
+    let origin = [Origin::Events, Origin::Rows].into_iter().find(|origin| file.starts_with(prefix(*origin)))?;
+    let table = name(day)?.starts_with("day=").then(|| TABLES.get(name(day.parent()?)?.as_str())).flatten()?;
+    Some((table.name, origin))
+}
+
+/// Whether the rows of the file, which a [`Step`] wrote, were made of events.
+pub fn is_made_of_events(path: &Path) -> bool {
+    part(path).is_some_and(|(_, origin)| origin == Origin::Events)
 }
 
 /// Times as every reader of Parquet knows them. A time before 1678 or after 2262 has no such form, and becomes null.

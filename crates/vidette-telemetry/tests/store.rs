@@ -14,7 +14,7 @@ fn event(record: u32, day: u32, computer: &str) -> String {
 /// Reads the files into the store, in one step.
 fn ingest(store: &mut Store, files: &[PathBuf]) -> Harvest {
     let mut step = store.step().unwrap();
-    let reading = Reading { keep: Keep::Hand(&mut |table, batch| step.take(table, &batch)), seen: Some(&store.seen), ..Reading::default() };
+    let reading = Reading { keep: Keep::Hand(&mut |table, origin, batch| step.take(table, origin, &batch)), seen: Some(&store.seen), ..Reading::default() };
     let harvest = harvest(files, &Normalizer::new(|table, _| table == "DeviceFileEvents"), reading, &mut |_| {}).unwrap();
     store.commit(step, files).unwrap();
     harvest
@@ -77,7 +77,7 @@ fn a_crash_leaves_a_whole_step_or_none() {
     let store = Store::open(&place).unwrap();
     assert!(Store::open(&place).unwrap_err().to_string().contains("another process writes"));
     let mut step = store.step().unwrap();
-    let reading = Reading { keep: Keep::Hand(&mut |table, batch| step.take(table, &batch)), seen: Some(&store.seen), ..Reading::default() };
+    let reading = Reading { keep: Keep::Hand(&mut |table, origin, batch| step.take(table, origin, &batch)), seen: Some(&store.seen), ..Reading::default() };
     harvest(std::slice::from_ref(&source), &Normalizer::new(|_, _| true), reading, &mut |_| {}).unwrap();
     // The process ends here: nothing was committed.
     drop((step, store));

@@ -135,7 +135,7 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     let bar = Bar::new();
     let seen = Seen::default();
     let watch = || Box::new(scanner.watch()) as Box<dyn vidette_telemetry::Watcher>;
-    let reading = Reading { keep: Keep::Counts, seen: Some(&seen), carve: workspace::carves(), watch: Some(&watch) };
+    let reading = Reading { keep: Keep::Counts, seen: Some(&seen), carve: workspace::carves(), watch: Some(&watch), direct_parquet: true };
     let harvest = tokio::task::block_in_place(|| harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress))).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
     let mut gathered = tokio::task::block_in_place(|| scanner.finish());
@@ -145,14 +145,11 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     }
     found.broken |= !gathered.failures.is_empty();
     found.alerts.append(&mut gathered.alerts);
-    let in_parquet = !harvest.parquet.is_empty();
     // Only rows that files hold as such are counted.
-    if harvest.rows > 0 || in_parquet {
-        let mut tables = others;
-        tables.extend(in_parquet.then(|| "WindowsEvent".to_owned()));
-        let loaded = workspace::load(empty.clone(), paths, &Wanted::Rows(tables), Keep::default(), None).await?;
+    if harvest.rows > 0 || !harvest.parquet.is_empty() {
+        let loaded = workspace::load(empty.clone(), paths, &Wanted::Rows(others), Keep::default(), None).await?;
         sigma::plan_quickly(&loaded.workspace);
-        let has_rows = |rule: &SigmaRule| loaded.with_rows.contains(&rule.table) && (rule.table != "WindowsEvent" || in_parquet);
+        let has_rows = |rule: &SigmaRule| rule.table != "WindowsEvent" && loaded.with_rows.contains(&rule.table);
         let rules: Vec<&Rule> = rules.iter().filter(|rule| has_rows(rule)).map(|rule| &rule.rule).collect();
         replay(&rules, &loaded, time, found).await?;
     }

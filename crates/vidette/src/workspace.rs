@@ -1,25 +1,23 @@
 //! Joins telemetry and engine: read tables become the workspace's tables. The only place that knows both.
 
+mod parquet;
+
 use crate::built_ins::Known;
 use crate::commands::Failure;
 use crate::custom_tables::custom_tables;
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::error::DataFusionError;
 use datafusion::prelude::ParquetReadOptions;
+use parquet::{cover, parquet_parts};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use sysinfo::System;
-use vidette_engine::{Checker, Clock, TIMES, Table, TimedBatches, TimedFile, TimedFiles, Workspace};
+use vidette_engine::{Checker, Table, TimedBatches, Workspace};
 use vidette_kql::needs::{Need, needs};
-use vidette_kql::time::parse_datetime;
 use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
-use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema, infer};
-use vidette_telemetry::{Footer, Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest_files, learn, other_table, tables_of_events};
+use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema};
+use vidette_telemetry::{Harvest, Keep, Normalizer, Reading, Seen, files_under, harvest_files, is_parquet, learn, other_table, tables_of_events};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -209,8 +207,7 @@ fn may_bring_tables(text: &str, paths: &[PathBuf]) -> bool {
     if files.iter().filter_map(|file| other_table(file)).any(|name| text.contains(&name)) {
         return true;
     }
-    let mut head = [0; 4];
-    files.iter().any(|file| file == Path::new("-") || File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && &head == b"PAR1")
+    files.iter().any(|file| file == Path::new("-") || is_parquet(file))
 }
 
 /// Makes of these tables what is asked for; of the others everything or nothing.
@@ -257,7 +254,7 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
         // Rows are counted whatever they hold.
         normalizer = normalizer.with_columns(|_| Some(BTreeSet::new()));
     }
-    let reading = Reading { keep, seen, carve: carves(), watch: None };
+    let reading = Reading { keep, seen, carve: carves(), watch: None, direct_parquet: true };
     let unreadable = |error: vidette_telemetry::Error| Failure::usage(error.to_string());
     let (files, problems) = files_under(paths).map_err(unreadable)?;
     let others = others(&files, paths, wanted);
@@ -325,90 +322,4 @@ pub async fn load_for(text: &str, workspace: Workspace, paths: &[PathBuf], wante
         other => other,
     };
     load(workspace, paths, wanted, keep, None).await
-}
-
-/// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables with their files.
-async fn parquet_parts(
-    workspace: &Workspace,
-    harvest: &mut Harvest,
-    wanted: &Wanted,
-    parts: &mut BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
-) -> Vec<(String, Vec<Option<Footer>>)> {
-    let mut by_table: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for path in std::mem::take(&mut harvest.parquet) {
-        match parquet_table(workspace, &path).await {
-            Ok(name) if wanted.includes(&name) => by_table.entry(name).or_default().push(path),
-            Ok(_) => {}
-            Err(message) => harvest.problems.push(Problem::file(&path, message)),
-        }
-    }
-    let mut names = Vec::with_capacity(by_table.len());
-    for (name, paths) in by_table {
-        let mut first: Option<SchemaRef> = None;
-        let mut alike = true;
-        let read = |path: &PathBuf| {
-            let footer = Footer::read(path);
-            alike &= footer.as_ref().is_some_and(|(_, schema)| first.get_or_insert_with(|| schema.clone()) == schema);
-            footer.map(|(footer, _)| footer)
-        };
-        let footers: Vec<Option<Footer>> = paths.iter().map(read).collect();
-        match parquet_view(workspace, &paths, &footers, alike).await {
-            Ok(view) => {
-                parts.entry(name.clone()).or_default().push(view);
-                names.push((name, footers));
-            }
-            Err(error) => harvest.problems.push(Problem::file(&paths[0], error.to_string())),
-        }
-    }
-    names
-}
-
-/// The files, perhaps all of one schema, as one table. A column without nulls is known to have none: what asks for its nulls is
-/// left out of plans.
-async fn parquet_view(workspace: &Workspace, paths: &[PathBuf], footers: &[Option<Footer>], alike: bool) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let of_schema = if alike { &paths[..1] } else { paths };
-    let locations: Vec<String> = of_schema.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    let options = ParquetReadOptions::default().file_extension("");
-    let schema = workspace.session().read_parquet(locations, options).await?.schema().as_arrow().clone();
-    let complete = |name: &str| footers.iter().all(|footer| footer.as_ref().is_some_and(|footer| footer.is_complete(name)));
-    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(field.is_nullable() && !complete(field.name()))).collect();
-    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-    let span = |footer: &Footer, column: &str| {
-        let groups = footer.row_group_times(column).filter(|_| footer.is_complete(column))?;
-        Some((groups.iter().map(|(first, _)| *first).min()?, groups.iter().map(|(_, last)| *last).max()?))
-    };
-    let files = paths.iter().zip(footers).map(|(path, footer)| TimedFile { path: path.clone(), times: TIMES.map(|column| span(footer.as_ref()?, column)) });
-    Ok(Arc::new(TimedFiles::new(schema, files.collect())))
-}
-
-/// A row group that spans more says too little of its times: ten years, in ticks.
-const LONGEST_ROW_GROUP: i64 = 3650 * 864_000_000_000;
-
-/// Tells the harvest at which times a directly read table has rows: they decide `now()` and the windows of a hunt. The
-/// statistics of the files tell it, else the rows.
-async fn cover(workspace: &Workspace, harvest: &mut Harvest, table: &str, files: &[Option<Footer>]) {
-    for time in TIMES {
-        let times: Option<Vec<_>> = files.iter().map(|footer| footer.as_ref()?.row_group_times(time)).collect();
-        if let Some(times) = times.filter(|times| times.iter().copied().flatten().all(|(first, last)| last - first < LONGEST_ROW_GROUP)) {
-            times.into_iter().flatten().for_each(|(first, last)| harvest.cover_between(*first, *last));
-            return;
-        }
-        let query = format!("['{table}'] | where isnotnull({time}) | summarize First = min({time}), Last = max({time}) by bin({time}, 1h) | project First, Last");
-        if let Ok(result) = workspace.query(&query, Clock::now()).await {
-            harvest.cover(result.tables[0].text_rows().iter().flatten().filter_map(|text| parse_datetime(text)));
-            return;
-        }
-    }
-}
-
-async fn parquet_table(workspace: &Workspace, path: &Path) -> Result<String, String> {
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let folders = path.ancestors().skip(1).filter_map(|folder| folder.file_name()).map(|name| name.to_string_lossy().into_owned());
-    if let Some(name) = std::iter::once(stem.clone()).chain(folders).find(|name| TABLES.contains_key(name.as_str())) {
-        return Ok(name);
-    }
-    let options = ParquetReadOptions::default().file_extension("");
-    let frame = workspace.session().read_parquet(path.to_string_lossy().into_owned(), options).await.map_err(|error| error.to_string())?;
-    let names: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
-    Ok(infer(&names, None).map_or(stem, |table| table.name.to_owned()))
 }

@@ -297,37 +297,6 @@ fn rows_are_written_as_they_come() {
 }
 
 #[test]
-fn a_hunt_over_parquet_alone_finds_its_own_time() {
-    use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
-    use std::sync::Arc;
-    let folder = tempfile::tempdir().expect("a folder for the test");
-    let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
-    let columns = [
-        // 2024-05-01T00:00:00Z
-        ("Timestamp", Arc::new(TimestampMicrosecondArray::from(vec![1_714_521_600_000_000])) as ArrayRef),
-        ("DeviceName", text("host.example")),
-        ("ActionType", text("ConnectionSuccess")),
-        ("RemoteUrl", text("pastebin.com")),
-        ("InitiatingProcessFileName", text("powershell.exe")),
-    ];
-    let batch = arrow::record_batch::RecordBatch::try_from_iter(columns).expect("columns of one length");
-    let file = std::fs::File::create(folder.path().join("DeviceNetworkEvents.parquet")).expect("a file");
-    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
-    writer.write(&batch).expect("a row is written");
-    writer.close().expect("a footer is written");
-    let path = folder.path().to_str().expect("a plain path");
-    let output = vidette(&["hunt", path]);
-    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
-    assert_eq!(alerts(&output).len(), 2, "one of each rule: {}", text_of(&output));
-    let times = vidette(&["query", "DeviceNetworkEvents | where Timestamp > ago(1h) | project same = Timestamp == TimeGenerated", path]);
-    assert_eq!(text_of(&times), "{\"same\":true}\n");
-}
-
-fn text_of(output: &Output) -> String {
-    format!("{}{}", text(&output.stdout), text(&output.stderr))
-}
-
-#[test]
 fn saved_functions_come_from_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("helpers.kql"), "// two of them\nlet Twice = (n: long) { n * 2 };\nlet Hosts = () { datatable(host: string) ['a', 'b'] };").expect("written");

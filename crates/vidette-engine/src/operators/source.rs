@@ -10,7 +10,7 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::{Column as DfColumn, DFSchema, Result, ScalarValue, TableReference, internal_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_table::generate_series::{GenSeriesArgs, GenerateSeriesTable};
-use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use std::collections::HashMap;
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ColumnId, Plan};
@@ -30,7 +30,7 @@ impl Lowering<'_> {
         let mut united: Option<LogicalPlanBuilder> = None;
         let parts = table.parts(name);
         for part in parts.iter() {
-            let plan = self.table_part(&table, part, parts.len() > 1, columns)?;
+            let plan = self.table_part(name, &table, part, parts.len() > 1, columns)?;
             united = Some(match united {
                 Some(all) => all.union(plan.build()?)?,
                 None => plan,
@@ -50,7 +50,7 @@ impl Lowering<'_> {
         if self.seen_between().is_some() { columns.iter().find(time) } else { None }
     }
 
-    fn table_part(&mut self, table: &Table, part: &Arc<dyn TableProvider>, one_of_many: bool, columns: &[Column]) -> Result<LogicalPlanBuilder> {
+    fn table_part(&mut self, name: &str, table: &Table, part: &Arc<dyn TableProvider>, one_of_many: bool, columns: &[Column]) -> Result<LogicalPlanBuilder> {
         let alias = self.hidden_name("t");
         let plan = LogicalPlanBuilder::scan(TableReference::bare(alias.clone()), provider_as_source(part.clone()), None)?;
         let schema = part.schema();
@@ -66,6 +66,7 @@ impl Lowering<'_> {
                 // Known to Defender, absent in this file. XDR says `Timestamp`, Sentinel `TimeGenerated`: each stands in for the other.
                 Err(_) => match twin(&column.name).and_then(|name| schema.field_with_name(name).ok()) {
                     Some(field) => stored(field),
+                    None if column.name == "Type" && column.ty == ScalarType::String => lit(ScalarValue::Utf8View(Some(name.to_owned()))),
                     None => Expr::Literal(crate::arrow_types::scalar(&Value::Null(column.ty)), None),
                 },
             };

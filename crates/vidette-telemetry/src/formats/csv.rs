@@ -1,7 +1,7 @@
 //! CSV with a header of column names, as Microsoft's portals export it.
 
 use super::collected::is_evtxecmd;
-use super::shapes::{NO_TIME, TIMES, both_times, classify, field, is_time, table_of_path, untold};
+use super::shapes::{NO_TIME, TIMES, classify, complete, field, is_time, table_of_path, untold};
 use super::{Record, Sink, others};
 use crate::error::Problem;
 use crate::row::Row;
@@ -85,7 +85,7 @@ impl Layout {
                 None => lacks_time |= is_time(column),
             }
         }
-        both_times(&mut row);
+        complete(&mut row);
         (row, lacks_time)
     }
 }

@@ -1,12 +1,105 @@
-//! Parquet files: queries read them directly; here only when they have rows.
+//! Parquet files: queries read them directly. Here which table they are of, when they have rows, and of exported tables of logs
+//! the events that the rows were.
 
+use super::shapes::{defender_row, table_of_path};
+use super::{Record, Sink};
+use crate::error::Problem;
 use crate::event::UNIX_EPOCH_TICKS;
+use crate::harvest::Origin;
+use crate::normalize::TABLES_OF_LOGS;
+use crate::schemas::infer;
+use crate::store;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit};
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use arrow::error::ArrowError;
+use arrow::json::LineDelimitedWriter;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use serde_json::{Map, Value};
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+
+/// Whether the file says that it is Parquet.
+pub fn is_parquet(path: &Path) -> bool {
+    let mut head = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && &head == b"PAR1"
+}
+
+/// The name of the table that the file is of: the known one that it or a folder is named after, the one that its columns suggest, or
+/// the file's own name.
+///
+/// # Errors
+/// When its footer cannot be read.
+pub fn table_of_parquet(path: &Path) -> Result<String, Problem> {
+    if let Some((table, _)) = store::part(path) {
+        return Ok(table.to_owned());
+    }
+    let names = names(path)?;
+    let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(table_of_path(path, &names).or_else(|| infer(&names, None).ok()).map_or_else(stem, |table| table.name.to_owned()))
+}
+
+fn names(path: &Path) -> Result<Vec<String>, Problem> {
+    let broken = |error: String| Problem::file(path, error);
+    let file = File::open(path).map_err(|error| broken(error.to_string()))?;
+    let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(|error| broken(error.to_string()))?;
+    Ok(metadata.schema().fields().iter().map(|field| field.name().clone()).collect())
+}
+
+/// So many rows are read at a time: those of logs are long.
+const ROWS: usize = 512;
+
+/// Hands the file to queries, unless the sink wants its rows. What `SecurityEvent`, `WindowsEvent` and `Event` hold are events, too; those
+/// of a folder that Vidette wrote have become rows before.
+pub(super) fn read(path: &Path, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let broken = |error: String| Problem::file(path, error);
+    let part = store::part(path);
+    let stored = part.is_some();
+    let direct = stored || !sink.reads_parquet();
+    // In the folder every event has a row of `WindowsEvent`, but for those that were rows.
+    let repeats = part.is_some_and(|(table, origin)| table != "WindowsEvent" && origin == Origin::Events);
+    if direct && (repeats || !sink.wants_exported(stored)) {
+        sink.parquet(path.to_owned());
+        return Ok(());
+    }
+    let names = names(path)?;
+    let table = table_of_path(path, &names).or_else(|| infer(&names, None).ok());
+    if direct || table.is_none() {
+        sink.parquet(path.to_owned());
+    }
+    let Some(table) = table.filter(|table| !direct || TABLES_OF_LOGS.contains(&table.name)) else { return Ok(()) };
+    let reader = File::open(path).map_err(|error| broken(error.to_string()))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(reader).map_err(|error| broken(error.to_string()))?;
+    let known = reader.schema().fields().iter().enumerate().filter(|(_, field)| table.position(field.name()).is_some()).map(|(at, _)| at);
+    let mask = ProjectionMask::roots(reader.parquet_schema(), known);
+    let reader = reader.with_projection(mask).with_batch_size(ROWS).build().map_err(|error| broken(error.to_string()))?;
+    let mut count = 0;
+    for batch in reader {
+        let place = |at: usize| format!("row {}", at + 1);
+        let lines = batch.and_then(|batch| json_lines(&batch)).map_err(|error| Problem::at(path, place(count), error.to_string()))?;
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let map = serde_json::from_slice::<Map<String, Value>>(line).map_err(|error| Problem::at(path, place(count), error.to_string()))?;
+            let row = defender_row(table, map);
+            count += 1;
+            let goes_on = if direct { sink.exported(&row, stored) } else { sink.record(Record::Row(row)) };
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rows as objects, without their nulls.
+fn json_lines(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    writer.write(batch)?;
+    writer.finish()?;
+    Ok(writer.into_inner())
+}
 
 /// The first and last tick of each row group.
 type Spans = Box<[(i64, i64)]>;

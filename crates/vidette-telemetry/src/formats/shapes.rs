@@ -363,8 +363,14 @@ pub(super) fn defender_row(table: &'static TableSchema, map: Map<String, Value>)
             row.set_at(at, field);
         }
     }
-    both_times(&mut row);
+    complete(&mut row);
     row
+}
+
+/// Fills what a row does not say of itself: the other of its times, and which table it is of, as Sentinel has it in `Type`.
+pub(super) fn complete(row: &mut Row) {
+    both_times(row);
+    row.fill("Type", &Field::Text(row.table.name.into()));
 }
 
 /// XDR says `Timestamp`, Sentinel `TimeGenerated`: each fills the other.

@@ -1,6 +1,6 @@
 //! What all readers hand over, put together: rows enriched by what other events tell, in batches, in memory or on disk.
 
-use super::{Harvest, Keep, LANDED_ROWS, Parcel, batch_of};
+use super::{Harvest, Keep, LANDED_ROWS, Origin, Parcel, batch_of};
 use crate::context::Context;
 use crate::error::Error;
 use crate::normalize::Normalizer;
@@ -32,7 +32,7 @@ pub(super) struct Gathering<'a, 'k> {
     normalizer: &'a Normalizer,
     context: Context,
     pending: Vec<Row>,
-    ready: BTreeMap<&'static str, (&'static TableSchema, Vec<Row>)>,
+    ready: BTreeMap<(&'static str, Origin), (&'static TableSchema, Vec<Row>)>,
     /// What a sieve left of batches, by table.
     few: BTreeMap<&'static str, Few>,
     /// As given, but for the bytes that were taken.
@@ -60,7 +60,7 @@ impl<'a, 'k> Gathering<'a, 'k> {
             self.result.cover(landed.times);
             self.result.summaries.entry(landed.table.name).or_default().merge(landed.summary);
             if let Some(batch) = landed.batch {
-                self.store(landed.table, batch?)?;
+                self.store(landed.table, Origin::Events, batch?)?;
             }
         }
         self.pending.extend(parcel.rows);
@@ -95,33 +95,34 @@ impl<'a, 'k> Gathering<'a, 'k> {
 
     /// Puts a row that is complete beside the others of its table.
     fn put(&mut self, row: Row) -> Result<(), Error> {
-        let (table, rows) = self.ready.entry(row.table.name).or_insert_with(|| (row.table, Vec::new()));
+        let origin = Origin::of(&row);
+        let (table, rows) = self.ready.entry((row.table.name, origin)).or_insert_with(|| (row.table, Vec::new()));
         rows.push(row);
         if rows.len() == BATCH_ROWS {
             let (table, rows) = (*table, std::mem::take(rows));
-            self.finish_batch(table, rows)?;
+            self.finish_batch(table, origin, rows)?;
         }
         Ok(())
     }
 
-    fn finish_batch(&mut self, table: &'static TableSchema, rows: Vec<Row>) -> Result<(), Error> {
+    fn finish_batch(&mut self, table: &'static TableSchema, origin: Origin, rows: Vec<Row>) -> Result<(), Error> {
         let summary = self.result.summaries.entry(table.name).or_default();
         rows.iter().for_each(|row| summary.count(row));
         self.result.rows += rows.len() as u64;
         self.result.cover(rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0));
         match self.keep {
             Keep::Counts => Ok(()),
-            Keep::Rows { sieve, .. } => self.store(table, batch_of(table, &rows, self.normalizer, sieve)?),
-            Keep::Hand(_) => self.store(table, batch_of(table, &rows, self.normalizer, None)?),
+            Keep::Rows { sieve, .. } => self.store(table, origin, batch_of(table, &rows, self.normalizer, sieve)?),
+            Keep::Hand(_) => self.store(table, origin, batch_of(table, &rows, self.normalizer, None)?),
         }
     }
 
     pub(super) fn finish(mut self) -> Result<(), Error> {
         self.settle(usize::MAX)?;
         self.report_devices(true)?;
-        for (table, rows) in std::mem::take(&mut self.ready).into_values() {
+        for ((_, origin), (table, rows)) in std::mem::take(&mut self.ready) {
             if !rows.is_empty() {
-                self.finish_batch(table, rows)?;
+                self.finish_batch(table, origin, rows)?;
             }
         }
         for few in std::mem::take(&mut self.few).into_values() {
@@ -137,10 +138,10 @@ impl<'a, 'k> Gathering<'a, 'k> {
 
     /// Takes a finished batch. What a sieve left of several waits until it is worth a batch: every column of one takes memory,
     /// however few rows it has.
-    fn store(&mut self, table: &'static TableSchema, batch: RecordBatch) -> Result<(), Error> {
+    fn store(&mut self, table: &'static TableSchema, origin: Origin, batch: RecordBatch) -> Result<(), Error> {
         match &mut self.keep {
             Keep::Counts => Ok(()),
-            Keep::Hand(take) => take(table, batch),
+            Keep::Hand(take) => take(table, origin, batch),
             Keep::Rows { sieve: Some(_), .. } if batch.num_rows() < LANDED_ROWS / 2 => {
                 let few = self.few.entry(table.name).or_insert_with(|| Few { table, batches: Vec::new(), bytes: 0 });
                 if batch.num_rows() > 0 || few.batches.is_empty() {

@@ -16,7 +16,7 @@ static ACTIVITIES: LazyLock<HashMap<u32, &'static str>> = LazyLock::new(|| {
     lines.filter_map(|line| line.split_once(' ')).filter_map(|(id, text)| Some((id.parse().ok()?, text))).collect()
 });
 
-pub(super) const TABLES_OF_LOGS: [&str; 3] = ["SecurityEvent", "WindowsEvent", "Event"];
+pub(crate) const TABLES_OF_LOGS: [&str; 3] = ["SecurityEvent", "WindowsEvent", "Event"];
 
 /// Columns of a table, with their places.
 type Columns = HashMap<&'static str, usize, foldhash::fast::FixedState>;

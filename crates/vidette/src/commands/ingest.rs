@@ -45,7 +45,8 @@ impl Done {
             *self.rows.entry(table).or_default() += summary.rows;
         }
         self.problems.extend(harvest.problems);
-        self.problems.extend(harvest.parquet.iter().map(|path| Problem::file(path, "already Parquet: left as it is; give it beside the folder")));
+        self.problems
+            .extend(harvest.parquet.iter().map(|path| Problem::file(path, "Parquet of no known table, or of another such folder: left as it is; give it beside the folder")));
     }
 }
 
@@ -63,7 +64,13 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     let bar = crate::progress::Bar::new();
     for files in steps(fresh) {
         let mut step = store.step().map_err(failed)?;
-        let reading = Reading { keep: Keep::Hand(&mut |table, batch| step.take(table, &batch)), seen: Some(&store.seen), carve: carves(), watch: None };
+        let reading = Reading {
+            keep: Keep::Hand(&mut |table, origin, batch| step.take(table, origin, &batch)),
+            seen: Some(&store.seen),
+            carve: carves(),
+            watch: None,
+            direct_parquet: false,
+        };
         let harvest = harvest_files(files.clone(), &options.paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(failed)?;
         // A file that could not be read as a whole is to be tried again.
         let read: Vec<PathBuf> = files.into_iter().filter(|file| !harvest.problems.iter().any(|problem| problem.place.is_none() && problem.path == *file)).collect();

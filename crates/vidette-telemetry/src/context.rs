@@ -144,6 +144,9 @@ impl Context {
         if let Some(guid) = &row.links.process {
             return self.processes.get(&Key([row.links.host.as_str(), guid, ""])).map(AsRef::as_ref);
         }
+        if self.by_id.is_empty() {
+            return None;
+        }
         let Some(Field::Long(id)) = row.get("InitiatingProcessId") else { return None };
         let known = self.by_id.get(&Key([row.links.host.as_str(), &id.to_compact_string(), ""]))?;
         let same_file = |process: &Process| match (row.get("InitiatingProcessFileName"), process.get("InitiatingProcessFileName")) {
@@ -162,10 +165,10 @@ impl Context {
 
     /// Whether the row repeats, from the Security log, a process creation that Sysmon reported with more detail.
     pub fn repeats(&self, row: &Row) -> bool {
-        let Some(Field::Long(process_id)) = row.get("ProcessId") else { return false };
-        if row.table.name != "DeviceProcessEvents" || row.links.created.is_some() || row.has("ProcessUniqueId") {
+        if self.starts.is_empty() || row.table.name != "DeviceProcessEvents" || row.links.created.is_some() || row.has("ProcessUniqueId") {
             return false;
         }
+        let Some(Field::Long(process_id)) = row.get("ProcessId") else { return false };
         let starts = self.starts.get(&Key([row.links.host.as_str(), &process_id.to_compact_string(), ""]));
         starts.is_some_and(|times| times.iter().any(|time| (time - row.links.time_ticks).abs() <= SAME_CREATION_TICKS))
     }
@@ -205,8 +208,10 @@ impl Context {
         if let Some(process) = self.process_of(row) {
             process.fill(row);
         }
+        // Rows of Defender's own name no process by a guid.
+        let Some(process) = &row.links.process else { return };
         if !row.has("InitiatingProcessCreationTime") {
-            let start = row.links.process.as_deref().and_then(crate::normalize::start_of);
+            let start = crate::normalize::start_of(process);
             row.ticks("InitiatingProcessCreationTime", start);
         }
         if row.table.name == "DeviceNetworkEvents" && !row.has("RemoteUrl") {

@@ -10,6 +10,7 @@ mod json;
 mod others;
 mod parquet;
 mod records;
+mod rows;
 mod shapes;
 mod template;
 mod values;
@@ -68,6 +69,11 @@ pub trait Sink {
 
     /// The table whose rows a file holds that is of no known one.
     fn other(&self, _path: &Path) -> Option<&'static TableSchema> {
+        None
+    }
+
+    /// Which columns of rows of a table are asked for, by their places; all, when it does not say.
+    fn reads(&self, _table: &'static TableSchema) -> Option<&[bool]> {
         None
     }
 

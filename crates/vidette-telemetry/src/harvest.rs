@@ -7,7 +7,7 @@ use crate::error::{Error, Problem};
 use crate::event::Event;
 use crate::folders::files_under;
 use crate::formats::{Record, Sink, parts_of, read_file};
-use crate::normalize::{Normalizer, event_of};
+use crate::normalize::{Normalizer, TABLES_OF_LOGS, event_of};
 use crate::row::Row;
 use crate::schemas::TableSchema;
 use crate::spill::Spill;
@@ -474,6 +474,14 @@ impl Sink for Reader<'_> {
 
     fn parquet(&mut self, path: PathBuf) {
         self.parcel.parquet.push(path);
+    }
+
+    fn reads(&self, table: &'static TableSchema) -> Option<&[bool]> {
+        // What a row of a log was is told by all of its columns.
+        if TABLES_OF_LOGS.contains(&table.name) {
+            return None;
+        }
+        if self.normalizer.wants_table(table.name) { self.normalizer.made(table.name) } else { Some(&[]) }
     }
 
     fn reads_parquet(&self) -> bool {

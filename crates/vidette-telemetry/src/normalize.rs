@@ -201,6 +201,11 @@ impl Normalizer {
         self.landings.want(event) || self.devices && tells(event) || self.makers(&event.provider, event.event_id).next().is_some()
     }
 
+    /// By place, the columns of a table that are asked for, and those that others are told by; all, when none is said.
+    pub(crate) fn made(&self, table: &str) -> Option<&[bool]> {
+        self.made.get(table).map(Vec::as_slice)
+    }
+
     /// Whether events make rows that are asked for, beside those of the tables that take events as they are.
     pub(crate) fn makes_rows(&self) -> bool {
         self.devices || !self.by_id.is_empty()
@@ -226,7 +231,7 @@ impl Normalizer {
         }
         for maker in self.makers(&event.provider, event.event_id) {
             match maker {
-                Maker::Mapped(mapping) => rows.push(mapping.row(event, self.made.get(mapping.table.name).map(Vec::as_slice))),
+                Maker::Mapped(mapping) => rows.push(mapping.row(event, self.made(mapping.table.name))),
                 Maker::Written(written) => {
                     let before = rows.len();
                     (written.rows)(event, rows, context);

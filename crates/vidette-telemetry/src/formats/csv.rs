@@ -1,13 +1,14 @@
 //! CSV with a header of column names, as Microsoft's portals export it.
 
 use super::collected::is_evtxecmd;
-use super::shapes::{NO_TIME, TIMES, classify, complete, field, is_time, table_of_path, untold};
+use super::rows::is_read;
+use super::shapes::{NO_TIME, TIMES, classify, complete, field_of_text, is_time, table_of_path, untold};
 use super::{Record, Sink, others};
 use crate::error::Problem;
 use crate::row::Row;
 use crate::schemas::{TABLES, TableSchema, infer};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::Path;
 
@@ -70,18 +71,30 @@ struct Layout {
 }
 
 impl Layout {
+    /// All columns of the line that the table has.
     fn of(table: &'static TableSchema, names: &[String]) -> Layout {
         Layout { table, places: names.iter().map(|name| table.position(name)).collect() }
     }
 
+    /// Those that are asked for.
+    fn read_by(sink: &dyn Sink, table: &'static TableSchema, names: &[String]) -> Layout {
+        let mut layout = Layout::of(table, names);
+        let reads = sink.reads(table);
+        for place in &mut layout.places {
+            *place = place.filter(|at| is_read(reads, *at, &table.columns[*at]));
+        }
+        layout
+    }
+
     /// A line as a row; whether its time is none.
     fn row(&self, line: &csv::StringRecord) -> (Row, bool) {
-        let mut row = Row::new(self.table);
+        let mut row = Row::with_capacity(self.table, self.places.len());
         let mut lacks_time = false;
         for (value, column) in line.iter().zip(&self.places).filter(|(value, _)| !value.is_empty()) {
-            let Some(column) = column.map(|at| &self.table.columns[at]) else { continue };
-            match field(column.ty, Value::String(value.to_owned())) {
-                Some(value) => drop(row.set(column.name, value)),
+            let Some(at) = *column else { continue };
+            let column = &self.table.columns[at];
+            match field_of_text(column.ty, value) {
+                Some(value) => row.set_at(at, value),
                 None => lacks_time |= is_time(column),
             }
         }
@@ -91,7 +104,7 @@ impl Layout {
 }
 
 /// So many kinds of lines are remembered.
-const MOST_LAYOUTS: usize = 1024;
+const MOST_LAYOUTS: usize = 64;
 
 /// The layouts of lines that are rows: each may say itself which table it is of.
 struct Layouts<'n> {
@@ -99,13 +112,19 @@ struct Layouts<'n> {
     of_path: Option<&'static TableSchema>,
     type_at: Option<usize>,
     action_at: Option<usize>,
-    known: HashMap<[Option<String>; 2], Result<Layout, Vec<&'static str>>>,
+    /// By what lines say of themselves.
+    known: Vec<([Option<String>; 2], Told)>,
+    /// The place of that of the line before.
+    last: usize,
 }
+
+/// The layout of a line, or the tables that it may be of.
+type Told = Result<Layout, Vec<&'static str>>;
 
 impl<'n> Layouts<'n> {
     fn new(path: &Path, names: &'n [String]) -> Layouts<'n> {
         let place = |wanted: &str| names.iter().position(|name| name == wanted);
-        Layouts { names, of_path: table_of_path(path, names), type_at: place("Type"), action_at: place("ActionType"), known: HashMap::new() }
+        Layouts { names, of_path: table_of_path(path, names), type_at: place("Type"), action_at: place("ActionType"), known: Vec::new(), last: 0 }
     }
 
     /// Whether all lines are of one table, or of none.
@@ -113,17 +132,28 @@ impl<'n> Layouts<'n> {
         self.type_at.is_none() && self.action_at.is_none()
     }
 
-    /// The layout of a line, or the tables that it may be of.
-    fn of(&mut self, line: &csv::StringRecord) -> &Result<Layout, Vec<&'static str>> {
-        let [ty, action] = [self.type_at, self.action_at].map(|at| at.and_then(|at| line.get(at)));
-        let table = || match self.of_path.or_else(|| ty.and_then(|name| TABLES.get(name))) {
+    /// What is told of a line; the sink says which columns are read.
+    fn of(&mut self, line: &csv::StringRecord, sink: &dyn Sink) -> &Told {
+        let says = [self.type_at, self.action_at].map(|at| at.filter(|_| self.of_path.is_none()).and_then(|at| line.get(at)));
+        let is = |(known, _): &([Option<String>; 2], Told)| known.iter().map(Option::as_deref).eq(says);
+        if !self.known.get(self.last).is_some_and(is) {
+            self.last = self.known.iter().position(is).unwrap_or_else(|| self.learn(says, sink));
+        }
+        &self.known[self.last].1
+    }
+
+    /// Gives the place of what is told of lines that say so.
+    fn learn(&mut self, says: [Option<&str>; 2], sink: &dyn Sink) -> usize {
+        let [ty, action] = says;
+        let table = match self.of_path.or_else(|| ty.and_then(|name| TABLES.get(name))) {
             Some(table) => Ok(table),
             None => infer(self.names, action),
         };
         if self.known.len() >= MOST_LAYOUTS {
             self.known.clear();
         }
-        self.known.entry([ty, action].map(|text| text.map(str::to_owned))).or_insert_with(|| Ok(Layout::of(table()?, self.names)))
+        self.known.push((says.map(|text| text.map(str::to_owned)), table.map(|table| Layout::read_by(sink, table, self.names))));
+        self.known.len() - 1
     }
 }
 
@@ -142,20 +172,22 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
     let holds_events = holds_events(names.iter().map(String::as_str));
     let mut layouts = Layouts::new(path, &names);
     let mut is_first = true;
-    for line in reader.into_records() {
-        let line = match line {
-            Ok(line) => line,
+    let mut line = csv::StringRecord::new();
+    loop {
+        match reader.read_record(&mut line) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
             Err(error) => {
                 let line = error.position().map_or(0, |position| position.line());
                 sink.problem(Problem::at(path, format!("line {line}"), error.to_string()));
                 continue;
             }
-        };
+        }
         let number = line.position().map_or(0, csv::Position::line);
         let place = || format!("line {number}");
         if sink.is_learner() {
             // Lines of a known table are rows of that.
-            if std::mem::take(&mut is_first) && (holds_events || layouts.of(&line).is_ok()) {
+            if std::mem::take(&mut is_first) && (holds_events || layouts.of(&line, sink).is_ok()) {
                 return Ok(());
             }
             sink.learn_texts(&names, &mut line.iter());
@@ -164,7 +196,7 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
         let record = match &learned {
             Some(layout) => Ok(Record::Row(others::row_of_texts(layout.table, &layout.places, line.iter()))),
             None if holds_events => classify(names.iter().zip(&line).map(|(name, value)| (name.clone(), Value::String(value.to_owned()))).collect(), number, path),
-            None => match layouts.of(&line) {
+            None => match layouts.of(&line, sink) {
                 Ok(layout) => {
                     let (row, lacks_time) = layout.row(&line);
                     if lacks_time {
@@ -190,5 +222,4 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
             Err(message) => sink.problem(Problem::at(path, place(), message)),
         }
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
 use super::shapes::{NO_TIME, classify, is_timed};
-use super::{Record, Sink, event_json, flat, others, winlogbeat};
+use super::{Record, Sink, event_json, flat, others, rows, winlogbeat};
 use crate::error::Problem;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -98,6 +98,7 @@ pub(super) fn in_text(head: &[u8]) -> bool {
 
 fn read_lines(path: &Path, mut input: Counted, part: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let mut line = Vec::new();
+    let rows = rows::Lines::of(path, sink);
     for count in 1u64.. {
         let place = || if part.start == 0 { format!("line {count}") } else { format!("line {count} behind byte {}", part.start) };
         // No two lines of a file have the same number, in whatever parts it is read.
@@ -128,8 +129,10 @@ fn read_lines(path: &Path, mut input: Counted, part: Range<u64>, sink: &mut dyn 
         // What stands before the object is the head of a syslog line.
         let start = if line.starts_with(b"{") { 0 } else { memchr::memmem::find(&line, b" {\"").unwrap_or(0) };
         let object = &line[start..];
-        if let Some(event) = event_json::line(object).or_else(|| winlogbeat::read(object)).or_else(|| flat::read(object, number)) {
-            if !sink.record(Record::Event(event)) {
+        let event = || event_json::line(object).or_else(|| winlogbeat::read(object));
+        let record = event().map(Record::Event).or_else(|| rows.read(object, sink)).or_else(|| flat::read(object, number).map(Record::Event));
+        if let Some(record) = record {
+            if !sink.record(record) {
                 return Ok(());
             }
             continue;

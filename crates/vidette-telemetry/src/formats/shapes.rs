@@ -100,7 +100,7 @@ pub(super) fn is_time(column: &ColumnSchema) -> bool {
 }
 
 /// The table that a category of Azure's diagnostic settings lands in. Azure Monitor docs: "Supported resource log categories".
-fn diagnostic_table(category: &str) -> Option<&'static TableSchema> {
+pub(super) fn diagnostic_table(category: &str) -> Option<&'static TableSchema> {
     let name = match category {
         "SignInLogs" => "SigninLogs",
         "NonInteractiveUserSignInLogs" => "AADNonInteractiveUserSignInLogs",
@@ -388,19 +388,27 @@ pub(super) fn both_times(row: &mut Row) {
     }
 }
 
-pub(super) fn field(ty: ColumnType, value: Value) -> Option<Field> {
-    if value.is_null() {
-        return None;
-    }
+/// As [`field`], of a text.
+pub(super) fn field_of_text(ty: ColumnType, text: &str) -> Option<Field> {
     Some(match ty {
+        ColumnType::DateTime => Field::Ticks(parse_time(text)?),
+        // Exports write JSON columns as text that holds JSON.
+        ColumnType::Dynamic if text.is_empty() => return None,
+        ColumnType::Dynamic => match serde_json::from_str::<Value>(text) {
+            Ok(inner) => Field::Json(inner.to_string()),
+            Err(_) => Field::Json(Value::from(text).to_string()),
+        },
+        _ => Field::Text(text.into()),
+    })
+}
+
+/// A value of JSON as its column's type has it.
+pub(super) fn field(ty: ColumnType, value: Value) -> Option<Field> {
+    Some(match ty {
+        _ if value.is_null() => return None,
         ColumnType::DateTime => Field::Ticks(time(&value)?),
         ColumnType::Dynamic => match value {
-            // Exports write JSON columns as text that holds JSON.
-            Value::String(text) if text.is_empty() => return None,
-            Value::String(text) => match serde_json::from_str::<Value>(&text) {
-                Ok(inner) => Field::Json(inner.to_string()),
-                Err(_) => Field::Json(Value::String(text).to_string()),
-            },
+            Value::String(text) => return field_of_text(ty, &text),
             other => Field::Json(other.to_string()),
         },
         _ => match value {

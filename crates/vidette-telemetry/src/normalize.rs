@@ -146,9 +146,10 @@ impl Normalizer {
         Normalizer { by_id, wanted: Box::new(wanted), landings, devices, columns: HashMap::new(), made: HashMap::new(), others: HashMap::new() }
     }
 
-    /// The same, but batches of the tables hold only the columns that `wanted` says are asked for, and those of times.
+    /// The same, but batches of the tables, and of those of [`Normalizer::with_others`] before, hold only the columns that `wanted` says are asked for, and those of times.
     pub fn with_columns(mut self, wanted: impl Fn(&str) -> Option<BTreeSet<String>>) -> Normalizer {
-        for table in TABLES.values() {
+        let others: Vec<&TableSchema> = self.others.values().copied().collect();
+        for table in TABLES.values().chain(others) {
             let Some(names) = wanted(table.name) else { continue };
             let asked = |name: &str| names.contains(name) || matches!(name, "Timestamp" | "TimeGenerated");
             let mut places: Vec<usize> = table.columns.iter().enumerate().filter(|(_, column)| asked(column.name)).map(|(at, _)| at).collect();

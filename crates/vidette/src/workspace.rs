@@ -8,7 +8,8 @@ use crate::custom_tables::custom_tables;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::ParquetReadOptions;
 use parquet::{cover, parquet_parts};
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,7 @@ use vidette_engine::{Checker, Table, TimedBatches, Workspace};
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema};
-use vidette_telemetry::{Harvest, Keep, Normalizer, Reading, Seen, files_under, harvest_files, is_parquet, learn, other_table, tables_of_events};
+use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest_files, is_parquet, learn, other_table, tables_of_events};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -155,13 +156,19 @@ impl Wanted {
         }
     }
 
-    fn normalizer(&self) -> Normalizer {
+    fn normalizer(&self, others: &Others) -> Normalizer {
+        let others = others.iter().flat_map(|(table, files)| files.iter().map(|file| (file.clone(), *table))).collect();
         match self.clone() {
-            Wanted::All => Normalizer::new(|_, _| true),
-            Wanted::Rows(tables) => Normalizer::new(move |table, _| tables.contains(table)).without_events(),
-            Wanted::These(tables) => narrowed(tables, false),
-            Wanted::AllBut(tables) => narrowed(tables, true),
+            Wanted::All => Normalizer::new(|_, _| true).with_others(others),
+            Wanted::Rows(tables) => Normalizer::new(move |table, _| tables.contains(table)).with_others(others).without_events(),
+            Wanted::These(tables) => narrowed(tables, false, others),
+            Wanted::AllBut(tables) => narrowed(tables, true, others),
         }
+    }
+
+    /// Whether only tables are asked for that are no known ones.
+    fn is_of_others(&self) -> bool {
+        matches!(self, Wanted::These(tables) if !tables.is_empty() && !tables.keys().any(|table| TABLES.contains_key(table.as_str())))
     }
 }
 
@@ -211,14 +218,16 @@ fn may_bring_tables(text: &str, paths: &[PathBuf]) -> bool {
 }
 
 /// Makes of these tables what is asked for; of the others everything or nothing.
-fn narrowed(tables: BTreeMap<String, Need>, others: bool) -> Normalizer {
+fn narrowed(tables: BTreeMap<String, Need>, rest: bool, others: HashMap<PathBuf, &'static TableSchema>) -> Normalizer {
     let columns: BTreeMap<String, BTreeSet<String>> = tables.iter().map(|(name, need)| (name.clone(), need.columns.clone())).collect();
     let wants = move |table: &str, action: Option<&str>| match (tables.get(table), action) {
-        (None, _) => others,
+        (None, _) => rest,
         (Some(Need { actions: Some(actions), .. }), Some(action)) => actions.iter().any(|wanted| wanted.eq_ignore_ascii_case(action)),
         (Some(_), _) => true,
     };
-    Normalizer::new(wants).with_columns(|table| columns.get(table).cloned())
+    // Of a table that was not known when the query was bound no columns are told.
+    let told = |table: &str| columns.get(table).filter(|columns| !columns.is_empty() || TABLES.contains_key(table)).cloned();
+    Normalizer::new(wants).with_others(others).with_columns(told)
 }
 
 /// A workspace in which every known table is empty: a rule over a table that has no data runs and gives nothing.
@@ -246,20 +255,43 @@ fn memory_limit() -> Option<usize> {
     usize::try_from(memory / 4 * 3).ok().filter(|memory| *memory > 0)
 }
 
+/// Tables that are not known, each with the files that it was learned from.
+type Others = Vec<(&'static TableSchema, Vec<PathBuf>)>;
+
+/// What is to be read.
+struct Sources {
+    files: Vec<PathBuf>,
+    problems: Vec<Problem>,
+    others: Others,
+}
+
+impl Sources {
+    /// The files under the paths, as far as they may hold what is wanted.
+    fn find(paths: &[PathBuf], wanted: &Wanted) -> Result<Sources, Failure> {
+        let (mut files, problems) = files_under(paths).map_err(|error| Failure::usage(error.to_string()))?;
+        let others = others(&files, paths, wanted);
+        if wanted.is_of_others() && !others.is_empty() {
+            files.retain(|file| others.iter().any(|(_, files)| files.contains(file)) || is_parquet(file));
+        }
+        Ok(Sources { files, problems, others })
+    }
+}
+
 /// Reads all paths and registers their tables, as far as they are wanted. Events in `seen` are left out.
-pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep<'a>, seen: Option<&'a Seen>) -> Result<Loaded, Failure> {
+pub async fn load<'a>(workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, keep: Keep<'a>, seen: Option<&'a Seen>) -> Result<Loaded, Failure> {
+    load_from(Sources::find(paths, wanted)?, workspace, paths, wanted, keep, seen).await
+}
+
+async fn load_from<'a>(sources: Sources, mut workspace: Workspace, named: &[PathBuf], wanted: &Wanted, keep: Keep<'a>, seen: Option<&'a Seen>) -> Result<Loaded, Failure> {
+    let Sources { files, problems, others } = sources;
     let bar = crate::progress::Bar::new();
-    let mut normalizer = wanted.normalizer();
+    let mut normalizer = wanted.normalizer(&others);
     if matches!(keep, Keep::Counts) {
         // Rows are counted whatever they hold.
         normalizer = normalizer.with_columns(|_| Some(BTreeSet::new()));
     }
     let reading = Reading { keep, seen, carve: carves(), watch: None, direct_parquet: true };
-    let unreadable = |error: vidette_telemetry::Error| Failure::usage(error.to_string());
-    let (files, problems) = files_under(paths).map_err(unreadable)?;
-    let others = others(&files, paths, wanted);
-    let normalizer = normalizer.with_others(others.iter().flat_map(|(table, files)| files.iter().map(|file| (file.clone(), *table))).collect());
-    let mut harvest = harvest_files(files, paths, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(unreadable)?;
+    let mut harvest = harvest_files(files, named, &normalizer, reading, &mut |progress| bar.update(progress)).map_err(|error| Failure::usage(error.to_string()))?;
     harvest.problems.splice(0..0, problems);
     bar.finish();
     let mut parts: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
@@ -293,7 +325,7 @@ pub async fn load<'a>(mut workspace: Workspace, paths: &[PathBuf], wanted: &Want
 }
 
 /// The tables that are not known of files that are asked for by their names, or were named themselves where all is asked for.
-fn others(files: &[PathBuf], named: &[PathBuf], wanted: &Wanted) -> Vec<(&'static TableSchema, Vec<PathBuf>)> {
+fn others(files: &[PathBuf], named: &[PathBuf], wanted: &Wanted) -> Others {
     let mut by_name: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for file in files {
         let Some(name) = other_table(file) else { continue };
@@ -310,8 +342,17 @@ fn others(files: &[PathBuf], named: &[PathBuf], wanted: &Wanted) -> Vec<(&'stati
 }
 
 /// As [`load`], for one query: rows that it cannot see are not kept.
-pub async fn load_for(text: &str, workspace: Workspace, paths: &[PathBuf], wanted: &Wanted) -> Result<Loaded, Failure> {
-    let filled: Vec<&str> = tables_of_events().into_iter().collect();
+pub async fn load_for(text: &str, mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted) -> Result<Loaded, Failure> {
+    let sources = Sources::find(paths, wanted)?;
+    let mut wanted = Cow::Borrowed(wanted);
+    // Now that these tables are known, so is what the query reads of them.
+    for (table, _) in &sources.others {
+        workspace.register(table.name.to_owned(), Table::empty(columns(table)));
+    }
+    if !sources.others.is_empty() {
+        wanted = Cow::Owned(Wanted::by(&workspace, [text]));
+    }
+    let filled: Vec<&str> = tables_of_events().into_iter().chain(sources.others.iter().map(|(table, _)| table.name)).collect();
     let sieve = workspace.sieve(text, &filled);
     let keep = |table: &'static TableSchema, batch| match &sieve {
         Some(sieve) => sieve.keep(table.name, batch),
@@ -321,5 +362,5 @@ pub async fn load_for(text: &str, workspace: Workspace, paths: &[PathBuf], wante
         Keep::Rows { memory_bytes, .. } => Keep::Rows { memory_bytes, sieve: sieve.as_ref().map(|_| &keep as _) },
         other => other,
     };
-    load(workspace, paths, wanted, keep, None).await
+    load_from(sources, workspace, paths, &wanted, keep, None).await
 }

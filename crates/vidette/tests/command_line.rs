@@ -4,6 +4,7 @@ mod common;
 
 use common::{root, text, vidette};
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn alerts(output: &Output) -> Vec<serde_json::Value> {
@@ -159,6 +160,9 @@ fn any_csv_and_any_json_is_a_table_of_its_name() {
     }
     let output = vidette(&["query", "DeviceEvents | count", folder]);
     assert!(text(&output.stderr).contains("a query may read it as `['app-log']`"), "{}", text(&output.stderr));
+    std::fs::write(Path::new(folder).join("export.jsonl"), r#"{"Timestamp":"2026-01-02T03:04:05Z","DeviceName":"h","Type":"DeviceEvents"}"#).expect("a file");
+    let output = vidette(&["query", "export | count", folder]);
+    assert!(text(&output.stderr).contains("export.jsonl holds is read as rows of known tables"), "{}", text(&output.stderr));
     let output = vidette(&["query", "users | where nam == 1", folder]);
     assert!(text(&output.stderr).contains("a column with a similar name exists: `name`"), "{}", text(&output.stderr));
 }

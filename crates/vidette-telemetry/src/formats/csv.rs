@@ -71,19 +71,11 @@ struct Layout {
 }
 
 impl Layout {
-    /// All columns of the line that the table has.
-    fn of(table: &'static TableSchema, names: &[String]) -> Layout {
-        Layout { table, places: names.iter().map(|name| table.position(name)).collect() }
-    }
-
-    /// Those that are asked for.
+    /// The columns that the sink reads.
     fn read_by(sink: &dyn Sink, table: &'static TableSchema, names: &[String]) -> Layout {
-        let mut layout = Layout::of(table, names);
         let reads = sink.reads(table);
-        for place in &mut layout.places {
-            *place = place.filter(|at| is_read(reads, *at, &table.columns[*at]));
-        }
-        layout
+        let place = |name: &String| table.position(name).filter(|at| is_read(reads, *at, &table.columns[*at]));
+        Layout { table, places: names.iter().map(place).collect() }
     }
 
     /// A line as a row; whether its time is none.
@@ -165,10 +157,10 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
     if learned.is_some() || sink.is_learner() {
         make_distinct(&mut names);
     }
-    let learned = learned.map(|table| Layout::of(table, &names));
-    if learned.as_ref().is_some_and(|layout| layout.places.contains(&None)) {
+    if learned.is_some_and(|table| names.iter().any(|name| table.position(name).is_none())) {
         sink.problem(Problem::at(path, "line 1", others::TOO_MANY_COLUMNS));
     }
+    let learned = learned.map(|table| Layout::read_by(sink, table, &names));
     let holds_events = holds_events(names.iter().map(String::as_str));
     let mut layouts = Layouts::new(path, &names);
     let mut is_first = true;

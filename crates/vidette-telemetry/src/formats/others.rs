@@ -2,13 +2,15 @@
 //! and any JSON.
 
 use super::shapes::{both_times, classify, field};
-use super::{Record, Sink, read_file};
+use super::{Record, Sink, parts_of, read_file};
 use crate::error::Problem;
 use crate::event::{Event, parse_time};
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnType, TABLES, TableSchema};
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What records have beyond so many columns is left out, and is a problem.
@@ -32,17 +34,33 @@ pub fn other_table(path: &Path) -> Option<String> {
 /// The schema lives as long as the process, as those of known tables do; a query names few.
 pub fn learn(name: String, paths: Vec<PathBuf>) -> Option<(&'static TableSchema, Vec<PathBuf>)> {
     let mut columns = Columns::default();
-    let mut learned = Vec::with_capacity(paths.len());
-    for path in paths {
-        let mut learner = Learner { path: &path, is_known: false, records: 0, columns: &mut columns, places: Vec::new() };
-        // What cannot be read is told when it is read for its rows.
-        read_file(&path, None, &mut learner).ok();
-        if !learner.is_known && learner.records > 0 {
-            learned.push(path);
-        }
-    }
+    let learned: Vec<PathBuf> = paths.into_iter().filter(|path| learn_file(path, &mut columns)).collect();
     let columns = columns.columns.into_iter().map(|(name, seen)| (name, seen.ty())).collect();
     (!learned.is_empty()).then(|| (TableSchema::learned(name, columns), learned))
+}
+
+/// Notes the columns of a file; whether its records are of no known shape, and there are some.
+fn learn_file(path: &Path, columns: &mut Columns) -> bool {
+    let mut parts = parts_of(path).into_iter();
+    let first = learn_part(path, parts.next(), true);
+    if first.is_known {
+        return false;
+    }
+    let rest: Vec<Learner> = parts.collect::<Vec<_>>().into_par_iter().map(|part| learn_part(path, Some(part), false)).collect();
+    let (mut records, mut is_known) = (0, false);
+    for part in std::iter::once(first).chain(rest) {
+        records += part.records;
+        is_known |= part.is_known;
+        columns.merge(part.columns);
+    }
+    !is_known && records > 0
+}
+
+fn learn_part(path: &Path, part: Option<Range<u64>>, is_first: bool) -> Learner<'_> {
+    let mut learner = Learner { path, is_first, is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
+    // What cannot be read is told when it is read for its rows.
+    read_file(path, part, &mut learner).ok();
+    learner
 }
 
 /// A record as a row of the table that was learned from it and its like, and whether that is all of it.
@@ -94,10 +112,12 @@ struct Columns {
 /// Notes columns and their values.
 struct Learner<'a> {
     path: &'a Path,
+    /// Whether its first record is that of the file, which tells the shape of all.
+    is_first: bool,
     /// Its records are of a shape that is known.
     is_known: bool,
     records: u64,
-    columns: &'a mut Columns,
+    columns: Columns,
     /// Of the columns of a file of texts.
     places: Vec<Option<usize>>,
 }
@@ -127,7 +147,7 @@ impl Sink for Learner<'_> {
     }
 
     fn learn(&mut self, record: &Map<String, Value>) -> bool {
-        if self.records == 0 && classify(record.clone(), 1, self.path).is_ok() {
+        if self.is_first && self.records == 0 && classify(record.clone(), 1, self.path).is_ok() {
             self.is_known = true;
             return false;
         }
@@ -159,6 +179,13 @@ impl Columns {
             self.columns.push((name.to_owned(), Seen::default()));
             place
         })
+    }
+
+    /// Takes in what was noted of the records behind.
+    fn merge(&mut self, later: Columns) {
+        for (name, seen) in later.columns {
+            self.seen(&name).into_iter().for_each(|known| known.merge(&seen));
+        }
     }
 
     fn seen(&mut self, name: &str) -> Option<&mut Seen> {
@@ -202,6 +229,12 @@ impl Seen {
         };
         self.any = true;
         self.all &= kinds;
+    }
+
+    fn merge(&mut self, other: &Seen) {
+        self.any |= other.any;
+        self.all &= other.all;
+        self.nested |= other.nested;
     }
 
     fn note_text(&mut self, text: &str) {

@@ -3,14 +3,16 @@
 //! read as any other JSON is.
 
 use super::event_json::{Fill, Keys};
-use super::shapes::{complete, diagnostic_table, field, field_of_text, is_time, time};
+use super::json::WRAPPERS;
+use super::shapes::{both_times, complete, diagnostic_table, field, field_of_text, is_time, time};
 use super::{Record, Sink};
 use crate::normalize::TABLES_OF_LOGS;
 use crate::row::{Field, Row};
-use crate::schemas::{ColumnSchema, TABLES, TableSchema};
+use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use sonic_rs::LazyValue;
 use std::borrow::Cow;
 use std::fmt::{Formatter, Result as FmtResult};
 use std::path::Path;
@@ -20,20 +22,28 @@ use std::path::Path;
 pub(super) struct Lines {
     /// The table that the file is named after.
     of_file: Option<&'static TableSchema>,
-    /// Whether the records are those of a table that is learned from them.
-    is_other: bool,
+    /// The table that was learned from its records.
+    other: Option<&'static TableSchema>,
+    /// It is being learned.
+    is_learner: bool,
 }
 
 impl Lines {
     pub(super) fn of(path: &Path, sink: &dyn Sink) -> Lines {
         let of_file = path.file_stem().and_then(|stem| TABLES.get(stem.to_str()?));
-        Lines { of_file: of_file.filter(|table| !TABLES_OF_LOGS.contains(&table.name)), is_other: sink.is_learner() || sink.other(path).is_some() }
+        Lines { of_file: of_file.filter(|table| !TABLES_OF_LOGS.contains(&table.name)), other: sink.other(path), is_learner: sink.is_learner() }
     }
 
     /// The row of a line.
     pub(super) fn read(self, line: &[u8], sink: &dyn Sink) -> Option<Record<'static>> {
-        if self.is_other {
+        if self.is_learner {
             return None;
+        }
+        if let Some(table) = self.other {
+            let mut columns = Columns::of(table, sink, Kind::Learned);
+            read(line, &mut columns)?;
+            both_times(&mut columns.row);
+            return Some(Record::Row(columns.row));
         }
         if let Some(name) = quoted_after(line, b"\"AdvancedHunting-") {
             return streamed(line, diagnostic_table(name)?, sink).map(Record::Row);
@@ -62,7 +72,7 @@ fn type_of(line: &[u8]) -> Option<&str> {
 
 /// A row of the table's own columns. Other keys but those that begin with `_` may be another shape.
 fn plain(line: &[u8], table: &'static TableSchema, says_type: bool, sink: &dyn Sink) -> Option<Row> {
-    let mut columns = Columns { row: Row::new(table), reads: sink.reads(table), only_known: true, type_is: None, timed: false };
+    let mut columns = Columns::of(table, sink, Kind::Plain);
     read(line, &mut columns)?;
     // The `Type` that was found may stand in a value.
     if says_type && columns.type_is != Some(table.name) || !says_type && columns.type_is.is_some() {
@@ -75,9 +85,12 @@ fn plain(line: &[u8], table: &'static TableSchema, says_type: bool, sink: &dyn S
 
 /// The row in the `properties` of what Defender streams.
 fn streamed(line: &[u8], table: &'static TableSchema, sink: &dyn Sink) -> Option<Row> {
-    let mut envelope = Envelope { table, reads: sink.reads(table), row: None, time: None, is_of_table: false, beside: Vec::new() };
+    let mut envelope = Envelope { columns: Columns::of(table, sink, Kind::Properties), has_properties: false, time: None, is_of_table: false, beside: Vec::new() };
     read(line, &mut envelope)?;
-    let mut row = envelope.row.filter(|_| envelope.is_of_table)?;
+    if !(envelope.has_properties && envelope.is_of_table) {
+        return None;
+    }
+    let mut row = envelope.columns.row;
     complete(&mut row);
     if let Some(time) = envelope.time {
         row.fill("TimeGenerated", &Field::Ticks(time));
@@ -100,9 +113,8 @@ const BESIDE: [(&str, &str); 5] =
     [("operationName", "OperationName"), ("category", "Category"), ("resultType", "ResultType"), ("correlationId", "CorrelationId"), ("callerIpAddress", "IPAddress")];
 
 struct Envelope<'t> {
-    table: &'static TableSchema,
-    reads: Option<&'t [bool]>,
-    row: Option<Row>,
+    columns: Columns<'t>,
+    has_properties: bool,
     time: Option<i64>,
     is_of_table: bool,
     beside: Vec<(&'static str, Field)>,
@@ -111,16 +123,15 @@ struct Envelope<'t> {
 impl<'de> Keys<'de> for Envelope<'_> {
     fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         match key.as_ref() {
-            "properties" if self.row.is_none() => {
-                let mut columns = Columns { row: Row::new(self.table), reads: self.reads, only_known: false, type_is: None, timed: false };
-                map.next_value_seed(Fill(&mut columns))?;
-                self.row = Some(columns.row);
+            "properties" if !self.has_properties => {
+                map.next_value_seed(Fill(&mut self.columns))?;
+                self.has_properties = true;
             }
             "time" => self.time = time(&map.next_value::<Value>()?),
             key => match BESIDE.iter().find(|(beside, _)| *beside == key) {
                 Some((_, column)) => {
                     let value: Value = map.next_value()?;
-                    self.is_of_table |= key == "category" && value.as_str().and_then(|name| name.strip_prefix("AdvancedHunting-")) == Some(self.table.name);
+                    self.is_of_table |= key == "category" && value.as_str().and_then(|name| name.strip_prefix("AdvancedHunting-")) == Some(self.columns.row.table.name);
                     self.beside.push((column, Field::Text(crate::event::text(&value).into())));
                 }
                 None if is_of_another_shape(key) => return Err(A::Error::custom("another shape")),
@@ -133,30 +144,19 @@ impl<'de> Keys<'de> for Envelope<'_> {
 
 /// Keys of wrappers, and of events as shippers write them.
 fn is_of_another_shape(key: &str) -> bool {
-    const KEYS: [&str; 21] = [
-        "_raw",
-        "_source",
-        "result",
-        "hits",
-        "records",
-        "Results",
-        "results",
-        "value",
-        "tables",
-        "Tables",
-        "event",
-        "Event",
-        "System",
-        "xml",
-        "winlog",
-        "win",
-        "data",
-        "event_id",
-        "StringInserts",
-        "ts",
-        "properties",
-    ];
-    KEYS.contains(&key) || ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))
+    const KEYS: [&str; 15] = ["_raw", "_source", "result", "hits", "event", "Event", "System", "xml", "winlog", "win", "data", "event_id", "StringInserts", "ts", "properties"];
+    KEYS.contains(&key) || WRAPPERS.contains(&key) || ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))
+}
+
+/// What an object's keys are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Columns of a known table, nothing else.
+    Plain,
+    /// Columns of a known table, and others.
+    Properties,
+    /// Columns of the table that was learned from it.
+    Learned,
 }
 
 /// The columns of a row.
@@ -164,28 +164,58 @@ struct Columns<'t> {
     row: Row,
     /// By place, whether a column is asked for; all are, without.
     reads: Option<&'t [bool]>,
-    /// Whether every key must be a column.
-    only_known: bool,
+    kind: Kind,
     type_is: Option<&'static str>,
     /// Whether it has a time, whatever it says.
     timed: bool,
 }
 
+impl<'t> Columns<'t> {
+    fn of(table: &'static TableSchema, sink: &'t dyn Sink, kind: Kind) -> Columns<'t> {
+        Columns { row: Row::new(table), reads: sink.reads(table), kind, type_is: None, timed: false }
+    }
+
+    /// A value of a dynamic column, its numbers as they are written.
+    fn dynamic(&self, raw: &str) -> serde_json::Result<Option<Field>> {
+        Ok(match serde_json::from_str(raw)? {
+            Value::Null => None,
+            // What a known table holds as a text is JSON.
+            value if self.kind == Kind::Learned => Some(Field::Json(value.to_string())),
+            value => field(ColumnType::Dynamic, value),
+        })
+    }
+
+    /// Whether a key tells that the object is not what it was taken for.
+    fn refuses(&self, key: &str, is_column: bool) -> bool {
+        match self.kind {
+            Kind::Plain => is_of_another_shape(key) || !is_column && !key.starts_with('_'),
+            Kind::Properties => false,
+            // What it loses is said by who reads it as JSON.
+            Kind::Learned => !is_column || WRAPPERS.contains(&key) || ["result", "_source", "hits", "columns", "rows", "Columns", "Rows"].contains(&key),
+        }
+    }
+}
+
 impl<'de> Keys<'de> for Columns<'_> {
     fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         let table = self.row.table;
-        let at = table.position(&key).or_else(|| table.columns.iter().position(|column| column.name.eq_ignore_ascii_case(&key)));
-        if self.only_known && (is_of_another_shape(&key) || at.is_none() && !key.starts_with('_')) {
+        let in_any_case = || table.columns.iter().position(|column| self.kind != Kind::Learned && column.name.eq_ignore_ascii_case(&key));
+        let at = table.position(&key).or_else(in_any_case);
+        if self.refuses(&key, at.is_some()) {
             return Err(A::Error::custom("another shape"));
         }
         let Some(at) = at else { return map.next_value::<IgnoredAny>().map(drop) };
         let column = &table.columns[at];
         // Of a text that is an event the table is not told.
-        let may_be_event = self.only_known && column.name.eq_ignore_ascii_case("message");
+        let may_be_event = self.kind == Kind::Plain && column.name.eq_ignore_ascii_case("message");
         if !(may_be_event || is_read(self.reads, at, column)) {
             return map.next_value::<IgnoredAny>().map(drop);
         }
-        let value = map.next_value_seed(Cell { column, timed: &mut self.timed })?;
+        let value = if column.ty == ColumnType::Dynamic {
+            self.dynamic(map.next_value::<LazyValue>()?.as_raw_str()).map_err(A::Error::custom)?
+        } else {
+            map.next_value_seed(Cell { column, timed: &mut self.timed })?
+        };
         if may_be_event && matches!(&value, Some(Field::Text(text)) if text.contains("<Event")) {
             return Err(A::Error::custom("another shape"));
         }
@@ -207,7 +237,7 @@ pub(super) fn is_read(reads: Option<&[bool]>, at: usize, column: &ColumnSchema) 
     reads.is_none_or(|reads| reads.get(at).copied().unwrap_or(false)) || is_time(column) || ALWAYS.contains(&column.name)
 }
 
-/// A value, as its column's type has it: what `field` makes of the same value.
+/// A value, as its column's type has it, which is not dynamic: what `field` makes of the same value.
 struct Cell<'c> {
     column: &'c ColumnSchema,
     timed: &'c mut bool,
@@ -276,11 +306,13 @@ mod tests {
     use super::*;
     use crate::error::Problem;
     use crate::event::Event;
+    use crate::formats::others;
     use crate::formats::shapes::classify;
     use std::path::PathBuf;
 
-    /// Asks for these columns of every table; for all, without.
-    struct Asks(Option<Vec<bool>>);
+    /// Asks for these columns of every table; for all, without. Perhaps all files are of one table.
+    #[derive(Default)]
+    struct Asks(Option<Vec<bool>>, Option<&'static TableSchema>);
 
     impl Sink for Asks {
         fn wants(&self, _: &Event) -> bool {
@@ -296,6 +328,9 @@ mod tests {
         fn parquet(&mut self, _: PathBuf) {}
         fn reads(&self, _: &'static TableSchema) -> Option<&[bool]> {
             self.0.as_deref()
+        }
+        fn other(&self, _: &Path) -> Option<&'static TableSchema> {
+            self.1
         }
     }
 
@@ -315,7 +350,7 @@ mod tests {
     #[test]
     fn both_readers_give_the_same_row() {
         let streamed = r#"{"time":"2026-03-10T09:00:00.1Z","tenantId":"t","operationName":"Publish","category":"AdvancedHunting-DeviceNetworkEvents","_TimeReceivedBySvc":"x","properties":{"Timestamp":"2026-03-10T09:00:00.1234567Z","DeviceName":"h","ActionType":"ConnectionSuccess","RemotePort":443,"RemoteIP":null,"LocalPort":"80","Protocol":"","AdditionalFields":"{\"a\": [1, 2.50]}","InitiatingProcessId":18446744073709551615,"NoColumn":{"x":[1]},"IsInitiatingProcessRemoteSession":true}}"#;
-        let exported = r#"{"TenantId":"t","TimeGenerated":"2026-03-10T09:00:00Z","DeviceName":"h\u00e9 \"x\"","actiontype":"ProcessCreated","ProcessId":4.5,"AdditionalFields":{"k":{"n":[null,1.0,"s"]}},"_Internal_WorkspaceResourceId":"/subscriptions/x","Type":"DeviceProcessEvents"}"#;
+        let exported = r#"{"TenantId":"t","TimeGenerated":"2026-03-10T09:00:00Z","DeviceName":"h\u00e9 \"x\"","actiontype":"ProcessCreated","ProcessId":4.5,"AdditionalFields":{"k":{"n":[null,1.0,2.50,123456789012345678901234567890,"s"]}},"_Internal_WorkspaceResourceId":"/subscriptions/x","Type":"DeviceProcessEvents"}"#;
         for (line, path) in [
             (streamed, "PT1H.json"),
             (&streamed.replace(r#""Timestamp":"2026-03-10T09:00:00.1234567Z","#, ""), "PT1H.json"),
@@ -325,7 +360,7 @@ mod tests {
             (&exported.replace(r#","Type":"DeviceProcessEvents""#, ""), "DeviceProcessEvents.jsonl"),
             (r#"{"TimeGenerated":"2026-03-10T09:00:00Z","Channel":"Security","EventID":4624,"Computer":"h","EventSourceName":"P","Type":"SecurityEvent"}"#, "x.json"),
         ] {
-            let sink = Asks(None);
+            let sink = Asks::default();
             let quick = quick(line, path, &sink).unwrap_or_else(|| panic!("{line}"));
             let Ok(Value::Object(map)) = serde_json::from_str(line) else { panic!("an object") };
             let Ok(Record::Row(general)) = classify(map, 1, Path::new(path)) else { panic!("a row: {line}") };
@@ -333,9 +368,27 @@ mod tests {
             assert!(quick.fields.len() > 3, "{line}");
         }
         // Nothing but what a row is known by is read of one that nobody asks for.
-        let row = quick(exported, "PT1H.json", &Asks(Some(Vec::new()))).expect("a row");
+        let row = quick(exported, "PT1H.json", &Asks(Some(Vec::new()), None)).expect("a row");
         let names: Vec<&str> = row.fields.iter().map(|(at, _)| row.table.columns[usize::from(*at)].name).collect();
         assert_eq!(names, ["TimeGenerated", "DeviceName", "ActionType", "Type", "Timestamp"]);
+    }
+
+    #[test]
+    fn rows_of_a_learned_table_are_the_same_too() {
+        let columns = [("user", ColumnType::String), ("n", ColumnType::Real), ("deep", ColumnType::Dynamic), ("when", ColumnType::DateTime), ("Timestamp", ColumnType::DateTime)];
+        let table = TableSchema::learned("things".to_owned(), columns.map(|(name, ty)| (name.to_owned(), ty)).to_vec());
+        let sink = Asks(None, Some(table));
+        for line in [
+            r#"{"user":"a","n":1,"deep":{"a":[1,2.50,null]},"when":"2026-03-10T09:00:00Z","Timestamp":"2026-03-10T09:00:01Z"}"#,
+            r#"{"user":7,"n":null,"deep":"{\"a\":1}","when":"no time"}"#,
+            r#"{"deep":[],"user":""}"#,
+        ] {
+            let Ok(Value::Object(map)) = serde_json::from_str(line) else { panic!("an object") };
+            assert_eq!(told(&quick(line, "things.jsonl", &sink).expect(line)), told(&others::row(table, map).0), "{line}");
+        }
+        for line in [r#"{"user":"a","more":1}"#, r#"{"records":[{"user":"a"}]}"#, r#"{"User":"a"}"#] {
+            assert!(quick(line, "things.jsonl", &sink).is_none(), "{line}");
+        }
     }
 
     #[test]
@@ -353,7 +406,7 @@ mod tests {
             (r#"{"category":"AdvancedHunting-NoSuchTable","properties":{}}"#, "a.json"),
             (r#"{"category":"Other","properties":{"a":"AdvancedHunting-DeviceEvents"}}"#, "a.json"),
         ] {
-            assert!(quick(line, path, &Asks(None)).is_none(), "{line}");
+            assert!(quick(line, path, &Asks::default()).is_none(), "{line}");
         }
     }
 }

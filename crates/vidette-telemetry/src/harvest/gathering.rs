@@ -2,7 +2,7 @@
 
 use super::{Harvest, Keep, LANDED_ROWS, Origin, Parcel, batch_of};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::normalize::Normalizer;
 use crate::row::Row;
 use crate::schemas::TableSchema;
@@ -46,7 +46,7 @@ impl<'a, 'k> Gathering<'a, 'k> {
 
     pub(super) fn take(&mut self, parcel: Parcel) -> Result<(), Error> {
         self.context.merge(parcel.context);
-        self.result.problems.extend(parcel.problems);
+        parcel.problems.into_iter().for_each(|problem| self.note(problem));
         self.result.parquet.extend(parcel.parquet);
         self.result.events_read += parcel.events;
         self.result.files_read += usize::from(parcel.file_done && !parcel.file_failed);
@@ -68,6 +68,16 @@ impl<'a, 'k> Gathering<'a, 'k> {
             self.settle(PENDING_ROWS / 2)?;
         }
         self.report_devices(false)
+    }
+
+    /// The same complaint about another part of a file only counts.
+    fn note(&mut self, problem: Problem) {
+        const LOOKED_AT: usize = 64;
+        let mut latest = self.result.problems.iter_mut().rev().take(LOOKED_AT);
+        match latest.find(|known| known.path == problem.path && known.message == problem.message) {
+            Some(known) => known.count += problem.count,
+            None => self.result.problems.push(problem),
+        }
     }
 
     /// Enriches the oldest waiting rows and puts them into batches.

@@ -7,7 +7,9 @@ use crate::workspace::{self, Wanted};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use vidette_engine::{Error, ResultTable};
+use vidette_kql::{Diagnostic, UNKNOWN_TABLE};
 use vidette_rules::{HuntingQuery, Pack};
+use vidette_telemetry::{files_under, other_table};
 
 #[derive(clap::Args, Debug)]
 pub struct Options {
@@ -68,7 +70,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         return Ok(0);
     }
     let failed = |error: Error| match error {
-        Error::Diagnostics(diagnostics) => Failure::query(vidette_kql::render(&text, &name, &diagnostics)),
+        Error::Diagnostics(diagnostics) => Failure::query(vidette_kql::render(&text, &name, &diagnostics) + &files_of_known_tables(&diagnostics, &paths)),
         error => Failure::query(error.to_string()),
     };
     let format = Format::choose(options.format, options.output.is_some());
@@ -96,6 +98,14 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     }
     sink.map_or(Ok(()), output::Sink::close)?;
     Ok(u8::from(!loaded.harvest.problems.is_empty()) * 3)
+}
+
+/// What is said where a query asks for a file by its name, whose records turned out to be of known tables.
+fn files_of_known_tables(diagnostics: &[Diagnostic], paths: &[PathBuf]) -> String {
+    let unknown = |name: &str| diagnostics.iter().any(|diagnostic| diagnostic.code == UNKNOWN_TABLE && diagnostic.message.contains(&format!("`{name}`")));
+    let files = files_under(paths).map(|(files, _)| files).unwrap_or_default();
+    let of_known = files.iter().filter(|file| other_table(file).is_some_and(|name| unknown(&name)));
+    of_known.map(|file| format!("note: what {} holds is read as rows of known tables; `vidette tables {0}` shows which\n", file.display())).collect()
 }
 
 /// A result as it is written: a few rows at a time, but for a table, whose widths depend on all that it shows.

@@ -15,7 +15,7 @@ pub struct Problem {
 }
 
 /// What is said of a file that no reader knows.
-const UNKNOWN: &str = "not a format Vidette reads (EVTX, XML, JSON, CSV, Zeek, Parquet; gzip, zip, zstd)";
+const UNKNOWN: &str = "not a format Vidette reads (EVTX, XML, JSON, CSV, Zeek, Parquet; gzip, bzip2, xz, zstd, zip, tar, 7z)";
 
 impl Problem {
     pub(crate) fn unknown(path: &Path) -> Problem {

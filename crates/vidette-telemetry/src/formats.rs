@@ -1,5 +1,6 @@
 //! Files to records: what a file is, is told from its first bytes. Each format has a file of its own.
 
+mod archives;
 mod collected;
 mod csv;
 mod event_json;
@@ -104,9 +105,13 @@ struct Format {
 /// One row per format, in the order they are tried.
 const FORMATS: &[Format] = &[
     Format { name: "evtx", recognizes: |head| head.starts_with(b"ElfFile\0"), read: evtx::read },
-    Format { name: "gzip", recognizes: |head| head.starts_with(&[0x1f, 0x8b]), read: |path, input, sink| nested(path, Box::new(flate2::read::MultiGzDecoder::new(input)), sink) },
-    Format { name: "zstd", recognizes: |head| head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), read: read_zstd },
-    Format { name: "zip", recognizes: |head| head.starts_with(b"PK\x03\x04"), read: read_zip },
+    Format { name: "gzip", recognizes: |head| head.starts_with(&[0x1f, 0x8b]), read: archives::read_gzip },
+    Format { name: "zstd", recognizes: |head| head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), read: archives::read_zstd },
+    Format { name: "bzip2", recognizes: |head| head.starts_with(b"BZh"), read: archives::read_bzip2 },
+    Format { name: "xz", recognizes: |head| head.starts_with(b"\xfd7zXZ\0"), read: archives::read_xz },
+    Format { name: "zip", recognizes: |head| head.starts_with(b"PK\x03\x04"), read: archives::read_zip },
+    Format { name: "tar", recognizes: |head| head.get(257..262) == Some(b"ustar"), read: archives::read_tar },
+    Format { name: "7z", recognizes: |head| head.starts_with(b"7z\xbc\xaf\x27\x1c"), read: archives::read_7z },
     Format { name: "utf16", recognizes: is_utf16, read: read_utf16 },
     Format { name: "json", recognizes: |head| matches!(first_text(head), Some(b'{' | b'[')), read: json::read },
     Format { name: "zeek", recognizes: zeek::recognizes, read: zeek::read },
@@ -114,15 +119,6 @@ const FORMATS: &[Format] = &[
     Format { name: "xml", recognizes: event_xml::recognizes, read: event_xml::read },
     Format { name: "syslog", recognizes: json::in_text, read: json::read },
 ];
-
-/// How deep archives may hold archives.
-const NESTING_LIMIT: usize = 3;
-/// A compressed stream may grow to this many bytes.
-const UNPACKED_LIMIT_BYTES: u64 = 64 << 30;
-/// A member of an archive may grow by this factor; logs grow by ten or twenty.
-const UNPACKED_LIMIT_RATIO: u64 = 200;
-/// A small member may grow to this many bytes.
-const UNPACKED_LEAST_LIMIT_BYTES: u64 = 1 << 30;
 
 /// The name of the format that the first bytes show.
 pub fn recognize(head: &[u8]) -> Option<&'static str> {
@@ -187,18 +183,6 @@ fn read_stream(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn S
     }
 }
 
-fn depth(path: &Path) -> usize {
-    path.to_string_lossy().matches('!').count()
-}
-
-fn nested(path: &Path, input: Box<dyn Read + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    if depth(path) >= NESTING_LIMIT {
-        return Err(Problem::file(path, format!("archives nested more than {NESTING_LIMIT} deep")));
-    }
-    let inside = PathBuf::from(format!("{}!", path.display()));
-    read_stream(&inside, Box::new(BufReader::with_capacity(1 << 16, input.take(UNPACKED_LIMIT_BYTES))), sink)
-}
-
 /// With its byte order mark, or as JSON or XML without one.
 fn is_utf16(head: &[u8]) -> bool {
     head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) || matches!(head, [b'{' | b'[' | b'<', 0, _, 0, ..])
@@ -219,55 +203,6 @@ fn read_utf16(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Si
         return Err(Problem::file(path, "UTF-16 that holds no text"));
     }
     read_stream(path, Box::new(BufReader::with_capacity(1 << 16, std::io::Cursor::new(head).chain(text))), sink)
-}
-
-fn read_zstd(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(|error| Problem::file(path, error.to_string()))?;
-    nested(path, Box::new(decoder), sink)
-}
-
-/// Members are unpacked one after another; the directory at the end needs a file to seek in.
-fn read_zip(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    if depth(path) >= NESTING_LIMIT {
-        return Err(Problem::file(path, format!("archives nested more than {NESTING_LIMIT} deep")));
-    }
-    let broken = |error: String| Problem::file(path, error);
-    let mut file = tempfile::tempfile().map_err(|error| broken(error.to_string()))?;
-    std::io::copy(&mut input, &mut file).map_err(|error| broken(error.to_string()))?;
-    let mut archive = zip::ZipArchive::new(file).map_err(|error| broken(error.to_string()))?;
-    for index in 0..archive.len() {
-        let member = match archive.by_index(index) {
-            Ok(member) if member.is_file() => member,
-            Ok(_) => continue,
-            Err(error) => {
-                sink.problem(broken(format!("member {index}: {error}")));
-                continue;
-            }
-        };
-        let name = member.name().map_or_else(|_| format!("member {index}"), |name| name.into_owned());
-        let inside = PathBuf::from(format!("{}!{name}", path.display()));
-        let result = match unpacked(member) {
-            Ok(file) => read_stream(&inside, Box::new(BufReader::new(file)), sink),
-            Err(error) => Err(Problem::file(&inside, error.to_string())),
-        };
-        if let Err(problem) = result {
-            sink.problem(problem);
-        }
-    }
-    Ok(())
-}
-
-/// A member in a file of its own, since a reader wants to own its input. Nothing is written of a bomb that says so; one that
-/// is longer than it says, `zip` itself ends there.
-fn unpacked(mut member: zip::read::ZipFile<'_, File>) -> std::io::Result<File> {
-    let limit_bytes = (member.compressed_size().saturating_mul(UNPACKED_LIMIT_RATIO)).max(UNPACKED_LEAST_LIMIT_BYTES);
-    if member.size() >= limit_bytes {
-        return Err(std::io::Error::other(format!("unpacked it is over {} MiB, {UNPACKED_LIMIT_RATIO} times its size: taken for a bomb", limit_bytes >> 20)));
-    }
-    let mut file = tempfile::tempfile()?;
-    std::io::copy(&mut member, &mut file)?;
-    file.rewind()?;
-    Ok(file)
 }
 
 /// The first byte that is not a blank or part of a byte order mark.

@@ -57,6 +57,23 @@ fn archives_are_read_through() {
     assert_eq!(texts(&harvest, "DeviceNetworkEvents", "Protocol").len(), 3);
 }
 
+/// Of other programs: Python's `tarfile` and `zipfile`, and py7zr; each holds the line above.
+#[test]
+fn archives_of_other_programs_are_read_through() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives");
+    for (file, events) in [("event.tar.gz", 1), ("event.tar.bz2", 1), ("event.tar.xz", 1), ("event.7z", 1), ("event.zip", 2)] {
+        let harvest = read(&folder.join(file));
+        assert_eq!((harvest.events_read, harvest.skipped()), (events, 0), "{file}: {:?}", harvest.problems);
+        assert_eq!(texts(&harvest, "DeviceNetworkEvents", "RemoteIP")[0], "104.20.67.143", "{file}");
+        // What is cut off is a problem, and no panic.
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        let cut = tempfile::tempdir().unwrap();
+        let path = cut.path().join(file);
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(read(&path).skipped() > 0, "{file}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_named_and_the_rest_is_delivered() {
     let folder = tempfile::tempdir().unwrap();

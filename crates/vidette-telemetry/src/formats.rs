@@ -11,6 +11,7 @@ mod json;
 mod others;
 mod parquet;
 mod records;
+mod rendered;
 mod rows;
 mod shapes;
 mod template;
@@ -117,6 +118,7 @@ const FORMATS: &[Format] = &[
     Format { name: "zeek", recognizes: zeek::recognizes, read: zeek::read },
     Format { name: "csv", recognizes: |head| csv::looks_like_header(head), read: csv::read },
     Format { name: "xml", recognizes: event_xml::recognizes, read: event_xml::read },
+    Format { name: "text", recognizes: rendered::recognizes, read: rendered::read },
     Format { name: "syslog", recognizes: json::in_text, read: json::read },
 ];
 

@@ -37,7 +37,21 @@ fn every_shipper_tells_of_the_same_connection() {
     let winlog = format!(
         r#"{{"@timestamp":"2026-03-10T09:00:00.5Z","winlog":{{"provider_name":"Microsoft-Windows-Sysmon","event_id":3,"record_id":7,"computer_name":"HOST.example","event_data":{DATA}}}}}"#
     );
+    let message: String = fields.iter().map(|(name, value)| format!("\n{name}: {}", value.as_str().unwrap_or_default())).collect();
+    let message = format!("Network connection detected:\nUtcTime: 2026-03-10 09:00:00.500{message}");
+    let splunk = format!(
+        "03/10/2026 09:00:00.500 AM\nLogName=Microsoft-Windows-Sysmon/Operational\nEventCode=3\nComputerName=HOST.example\nSourceName=Microsoft-Windows-Sysmon\nRecordNumber=7\nMessage={message}\n"
+    );
+    let get_winevent = serde_json::json!([{"Id": 3, "ProviderName": "Microsoft-Windows-Sysmon", "LogName": "c", "MachineName": "HOST.example", "RecordId": 7,
+        "TimeCreated": {"value": "/Date(1773133200500)/", "DateTime": "Tuesday, March 10, 2026 9:00:00 AM"}, "Properties": [{"Value": "-"}], "Message": message}]);
     let shapes = [
+        ("splunk-text.log", splunk.clone()),
+        ("splunk-text.json", serde_json::json!({"result": {"_raw": splunk, "_time": "2026-03-10T09:00:00.500+0000"}}).to_string()),
+        ("get-winevent.json", serde_json::to_string_pretty(&get_winevent).unwrap()),
+        (
+            "get-winevent.csv",
+            format!("\"Message\",\"Id\",\"RecordId\",\"ProviderName\",\"LogName\",\"MachineName\",\"TimeCreated\"\n\"{message}\",\"3\",\"7\",\"Microsoft-Windows-Sysmon\",\"c\",\"HOST.example\",\"10.03.2026 10:00:00\"\n"),
+        ),
         ("elasticdump.json", format!(r#"{{"_index":"winlogbeat","_id":"a","_source":{winlog}}}"#)),
         ("elasticsearch.json", format!(r#"{{"took":1,"hits":{{"total":{{"value":1}},"hits":[{{"_id":"a","_source":{winlog}}}]}}}}"#)),
         (
@@ -136,6 +150,22 @@ fn a_name_of_many_parts_stays_as_it_is() {
     let path = folder.path().join("deep.json");
     std::fs::write(&path, format!("{{\"winlog.{}b\":1}}\n{{\"data.win.{}b\":1}}", "a.".repeat(200_000), "a.".repeat(200_000))).unwrap();
     assert_eq!(read(&path).skipped(), 2);
+}
+
+#[test]
+fn texts_of_events_stand_one_behind_the_other() {
+    let event = |number: u32| {
+        format!(
+            "03/10/2026 09:00:0{number} AM\nLogName=Microsoft-Windows-Sysmon/Operational\nEventCode=11\nSourceName=Microsoft-Windows-Sysmon\nMessage=File created:\nTargetFilename: C:\\a{number}\n03/10/2026 09:00:00 AM\nis of the name\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("windows.log");
+    std::fs::write(&path, format!("{}\n{}03/10/2026 09:00:03 AM\nLogName=System\n", event(1), event(2))).unwrap();
+    let harvest = read(&path);
+    assert_eq!(harvest.events_read, 2);
+    assert_eq!(first(&harvest, "DeviceFileEvents", "FolderPath"), "C:\\a1\n03/10/2026 09:00:00 AM\nis of the name");
+    assert_eq!(harvest.problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [format!("{}: line 18: no event as Splunk's WinEventLog input writes one", path.display())]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! CSV with a header of column names, as Microsoft's portals export it.
 
 use super::collected::is_evtxecmd;
+use super::rendered::is_get_winevent;
 use super::rows::is_read;
 use super::shapes::{NO_TIME, TIMES, classify, complete, field_of_text, is_time, table_of_path, untold};
 use super::{Record, Sink, others};
@@ -32,7 +33,7 @@ pub(super) fn looks_like_header(head: &[u8]) -> bool {
 /// fields, or flat events of NXLog's kind.
 fn holds_events<'n>(names: impl Iterator<Item = &'n str> + Clone) -> bool {
     let has = |wanted: &str| names.clone().any(|name| name == wanted);
-    is_evtxecmd(names.clone()) || has("_raw") || has("winlog.event_id") || has("EventID") && has("Channel") && !has("Type") && !has("TimeGenerated")
+    is_evtxecmd(names.clone()) || is_get_winevent(has) || has("_raw") || has("winlog.event_id") || has("EventID") && has("Channel") && !has("Type") && !has("TimeGenerated")
 }
 
 /// The columns of a header; without the zone of times, which must be UTC.

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::Path;
 
 /// Of a longer line only the records in a wrapper are read, one by one: it is never in memory as a whole.
-const LINE_LIMIT_BYTES: usize = 16 << 20;
+pub(super) const LINE_LIMIT_BYTES: usize = 16 << 20;
 /// The arrays of records that exports wrap into one object.
 pub(super) const WRAPPERS: [&str; 6] = ["records", "Results", "results", "value", "tables", "Tables"];
 

@@ -1,7 +1,7 @@
 //! What a JSON object is: an event as one of the shippers writes it, or a row of a table. It is told from the keys.
 
 use super::collected::{evtxecmd, is_evtxecmd, wazuh};
-use super::{Record, event_xml, other_table, zeek};
+use super::{Record, event_xml, other_table, rendered, zeek};
 use crate::event::{Event, Fields, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema, infer};
@@ -140,6 +140,9 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
         let start = xml.find("<Event").unwrap_or(0);
         return event_xml::parse(&xml[start..]).map(Some);
     }
+    if let Some(raw) = map.get("_raw").and_then(Value::as_str).filter(|raw| rendered::is_splunk(raw)) {
+        return Ok(rendered::splunk(raw, map.get("_time").and_then(time)));
+    }
     if let Some(raw) = map.get("_raw").and_then(Value::as_str).filter(|raw| raw.trim_start().starts_with('{')) {
         let Ok(Value::Object(mut inner)) = serde_json::from_str(raw) else { return Err("`_raw` is not JSON".to_owned()) };
         return windows_event(&mut inner, number);
@@ -152,6 +155,9 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
     }
     if map.keys().any(|key| ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))) {
         nest(map);
+    }
+    if let Some(event) = rendered::get_winevent(map) {
+        return Ok(Some(event));
     }
     if let Some(event) = wazuh(map) {
         return Ok(Some(event));

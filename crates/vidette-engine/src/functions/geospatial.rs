@@ -431,13 +431,14 @@ fn show_lines(lines: &[Vec<Vector>]) -> Out {
 fn from_wkt(text: &str) -> Option<Value> {
     let text = text.trim();
     let open = text.find('(')?;
-    let name = match text[..open].trim().to_ascii_uppercase().as_str() {
-        "POINT" => "Point",
-        "LINESTRING" => "LineString",
-        "POLYGON" => "Polygon",
-        "MULTIPOINT" => "MultiPoint",
-        "MULTILINESTRING" => "MultiLineString",
-        "MULTIPOLYGON" => "MultiPolygon",
+    // How deep the points stand.
+    let (name, depth) = match text[..open].trim().to_ascii_uppercase().as_str() {
+        "POINT" => ("Point", 0),
+        "LINESTRING" => ("LineString", 1),
+        "POLYGON" => ("Polygon", 2),
+        "MULTIPOINT" => ("MultiPoint", 1),
+        "MULTILINESTRING" => ("MultiLineString", 2),
+        "MULTIPOLYGON" => ("MultiPolygon", 3),
         "GEOMETRYCOLLECTION" => {
             let inner = text[open + 1..].trim_end().strip_suffix(')')?;
             let shapes: Option<Vec<Value>> = split_shapes(inner).into_iter().map(from_wkt).collect();
@@ -447,10 +448,29 @@ fn from_wkt(text: &str) -> Option<Value> {
     };
     let mut rest = &text[open..];
     let mut value = nested(&mut rest, 0)?;
-    if name == "Point" {
-        value = value.get_mut(0)?.take();
+    match name {
+        "Point" => {
+            let points = value.as_array_mut().filter(|points| points.len() == 1)?;
+            value = points.remove(0);
+        }
+        // Each of its points may have parentheses of its own, and mostly has.
+        "MultiPoint" => {
+            for point in value.as_array_mut()?.iter_mut().filter(|point| point[0].is_array()) {
+                let inner = point.as_array_mut().filter(|inner| inner.len() == 1)?.remove(0);
+                *point = inner;
+            }
+        }
+        _ => {}
     }
-    rest.trim().is_empty().then(|| json!({"type": name, "coordinates": value}))
+    (rest.trim().is_empty() && stands_at(&value, depth)).then(|| json!({"type": name, "coordinates": value}))
+}
+
+/// Whether points, and only points, stand so deep.
+fn stands_at(value: &Value, depth: usize) -> bool {
+    match depth {
+        0 => value.as_array().is_some_and(|point| point.iter().all(Value::is_number)),
+        _ => value.as_array().is_some_and(|inner| inner.iter().all(|inner| stands_at(inner, depth - 1))),
+    }
 }
 
 /// The shapes of a collection: cut at commas outside parentheses.

@@ -16,6 +16,9 @@ const MEMBER_LIMIT_RATIO: u64 = 200;
 /// A member of a small archive may have this many bytes.
 const MEMBER_LEAST_LIMIT_BYTES: u64 = 1 << 30;
 
+/// A dictionary of xz and 7z may take so much memory; the largest that their presets make takes a quarter of it.
+const DICTIONARY_LIMIT_KIB: u32 = 256 << 10;
+
 type Input = Box<dyn BufRead + Send>;
 
 pub(super) fn read_gzip(path: &Path, input: Input, sink: &mut dyn Sink) -> Result<(), Problem> {
@@ -32,7 +35,7 @@ pub(super) fn read_bzip2(path: &Path, input: Input, sink: &mut dyn Sink) -> Resu
 }
 
 pub(super) fn read_xz(path: &Path, input: Input, sink: &mut dyn Sink) -> Result<(), Problem> {
-    nested(path, Box::new(lzma_rust2::XzReader::new(input, true)), sink)
+    nested(path, Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, DICTIONARY_LIMIT_KIB)), sink)
 }
 
 fn check_depth(path: &Path) -> Result<(), Problem> {
@@ -153,7 +156,8 @@ pub(super) fn read_7z(path: &Path, input: Input, sink: &mut dyn Sink) -> Result<
     let broken = |error: String| Problem::file(path, error);
     let file = seekable(input).map_err(|error| broken(error.to_string()))?;
     let packed_bytes = file.metadata().map_or(0, |meta| meta.len());
-    let mut archive = sevenz_rust2::ArchiveReader::new(file, sevenz_rust2::Password::empty()).map_err(|error| broken(error.to_string()))?;
+    let mut archive =
+        sevenz_rust2::ArchiveReader::new_with_memory_limit(file, sevenz_rust2::Password::empty(), DICTIONARY_LIMIT_KIB as usize).map_err(|error| broken(error.to_string()))?;
     let read = archive.for_each_entries(|entry, input| {
         if !entry.is_directory() && entry.has_stream() {
             member(path, entry.name(), input, entry.size(), member_limit(packed_bytes), sink);

@@ -145,6 +145,28 @@ fn ticks_of(text: &str) -> i64 {
 }
 
 #[test]
+fn records_of_cloudtrail_are_rows_of_its_table() {
+    let record = serde_json::json!({
+        "eventVersion": "1.08", "eventTime": "2026-03-10T09:00:00Z", "eventSource": "iam.amazonaws.com", "eventName": "CreateUser", "awsRegion": "us-east-1",
+        "sourceIPAddress": "192.0.2.1", "userAgent": "aws-cli/2", "requestParameters": {"userName": "eve"}, "responseElements": null, "readOnly": false, "eventID": "e-1",
+        "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::1:assumed-role/r/s", "sessionContext": {"sessionIssuer": {"userName": "r"},
+            "attributes": {"mfaAuthenticated": "true", "creationDate": "2026-03-10T08:00:00Z"}}},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("bucket.json", serde_json::json!({"Records": [record]}).to_string()), ("lines.jsonl", record.to_string())] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let harvest = read(&path);
+        let values = ["EventName", "UserIdentityType", "SessionIssuerUserName", "SourceIpAddress", "RequestParameters", "ResponseElements", "AwsEventId", "Type"]
+            .map(|column| first(&harvest, "AWSCloudTrail", column));
+        assert_eq!(values, ["CreateUser", "AssumedRole", "r", "192.0.2.1", r#"{"userName":"eve"}"#, "", "e-1", "AWSCloudTrail"], "{name}");
+        assert_eq!(first(&harvest, "AWSCloudTrail", "TimeGenerated").parse::<i64>().unwrap(), ticks_of("2026-03-10T09:00:00Z"), "{name}");
+        let mfa = harvest.tables["AWSCloudTrail"][0].column_by_name("SessionMfaAuthenticated").unwrap().as_boolean().value(0);
+        assert!(mfa && harvest.problems.is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn a_name_of_many_parts_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep.json");

@@ -14,7 +14,7 @@ use std::path::Path;
 /// Of a longer line only the records in a wrapper are read, one by one: it is never in memory as a whole.
 pub(super) const LINE_LIMIT_BYTES: usize = 16 << 20;
 /// The arrays of records that exports wrap into one object.
-pub(super) const WRAPPERS: [&str; 6] = ["records", "Results", "results", "value", "tables", "Tables"];
+pub(super) const WRAPPERS: [&str; 7] = ["records", "Records", "Results", "results", "value", "tables", "Tables"];
 
 pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
     let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;

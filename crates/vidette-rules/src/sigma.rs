@@ -1,6 +1,7 @@
 //! Sigma rules as analytics rules.
 
 use crate::rule::{AlertDetailsOverride, EntityMapping, EventGroupingSettings, FieldMapping, Kind, Rule, RuleProblem, SeverityLevel};
+use std::collections::HashMap;
 use vidette_sigma::{Compiled, Gate, Origin, Rules};
 
 /// A Sigma rule over one table.
@@ -21,21 +22,31 @@ pub fn sigma_rules(rules: &mut Rules, columns: &(dyn Fn(&str) -> Option<Vec<Stri
     let problems = std::mem::take(&mut rules.problems);
     let problems = problems.into_iter().map(|problem| RuleProblem { file: problem.file, message: problem.message, fatal: true }).collect();
     let mut all = Vec::with_capacity(compiled.len());
+    // By table, whether its rows name a host.
+    let mut hosts: HashMap<String, bool> = HashMap::new();
     for mut one in compiled {
         for query in std::mem::take(&mut one.queries) {
-            all.push(SigmaRule { rule: rule(&one, &query.table, query.text), table: query.table, gate: query.gate, own: query.own });
+            let host = host_column(&query.table);
+            if !hosts.contains_key(&query.table) {
+                let is_there = columns(&query.table).is_some_and(|columns| columns.iter().any(|column| column == host));
+                hosts.insert(query.table.clone(), is_there);
+            }
+            all.push(SigmaRule { rule: rule(&one, host, hosts[&query.table], query.text), table: query.table, gate: query.gate, own: query.own });
         }
     }
     (all, problems)
 }
 
-fn rule(compiled: &Compiled, table: &str, query: String) -> Rule {
-    let host = if table.starts_with("Device") { "DeviceName" } else { "Computer" };
+fn host_column(table: &str) -> &'static str {
+    if table.starts_with("Device") { "DeviceName" } else { "Computer" }
+}
+
+fn rule(compiled: &Compiled, host: &str, has_host: bool, query: String) -> Rule {
     let entity = |entity_type: &str, identifier: &str, column: &str| EntityMapping {
         entity_type: entity_type.to_owned(),
         field_mappings: vec![FieldMapping { identifier: identifier.to_owned(), column_name: column.to_owned() }],
     };
-    let on = if table.is_empty() { String::new() } else { format!(" on {{{{{host}}}}}") };
+    let on = if has_host { format!(" on {{{{{host}}}}}") } else { String::new() };
     Rule {
         id: compiled.id.clone(),
         kind: Kind::Nrt,

@@ -1,6 +1,7 @@
 //! Files to records: what a file is, is told from its first bytes. Each format has a file of its own.
 
 mod archives;
+mod audit;
 mod cloudtrail;
 mod collected;
 mod csv;

@@ -167,6 +167,30 @@ fn records_of_cloudtrail_are_rows_of_its_table() {
 }
 
 #[test]
+fn records_of_the_unified_audit_log_are_rows_of_its_table() {
+    let record = serde_json::json!({
+        "CreationTime": "2026-03-10T09:00:00", "Id": "a-1", "Operation": "New-InboxRule", "OrganizationId": "o", "RecordType": 1, "UserType": 2, "Workload": "Exchange",
+        "UserId": "eve@corp.example", "ClientIP": "192.0.2.1:55", "ObjectId": "box\\rule", "Parameters": [{"Name": "ForwardTo", "Value": "x@y"}], "LogonType": 0, "ExternalAccess": false,
+    });
+    let quoted = record.to_string().replace('"', "\"\"");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("search.csv", format!("RecordId,CreationDate,RecordType,Operation,UserId,AuditData\na-1,2026-03-10T09:00:00.0000000Z,1,New-InboxRule,eve@corp.example,\"{quoted}\"\n")),
+        ("search.json", serde_json::json!([{"RecordType": "ExchangeAdmin", "CreationDate": "2026-03-10T09:00:00Z", "AuditData": record.to_string()}]).to_string()),
+        ("api.json", serde_json::json!([record]).to_string()),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let harvest = read(&path);
+        let values = ["Operation", "RecordType", "UserType", "OfficeWorkload", "OfficeObjectId", "Parameters", "Logon_Type", "ExternalAccess", "UserId", "Type"]
+            .map(|column| first(&harvest, "OfficeActivity", column));
+        let parameters = r#"[{"Name":"ForwardTo","Value":"x@y"}]"#;
+        assert_eq!(values, ["New-InboxRule", "ExchangeAdmin", "Admin", "Exchange", r"box\rule", parameters, "Owner", "false", "eve@corp.example", "OfficeActivity"], "{name}");
+        assert_eq!(first(&harvest, "OfficeActivity", "TimeGenerated").parse::<i64>().unwrap(), ticks_of("2026-03-10T09:00:00Z"), "{name}");
+    }
+}
+
+#[test]
 fn a_name_of_many_parts_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep.json");

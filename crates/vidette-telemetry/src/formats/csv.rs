@@ -33,7 +33,12 @@ pub(super) fn looks_like_header(head: &[u8]) -> bool {
 /// fields, or flat events of NXLog's kind.
 fn holds_events<'n>(names: impl Iterator<Item = &'n str> + Clone) -> bool {
     let has = |wanted: &str| names.clone().any(|name| name == wanted);
-    is_evtxecmd(names.clone()) || is_get_winevent(has) || has("_raw") || has("winlog.event_id") || has("EventID") && has("Channel") && !has("Type") && !has("TimeGenerated")
+    is_evtxecmd(names.clone())
+        || is_get_winevent(has)
+        || has("_raw")
+        || has("AuditData")
+        || has("winlog.event_id")
+        || has("EventID") && has("Channel") && !has("Type") && !has("TimeGenerated")
 }
 
 /// The columns of a header; without the zone of times, which must be UTC.

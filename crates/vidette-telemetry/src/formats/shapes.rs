@@ -1,7 +1,7 @@
 //! What a JSON object is: an event as one of the shippers writes it, or a row of a table. It is told from the keys.
 
 use super::collected::{evtxecmd, is_evtxecmd, wazuh};
-use super::{Record, cloudtrail, event_xml, other_table, rendered, zeek};
+use super::{Record, audit, cloudtrail, event_xml, other_table, rendered, zeek};
 use crate::event::{Event, Fields, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema, infer};
@@ -13,6 +13,9 @@ use std::path::Path;
 pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) -> Result<Record<'static>, String> {
     if let Some(event) = windows_event(&mut map, number)? {
         return Ok(Record::Event(event));
+    }
+    if audit::is_record(&map) {
+        return audit::row(map).map(Record::Row);
     }
     if cloudtrail::is_record(&map) {
         return cloudtrail::row(map).map(Record::Row).ok_or_else(|| "no table takes records of CloudTrail".to_owned());

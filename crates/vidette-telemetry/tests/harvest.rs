@@ -60,7 +60,7 @@ fn archives_are_read_through() {
 /// Of other programs: Python's `tarfile` and `zipfile`, and py7zr; each holds the line above.
 #[test]
 fn archives_of_other_programs_are_read_through() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
     for (file, events) in [("event.tar.gz", 1), ("event.tar.bz2", 1), ("event.tar.xz", 1), ("event.7z", 1), ("event.zip", 2)] {
         let harvest = read(&folder.join(file));
         assert_eq!((harvest.events_read, harvest.skipped()), (events, 0), "{file}: {:?}", harvest.problems);

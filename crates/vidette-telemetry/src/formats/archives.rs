@@ -68,8 +68,8 @@ fn bomb(what: &str) -> std::io::Error {
     std::io::Error::new(ErrorKind::FileTooLarge, format!("{what}: taken for a bomb"))
 }
 
-/// Reads the member of an archive of a name that is not hidden, from a file of its own: a reader wants to own its input. Of one that is cut off what
-/// there is of it is read.
+/// Reads the member of an archive of a name that is not hidden, from a file of its own: a reader wants to own its input. Of one that is
+/// cut off what there is of it is read.
 fn member(path: &Path, name: &str, input: &mut dyn Read, said_bytes: u64, limit_bytes: u64, sink: &mut dyn Sink) {
     // As in folders.
     if name.split(['/', '\\']).any(|part| part.starts_with('.') && part.len() > 1) {

@@ -13,6 +13,8 @@ use std::path::Path;
 
 /// Of a longer line only the records in a wrapper are read, one by one: it is never in memory as a whole.
 pub(super) const LINE_LIMIT_BYTES: usize = 16 << 20;
+/// What holds a record: Splunk's exports put each into a `result`, Elasticsearch's into a `_source`.
+pub(super) const ENVELOPES: [&str; 2] = ["result", "_source"];
 /// The arrays of records that exports wrap into one object.
 pub(super) const WRAPPERS: [&str; 7] = ["records", "Records", "Results", "results", "value", "tables", "Tables"];
 
@@ -341,13 +343,13 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
         sink.problem(Problem::at(path, place, "a record is an object"));
         return true;
     };
-    // Splunk's exports put each record into a `result`, Elasticsearch's into a `_source`, and those into the `hits` of `hits`.
-    for envelope in ["result", "_source"] {
+    for envelope in ENVELOPES {
         if let Some(Value::Object(_)) = map.get(envelope) {
             let inner = map.remove(envelope).unwrap_or_default();
             return deliver(path, place, number, inner, sink);
         }
     }
+    // Elasticsearch's answers hold those in the `hits` of `hits`.
     if let Some(Value::Array(hits)) = map.get_mut("hits").and_then(|hits| hits.get_mut("hits")) {
         return std::mem::take(hits).into_iter().enumerate().all(|(at, hit)| deliver(path, &format!("{place}, hit {}", at + 1), number + at as u64, hit, sink));
     }

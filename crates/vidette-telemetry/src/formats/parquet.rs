@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::event::UNIX_EPOCH_TICKS;
 use crate::harvest::Origin;
 use crate::normalize::TABLES_OF_LOGS;
-use crate::schemas::infer;
+use crate::schemas::{TableSchema, infer};
 use crate::store;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit};
@@ -39,7 +39,11 @@ pub fn table_of_parquet(path: &Path) -> Result<String, Problem> {
     }
     let names = names(path)?;
     let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(table_of_path(path, &names).or_else(|| infer(&names, None).ok()).map_or_else(stem, |table| table.name.to_owned()))
+    Ok(known_table(path, &names).map_or_else(stem, |table| table.name.to_owned()))
+}
+
+fn known_table(path: &Path, columns: &[String]) -> Option<&'static TableSchema> {
+    table_of_path(path, columns).or_else(|| infer(columns, None).ok())
 }
 
 fn names(path: &Path) -> Result<Vec<String>, Problem> {
@@ -66,7 +70,7 @@ pub(super) fn read(path: &Path, sink: &mut dyn Sink) -> Result<(), Problem> {
         return Ok(());
     }
     let names = names(path)?;
-    let table = table_of_path(path, &names).or_else(|| infer(&names, None).ok());
+    let table = known_table(path, &names);
     if direct || table.is_none() {
         sink.parquet(path.to_owned());
     }

@@ -3,8 +3,8 @@
 //! read as any other JSON is.
 
 use super::event_json::{Fill, Keys};
-use super::json::WRAPPERS;
-use super::shapes::{both_times, complete, diagnostic_table, field, field_of_text, is_time, time};
+use super::json::{ENVELOPES, WRAPPERS};
+use super::shapes::{BESIDE, both_times, complete, diagnostic_table, field, field_of_text, fill_beside, is_time};
 use super::{Record, Sink};
 use crate::normalize::TABLES_OF_LOGS;
 use crate::row::{Field, Row};
@@ -85,21 +85,14 @@ fn plain(line: &[u8], table: &'static TableSchema, says_type: bool, sink: &dyn S
 
 /// The row in the `properties` of what Defender streams.
 fn streamed(line: &[u8], table: &'static TableSchema, sink: &dyn Sink) -> Option<Row> {
-    let mut envelope = Envelope { columns: Columns::of(table, sink, Kind::Properties), has_properties: false, time: None, is_of_table: false, beside: Vec::new() };
+    let mut envelope = Envelope { columns: Columns::of(table, sink, Kind::Properties), has_properties: false, beside: Vec::new() };
     read(line, &mut envelope)?;
-    if !(envelope.has_properties && envelope.is_of_table) {
-        return None;
-    }
+    let beside = |key: &str| envelope.beside.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value);
+    let is_of_table = beside("category")?.as_str()?.strip_prefix("AdvancedHunting-") == Some(table.name);
     let mut row = envelope.columns.row;
     complete(&mut row);
-    if let Some(time) = envelope.time {
-        row.fill("TimeGenerated", &Field::Ticks(time));
-        row.links.time_ticks = if row.links.time_ticks == 0 { time } else { row.links.time_ticks };
-    }
-    if !table.name.starts_with("Device") {
-        envelope.beside.iter().for_each(|(column, value)| row.fill(column, value));
-    }
-    Some(row)
+    fill_beside(&mut row, beside);
+    (envelope.has_properties && is_of_table).then_some(row)
 }
 
 fn read<'de>(line: &'de [u8], into: &mut impl Keys<'de>) -> Option<()> {
@@ -108,16 +101,11 @@ fn read<'de>(line: &'de [u8], into: &mut impl Keys<'de>) -> Option<()> {
     deserializer.end().ok()
 }
 
-/// What stands beside the `properties`, and the columns that it fills.
-const BESIDE: [(&str, &str); 5] =
-    [("operationName", "OperationName"), ("category", "Category"), ("resultType", "ResultType"), ("correlationId", "CorrelationId"), ("callerIpAddress", "IPAddress")];
-
 struct Envelope<'t> {
     columns: Columns<'t>,
     has_properties: bool,
-    time: Option<i64>,
-    is_of_table: bool,
-    beside: Vec<(&'static str, Field)>,
+    /// What stands beside them.
+    beside: Vec<(String, Value)>,
 }
 
 impl<'de> Keys<'de> for Envelope<'_> {
@@ -127,16 +115,9 @@ impl<'de> Keys<'de> for Envelope<'_> {
                 map.next_value_seed(Fill(&mut self.columns))?;
                 self.has_properties = true;
             }
-            "time" => self.time = time(&map.next_value::<Value>()?),
-            key => match BESIDE.iter().find(|(beside, _)| *beside == key) {
-                Some((_, column)) => {
-                    let value: Value = map.next_value()?;
-                    self.is_of_table |= key == "category" && value.as_str().and_then(|name| name.strip_prefix("AdvancedHunting-")) == Some(self.columns.row.table.name);
-                    self.beside.push((column, Field::Text(crate::event::text(&value).into())));
-                }
-                None if is_of_another_shape(key) => return Err(A::Error::custom("another shape")),
-                None => drop(map.next_value::<IgnoredAny>()?),
-            },
+            key if key == "time" || BESIDE.iter().any(|(beside, _)| *beside == key) => self.beside.push((key.to_owned(), map.next_value()?)),
+            key if is_of_another_shape(key) => return Err(A::Error::custom("another shape")),
+            _ => drop(map.next_value::<IgnoredAny>()?),
         }
         Ok(())
     }
@@ -144,8 +125,8 @@ impl<'de> Keys<'de> for Envelope<'_> {
 
 /// Keys of wrappers, and of events as shippers write them.
 fn is_of_another_shape(key: &str) -> bool {
-    const KEYS: [&str; 15] = ["_raw", "_source", "result", "hits", "event", "Event", "System", "xml", "winlog", "win", "data", "event_id", "StringInserts", "ts", "properties"];
-    KEYS.contains(&key) || WRAPPERS.contains(&key) || ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))
+    const KEYS: [&str; 13] = ["_raw", "hits", "event", "Event", "System", "xml", "winlog", "win", "data", "event_id", "StringInserts", "ts", "properties"];
+    [&KEYS[..], &ENVELOPES, &WRAPPERS].iter().any(|keys| keys.contains(&key)) || ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))
 }
 
 /// What an object's keys are.
@@ -191,7 +172,7 @@ impl<'t> Columns<'t> {
             Kind::Plain => is_of_another_shape(key) || !is_column && !key.starts_with('_'),
             Kind::Properties => false,
             // What it loses is said by who reads it as JSON.
-            Kind::Learned => !is_column || WRAPPERS.contains(&key) || ["result", "_source", "hits", "columns", "rows", "Columns", "Rows"].contains(&key),
+            Kind::Learned => !is_column || [&["hits", "columns", "rows", "Columns", "Rows"][..], &ENVELOPES, &WRAPPERS].iter().any(|keys| keys.contains(&key)),
         }
     }
 }

@@ -28,18 +28,7 @@ pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) ->
         let Some(Value::Object(properties)) = map.remove("properties") else { return Err("`properties` is not an object".to_owned()) };
         let Some(table) = diagnostic_table(&name) else { return Err(format!("unknown table `{name}`")) };
         let mut row = defender_row(table, properties);
-        // Diagnostic settings say beside the properties when it was, and what.
-        if let Some(time) = map.get("time").and_then(time) {
-            row.fill("TimeGenerated", &Field::Ticks(time));
-            row.links.time_ticks = if row.links.time_ticks == 0 { time } else { row.links.time_ticks };
-        }
-        for (key, column) in
-            [("operationName", "OperationName"), ("category", "Category"), ("resultType", "ResultType"), ("correlationId", "CorrelationId"), ("callerIpAddress", "IPAddress")]
-        {
-            if let Some(value) = map.get(key).filter(|_| !name.starts_with("Device")) {
-                row.fill(column, &Field::Text(text(value).into()));
-            }
-        }
+        fill_beside(&mut row, |key| map.get(key));
         return Ok(Record::Row(row));
     }
     if let Some(table) = map.get("Type").and_then(Value::as_str).and_then(|name| TABLES.get(name)) {
@@ -54,6 +43,23 @@ pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) ->
     }
     let table = inferred(path, columns, map.get("ActionType").and_then(Value::as_str))?;
     Ok(Record::Row(defender_row(table, map)))
+}
+
+/// What diagnostic settings say beside the properties, and the columns that it fills.
+pub(super) const BESIDE: [(&str, &str); 5] =
+    [("operationName", "OperationName"), ("category", "Category"), ("resultType", "ResultType"), ("correlationId", "CorrelationId"), ("callerIpAddress", "IPAddress")];
+
+/// Fills what stands beside the properties of a row: when it was, and, but for Defender's devices, what.
+pub(super) fn fill_beside<'v>(row: &mut Row, beside: impl Fn(&str) -> Option<&'v Value>) {
+    if let Some(time) = beside("time").and_then(time) {
+        row.fill("TimeGenerated", &Field::Ticks(time));
+        row.links.time_ticks = if row.links.time_ticks == 0 { time } else { row.links.time_ticks };
+    }
+    for (key, column) in BESIDE.iter().filter(|_| !row.table.name.starts_with("Device")) {
+        if let Some(value) = beside(key) {
+            row.fill(column, &Field::Text(text(value).into()));
+        }
+    }
 }
 
 /// What [`infer`] says of rows, which mostly have the columns of the row before.

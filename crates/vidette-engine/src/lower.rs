@@ -3,15 +3,15 @@
 //! Every column is named by its id inside plans (`c12`), so that names never collide. A `sort` is not made where it is
 //! written: its keys travel with the rows (hidden columns if need be) and are applied where order matters.
 
-use crate::arrow_types::scalar;
+use crate::arrow_types::{arrow_type, scalar};
 use crate::functions::{Body, find, udf};
 use crate::run::{Instant, PlanClock};
 use crate::weights::Weights;
 use crate::workspace::Workspace;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::{MemTable, TableProvider};
-use datafusion::common::{Column as DfColumn, DFSchema, Result, ScalarValue, TableReference, internal_err, plan_err};
+use datafusion::common::{Column as DfColumn, DFSchema, DFSchemaRef, Result, ScalarValue, TableReference, internal_err, plan_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::Sort;
@@ -22,9 +22,9 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use std::collections::HashSet;
 use std::sync::Arc;
-use vidette_kql::Value;
 use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
 use vidette_kql::needs::{plan_can_have_rows, used_columns};
+use vidette_kql::{ScalarType, Value};
 
 /// The value of an expression without columns.
 pub(crate) fn constant(expr: &Expr) -> Result<ScalarValue> {
@@ -96,6 +96,12 @@ pub(crate) struct Lowering<'a> {
 /// The name of a column inside plans.
 pub(crate) fn physical(id: ColumnId) -> String {
     format!("c{}", id.0)
+}
+
+/// The columns as a node of our own gives them.
+pub(crate) fn physical_schema<'c>(columns: impl IntoIterator<Item = &'c Column>) -> Result<DFSchemaRef> {
+    let field = |column: &Column| Field::new(physical(column.id), arrow_type(column.ty), column.ty != ScalarType::String);
+    Ok(Arc::new(DFSchema::try_from(Schema::new(columns.into_iter().map(field).collect::<Vec<_>>()))?))
 }
 
 pub(crate) fn named(name: impl Into<String>) -> Expr {

@@ -10,9 +10,11 @@ mod session;
 mod sort;
 mod source;
 mod union;
+mod wide;
 mod window;
 
 pub(crate) use pass::{Output, Planner, Table};
+pub(crate) use wide::{FilterInputs, inputs as wide_inputs};
 
 use datafusion::logical_expr::ScalarUDF;
 

@@ -1,5 +1,6 @@
 //! What the optimizer does beside DataFusion's own rules.
 
+use crate::operators::FilterInputs;
 use crate::table::native_time;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
@@ -16,9 +17,12 @@ use std::sync::Arc;
 
 /// DataFusion's rules, and among them ours.
 pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Vec::new();
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
     for rule in Optimizer::new().rules {
         let name = rule.name().to_owned();
+        if name == "push_down_filter" {
+            rules.push(Arc::new(FilterInputs));
+        }
         rules.push(rule);
         match name.as_str() {
             // Next to the scan a comparison of ticks becomes one of native times, before common expressions hide that.

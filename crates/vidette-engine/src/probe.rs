@@ -4,6 +4,7 @@
 //! That part without the conditions that depend on the instant lets through no fewer rows than with them. Where it lets
 //! through none of a window, the whole plan gives none there, as long as nothing above makes rows out of nothing.
 
+use crate::operators::wide_inputs;
 use crate::table::{native_time, ticks_of};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -95,7 +96,7 @@ fn find_cores<'p>(plan: &'p LogicalPlan, cores: &mut Vec<Core<'p>>) -> bool {
         }
         LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark) => find_cores(&join.right, cores),
         LogicalPlan::Union(union) => union.inputs.iter().all(|input| find_cores(input, cores)),
-        _ => false,
+        _ => wide_inputs(plan).is_some_and(|inputs| inputs.iter().all(|input| find_cores(input, cores))),
     }
 }
 

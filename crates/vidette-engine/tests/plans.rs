@@ -106,6 +106,36 @@ async fn what_has_no_rows_is_not_planned() {
 }
 
 #[tokio::test]
+async fn a_union_of_many_columns_gives_what_its_tables_lack() {
+    let table = |n: usize| {
+        let columns: Vec<String> = (0..30).map(|column| format!("t{n}_{column} = {}", if column % 2 == 0 { format!("'text {column}'") } else { column.to_string() })).collect();
+        format!("(print At = datetime(2024-04-30) + {n} * 1h, Of = {n}, {})", columns.join(", "))
+    };
+    let union = format!("union withsource = From {}", (0..20).map(table).collect::<Vec<_>>().join(", "));
+    let workspace = Workspace::default();
+    for (query, rows) in [
+        ("count", "[[20]]"),
+        ("where t3_0 has 'text' | project From, Of, t3_0, t3_1, t4_0, t4_1", r#"[["union_arg3",3,"text 0",1,"",null]]"#),
+        ("where At < datetime(2024-04-30 02:30) and isempty(t1_2) and isnull(t1_3) | summarize make_list(Of), countif(t0_3 == 3)", "[[[0,2],1]]"),
+        (
+            "where isnotempty(t5_0) or t6_1 == 1 | sort by Of desc | project Of, t5_0, t6_1, At",
+            r#"[[6,"",1,"2024-04-30T06:00:00.0000000Z"],[5,"text 0",null,"2024-04-30T05:00:00.0000000Z"]]"#,
+        ),
+    ] {
+        // A value of all columns keeps the union as wide as it is; its own filter is the only one that stays above.
+        let wide = format!("{union} | extend All = tostring(pack_all()) | where isnotempty(All) | {query}");
+        let plan = workspace.explain(&wide, noon()).await.expect("the query plans");
+        assert!(plan.contains("WideUnion"), "{plan}");
+        let above = plan.split("WideUnion").next().expect("a part");
+        assert_eq!(above.matches("Filter:").count(), 1, "{plan}");
+        for query in [format!("{union} | {query}"), wide] {
+            let result = workspace.query(&query, noon()).await.expect("the query runs");
+            assert_eq!(serde_json::to_string(&result.tables[0].rows()).expect("JSON"), rows, "{query}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_absent_string_is_empty() {
     let folder = tempfile::tempdir().expect("a folder");
     let workspace = workspace(folder.path()).await;

@@ -43,6 +43,15 @@ impl Expr {
         Expr::literal(if ty == ScalarType::String { Value::String(String::new()) } else { Value::Null(ty) })
     }
 
+    /// Whether it is the value of a column in the rows of a table without it.
+    pub fn is_absent(&self) -> bool {
+        match &self.kind {
+            ExprKind::Literal(Value::Null(_)) => true,
+            ExprKind::Literal(Value::String(text)) => text.is_empty(),
+            _ => false,
+        }
+    }
+
     pub fn literal(value: Value) -> Expr {
         Expr { ty: value.scalar_type(), kind: ExprKind::Literal(value) }
     }

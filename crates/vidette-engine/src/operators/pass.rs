@@ -2,16 +2,17 @@
 //! `passes` makes the result.
 
 use crate::cells::{Builder, Cell, Column as Cells, Out};
-use crate::lower::{Lowering, Rows, Shown, physical, reference};
+use crate::lower::{Lowering, Rows, Shown, physical_schema, reference};
 use crate::operators::scan::{Compiled, Program};
+use crate::operators::wide::WidePlanner;
 use crate::passes::{self, Pass};
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, DFSchemaRef, Result, internal_err};
+use datafusion::common::{DFSchemaRef, Result, internal_err};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -65,8 +66,7 @@ impl Lowering<'_> {
             let types = input.columns.iter().map(|column| column.ty).collect();
             shapes.push(Shape { names, types, arguments: input.arguments, order });
         }
-        let fields: Vec<Field> = columns.iter().map(|column| Field::new(physical(column.id), crate::arrow_type(column.ty), column.ty != ScalarType::String)).collect();
-        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+        let schema = physical_schema(columns)?;
         let definition = Arc::new(Definition { name: name.to_owned(), inputs: shapes, types: columns.iter().map(|column| column.ty).collect(), scan: None, pattern });
         Ok(Rows { plan: node(plans, schema, definition), order: Vec::new() })
     }
@@ -121,14 +121,14 @@ impl UserDefinedLogicalNodeCore for PassNode {
     }
 }
 
-/// Plans queries as DataFusion does, and passes besides.
+/// Plans queries as DataFusion does, and nodes of our own besides.
 #[derive(Debug)]
 pub(crate) struct Planner;
 
 #[async_trait]
 impl QueryPlanner for Planner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PassPlanner)]).create_physical_plan(plan, state).await
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PassPlanner), Arc::new(WidePlanner)]).create_physical_plan(plan, state).await
     }
 }
 

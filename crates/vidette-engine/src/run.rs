@@ -520,15 +520,19 @@ fn mark(plan: &Plan, wanted: &mut [bool]) {
     });
 }
 
-async fn answer(mut rows: Rows, kind: QuestionKind) -> Result<Vec<(String, ScalarType)>, Error> {
+/// `None` where there are no rows: then the query stays as open as before there was any data, and a rule gives nothing, where Kusto
+/// would not know the columns that it goes on to name.
+async fn answer(mut rows: Rows, kind: QuestionKind) -> Result<Option<Vec<(String, ScalarType)>>, Error> {
+    let mut any = false;
     let mut found: BTreeMap<String, Option<ScalarType>> = BTreeMap::new();
     while let Some(piece) = rows.next().await? {
+        any |= piece.batches.iter().any(|batch| batch.num_rows() > 0);
         match kind {
             QuestionKind::Values => found.extend(piece.text_rows().into_iter().flatten().map(|text| (text, Some(ScalarType::String)))),
             QuestionKind::Properties => piece.rows().into_iter().flatten().for_each(|bag| learn(bag, &mut found)),
         }
     }
-    Ok(found.into_iter().map(|(name, ty)| (name, ty.unwrap_or(ScalarType::Dynamic))).collect())
+    Ok(any.then(|| found.into_iter().map(|(name, ty)| (name, ty.unwrap_or(ScalarType::Dynamic))).collect()))
 }
 
 /// Adds the properties of a bag, each with the type that all its values have.

@@ -333,7 +333,7 @@ impl Catalog for Checker<'_> {
 /// The workspace with answers to the questions that only rows can answer.
 pub(crate) struct Answering<'a> {
     pub(crate) workspace: &'a Workspace,
-    pub(crate) answers: Vec<Vec<(String, ScalarType)>>,
+    pub(crate) answers: Vec<Option<Vec<(String, ScalarType)>>>,
     /// The first question without an answer.
     pub(crate) open: RefCell<Option<Question>>,
 }
@@ -372,11 +372,10 @@ impl Catalog for Answering<'_> {
     }
 
     fn ask(&self, number: usize, question: &Question) -> Option<Vec<(String, ScalarType)>> {
-        let answer = self.answers.get(number).cloned();
-        if answer.is_none() {
+        self.answers.get(number).cloned().unwrap_or_else(|| {
             self.open.borrow_mut().get_or_insert_with(|| question.clone());
-        }
-        answer
+            None
+        })
     }
 
     fn runs(&self, feature: Feature, name: &str) -> bool {

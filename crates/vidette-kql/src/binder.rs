@@ -75,7 +75,7 @@ pub(crate) struct Binder<'a> {
     scalar_depth: usize,
     /// Questions asked so far.
     questions: usize,
-    /// Rows whose columns are not all known are in the query: an unknown name may be one of them.
+    /// The rows have columns that are not known: an unknown name may be one of them.
     pub(crate) open: bool,
     /// The names that `let` gave in these statements.
     pub(crate) declared: Vec<String>,
@@ -141,7 +141,8 @@ impl Drop for Scope {
 #[derive(Clone)]
 pub(crate) enum Binding {
     Scalar(Expr),
-    Tabular(Arc<Plan>, Vec<Column>),
+    /// The last tells whether the rows have columns that are not known.
+    Tabular(Arc<Plan>, Vec<Column>, bool),
     Function(Arc<FunctionDeclaration>, Environment),
     Pattern(Arc<syntax::Pattern>, Environment),
     /// Bound with errors that are already reported.
@@ -289,6 +290,20 @@ impl Binder<'_> {
             *once = true;
         }
         relation
+    }
+
+    /// Binds what has rows of its own; also whether these have columns that are not known.
+    pub(crate) fn apart<T>(&mut self, bind: impl FnOnce(&mut Self) -> T) -> (T, bool) {
+        let outer = std::mem::replace(&mut self.open, false);
+        let bound = bind(self);
+        (bound, std::mem::replace(&mut self.open, outer))
+    }
+
+    /// As [`Binder::apart`]; the rows become a part of those that are bound here.
+    pub(crate) fn joining<T>(&mut self, bind: impl FnOnce(&mut Self) -> T) -> T {
+        let (bound, open) = self.apart(bind);
+        self.open |= open;
+        bound
     }
 
     /// Asks the catalog for what only the rows of `column` can tell.

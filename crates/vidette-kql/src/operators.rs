@@ -4,7 +4,7 @@ mod assert_schema;
 mod count;
 mod distinct;
 mod evaluate;
-mod extend;
+pub(crate) mod extend;
 mod fork;
 mod getschema;
 mod graph;

@@ -6,6 +6,7 @@
 mod expressions;
 mod statements;
 
+use crate::binder::statements::UNLISTED_COLUMN;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::keywords;
 use crate::lexer::{Lexeme, Token, lex};
@@ -71,7 +72,7 @@ impl<'a> Parser<'a> {
     /// See [`Query::words`].
     fn words(&self) -> HashSet<String> {
         let text = |lexeme: &Lexeme| lexeme.span.text(self.source);
-        let everything = |lexeme: &Lexeme| lexeme.token == Token::Star || lexeme.token == Token::Name && matches!(text(lexeme), "search" | "find");
+        let everything = |lexeme: &Lexeme| lexeme.token == Token::Star || lexeme.token == Token::Name && matches!(text(lexeme), "search" | "find" | UNLISTED_COLUMN);
         if !self.tokens.iter().any(everything) {
             return HashSet::new();
         }

@@ -11,7 +11,8 @@ pub type Name = Spanned<String>;
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     pub statements: Vec<Statement>,
-    /// The words of the text, when it may read all tables: `union *`, `search` and `find` have the columns that are among them.
+    /// The words of the text, when columns are there because it names them: those of `union *`, `search` and `find`, and
+    /// [`UNLISTED_COLUMN`](crate::binder::statements::UNLISTED_COLUMN).
     pub words: HashSet<String>,
 }
 

@@ -397,7 +397,7 @@ impl Binder<'_> {
         }
         let depth = std::mem::replace(&mut self.scalar_depth, 0);
         let table = self.row.table_name.clone();
-        let bound = self.bind_any(item);
+        let (bound, _) = self.apart(|binder| binder.bind_any(item));
         self.row.table_name = table;
         self.scalar_depth = depth;
         bound

@@ -145,7 +145,7 @@ impl Binder<'_> {
         let depth = std::mem::replace(&mut self.scalar_depth, 0);
         let aggregates = self.aggregates.take();
         let group = self.group.take();
-        let bound = self.with_row(&[], |binder| binder.bind_any(argument));
+        let bound = self.with_row(&[], |binder| binder.joining(|binder| binder.bind_any(argument)));
         self.scalar_depth = depth;
         self.aggregates = aggregates;
         self.group = group;
@@ -260,7 +260,7 @@ impl Binder<'_> {
         let declared = std::mem::take(&mut self.declared);
         for statement in &body.statements {
             match statement {
-                syntax::Statement::Expression(expr) => result = self.bind_any(expr),
+                syntax::Statement::Expression(expr) => result = self.joining(|binder| binder.bind_any(expr)),
                 other => self.bind_declaration(other),
             }
         }
@@ -275,7 +275,7 @@ impl Binder<'_> {
                 Binding::Scalar(self.convert(value, *ty))
             }
             ParameterType::Tabular(..) => match self.bind_table_argument(value) {
-                Bound::Tabular(relation) => Binding::Tabular(Arc::new(relation.plan), relation.columns),
+                Bound::Tabular(relation) => Binding::Tabular(Arc::new(relation.plan), relation.columns, self.open),
                 _ => Binding::Broken,
             },
             ParameterType::Missing => Binding::Broken,

@@ -5,6 +5,7 @@ use crate::bound::{Column, Expr, Plan, Query};
 use crate::catalog::{Feature, Reading};
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::operators::Operator;
+use crate::operators::extend::add_columns;
 use crate::span::Span;
 use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement};
 use crate::types::{ScalarType, Value};
@@ -16,7 +17,7 @@ impl Binder<'_> {
         for statement in &query.statements {
             if let Statement::Expression(expr) = statement {
                 self.render = None;
-                let relation = match self.bind_any(expr) {
+                let relation = match self.apart(|binder| binder.bind_any(expr)).0 {
                     Bound::Tabular(relation) => self.no_graph(relation, expr.span).unwrap_or_else(|| self.nothing()),
                     Bound::Scalar(value) => self.one_value(value),
                     Bound::Broken => self.nothing(),
@@ -53,10 +54,10 @@ impl Binder<'_> {
                 self.declared.push(name.node.clone());
                 let binding = match value {
                     LetValue::Function(function) => Binding::Function(Arc::new(function.clone()), self.environment.clone()),
-                    LetValue::Expr(expr) => match self.bind_any(expr) {
-                        Bound::Scalar(value) => Binding::Scalar(value),
-                        Bound::Tabular(relation) => Binding::Tabular(Arc::new(relation.plan), relation.columns),
-                        Bound::Broken => Binding::Broken,
+                    LetValue::Expr(expr) => match self.apart(|binder| binder.bind_any(expr)) {
+                        (Bound::Scalar(value), _) => Binding::Scalar(value),
+                        (Bound::Tabular(relation), open) => Binding::Tabular(Arc::new(relation.plan), relation.columns, open),
+                        (Bound::Broken, _) => Binding::Broken,
                     },
                 };
                 self.define(&name.node, binding);
@@ -188,7 +189,7 @@ impl Binder<'_> {
     /// Binds an expression that must be tabular.
     pub(crate) fn tabular(&mut self, expr: &syntax::Expr) -> Option<Relation> {
         let results = self.more.len();
-        let relation = self.rows_or_graph(expr)?;
+        let relation = self.joining(|binder| binder.rows_or_graph(expr))?;
         if self.more.len() > results {
             self.more.truncate(results);
             self.refuse("several results where one table is wanted", expr.span);
@@ -225,7 +226,10 @@ impl Binder<'_> {
         }
         match self.lookup(name) {
             Some(Binding::Scalar(value)) => Bound::Scalar(value),
-            Some(Binding::Tabular(plan, columns)) => Bound::Tabular(self.reference(&plan, &columns)),
+            Some(Binding::Tabular(plan, columns, open)) => {
+                self.open |= open;
+                Bound::Tabular(self.reference(&plan, &columns))
+            }
             Some(Binding::Function(function, environment)) => self.call_user_function(name, &function, &environment, Vec::new(), span),
             Some(Binding::Broken) => Bound::Broken,
             Some(Binding::Pattern(..)) => self.pattern(name, &[], None, span).unwrap_or(Bound::Broken),
@@ -246,7 +250,10 @@ impl Binder<'_> {
 
     fn table_by_name(&mut self, name: &str, span: Span) -> Option<Relation> {
         match self.lookup(name) {
-            Some(Binding::Tabular(plan, columns)) => return Some(self.reference(&plan, &columns)),
+            Some(Binding::Tabular(plan, columns, open)) => {
+                self.open |= open;
+                return Some(self.reference(&plan, &columns));
+            }
             Some(Binding::Function(function, environment)) => {
                 return match self.call_user_function(name, &function, &environment, Vec::new(), span) {
                     Bound::Tabular(relation) => Some(relation),
@@ -272,7 +279,13 @@ impl Binder<'_> {
         self.open |= OPEN_TABLES.contains(&name);
         let columns: Vec<Column> = schema.into_iter().map(|(name, ty)| self.column(name, ty)).collect();
         self.row.table_name = Some(name.to_owned());
-        Some(Relation { plan: Plan::Table { name: name.to_owned(), columns: columns.clone() }, columns })
+        let relation = Relation { plan: Plan::Table { name: name.to_owned(), columns: columns.clone() }, columns };
+        let unlisted = EVENT_TABLES.contains(&name) && self.words.contains(UNLISTED_COLUMN) && relation.columns.iter().all(|column| column.name != UNLISTED_COLUMN);
+        if !unlisted {
+            return Some(relation);
+        }
+        let column = self.column(UNLISTED_COLUMN, ScalarType::String);
+        Some(add_columns(self, relation, vec![(column, Expr::absent(ScalarType::String))]))
     }
 
     pub(crate) fn unknown_table(&mut self, name: &str, span: Span) {
@@ -432,6 +445,13 @@ pub(crate) fn cast_literal(value: &Value, ty: ScalarType) -> Option<Value> {
         _ => return None,
     })
 }
+
+/// The tables of the events of Windows and Operations Manager.
+const EVENT_TABLES: &[&str] = &["Event", "SecurityEvent", "WindowsEvent"];
+
+/// The management group of an event. Sentinel's own rules over `Event` name it, though no reference of these tables lists it:
+/// it is there when a query names it.
+pub(crate) const UNLISTED_COLUMN: &str = "MG";
 
 /// Tables whose columns depend on what a customer sends.
 const OPEN_TABLES: &[&str] = &["AzureDiagnostics"];

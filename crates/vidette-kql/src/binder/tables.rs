@@ -73,7 +73,8 @@ impl Binder<'_> {
     }
 
     /// `_GetWatchlist("alias")`: every column is a string; a file without a `SearchKey` has its first column as that. One that nobody
-    /// gave is empty: the parsers of ASIM ask for watchlists that most workspaces do not have.
+    /// gave is empty, whatever columns are asked of it: rules and the parsers of ASIM ask for watchlists that most workspaces do
+    /// not have.
     pub(super) fn watchlist(&mut self, arguments: &[syntax::Expr], span: Span) -> Bound {
         const KEY: &str = "SearchKey";
         let alias = arguments.first().map(|argument| self.scalar(argument));
@@ -83,11 +84,11 @@ impl Binder<'_> {
         };
         let mut watchlist = match self.catalog.watchlist(alias) {
             Some(watchlist) => watchlist,
-            None if self.catalog.runs(Feature::Plugin, "every watchlist") => return Bound::Broken,
             None => {
                 let message = format!("no watchlist `{alias}`: it is empty");
                 let help = format!("give a file `{alias}.csv` beside the rules");
                 self.report(Diagnostic::semantic(codes::NO_WATCHLIST, message, span).warning().label("no CSV file of that name was given").help(help));
+                self.open = true;
                 Watchlist::default()
             }
         };

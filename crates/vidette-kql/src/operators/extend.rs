@@ -28,7 +28,7 @@ impl Extend {
 }
 
 /// The columns of `input`, and after them hidden or new ones.
-pub(super) fn add_columns(binder: &mut Binder, input: Relation, columns: Vec<(Column, Bound)>) -> Relation {
+pub(crate) fn add_columns(binder: &mut Binder, input: Relation, columns: Vec<(Column, Bound)>) -> Relation {
     let mut result: Vec<(Column, Bound)> = input.columns.iter().map(|column| (column.clone(), Bound::column(column))).collect();
     result.extend(columns);
     binder.project(input, result)

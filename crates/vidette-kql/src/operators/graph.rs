@@ -291,7 +291,7 @@ impl GraphToTable {
                 Some(alias) => {
                     let plan = Arc::new(relation.plan);
                     let shown = binder.reference(&plan, &relation.columns);
-                    binder.define(&alias.node, Binding::Tabular(plan, relation.columns));
+                    binder.define(&alias.node, Binding::Tabular(plan, relation.columns, binder.open));
                     shown
                 }
             });

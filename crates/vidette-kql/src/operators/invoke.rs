@@ -50,7 +50,7 @@ impl Invoke {
             binder.error(codes::UNKNOWN_FUNCTION, message, self.function.span, "`invoke` needs a function defined by `let`");
             return None;
         };
-        let leading = vec![Binding::Tabular(Arc::new(input.plan), input.columns)];
+        let leading = vec![Binding::Tabular(Arc::new(input.plan), input.columns, binder.open)];
         match binder.call_with(&self.function.node, &function, &environment, leading, self.arguments.iter().collect(), self.function.span) {
             Bound::Tabular(relation) => Some(relation),
             Bound::Scalar(_) => {

@@ -51,7 +51,7 @@ impl Serialize {
             let input = if self.once { binder.once(input) } else { input };
             let plan = Arc::new(input.plan);
             let relation = binder.reference(&plan, &input.columns);
-            binder.define(&alias.node, Binding::Tabular(plan, input.columns));
+            binder.define(&alias.node, Binding::Tabular(plan, input.columns, binder.open));
             // `withsource` knows the rows by this name.
             binder.row.table_name = Some(alias.node.clone());
             return Some(relation);

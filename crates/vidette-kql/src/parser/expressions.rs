@@ -205,8 +205,11 @@ impl Parser<'_> {
                     self.bump();
                     let member = match self.peek() {
                         Token::Name | Token::Typed(_) => self.name_or_call(),
-                        // `a.[0]` and `a.["x"]` are `a[0]` and `a["x"]`.
-                        Token::OpenBracket => continue,
+                        Token::OpenBracket => match self.try_name() {
+                            Some(name) => Expr::new(ExprKind::Name(name.node), name.span),
+                            // `a.[0]` is `a[0]`.
+                            None => continue,
+                        },
                         _ => {
                             self.error_here(codes::EXPECTED, "expected: a name");
                             return expr;

@@ -5,7 +5,7 @@ use crate::lower::{Drawn, Lowering};
 use crate::probe;
 use crate::result::{QueryResult, ResultTable, Rows};
 use crate::workspace::{Answering, Workspace};
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Int64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
@@ -31,7 +31,7 @@ use vidette_kql::{Diagnostic, QuestionKind, ScalarType, Severity, compile, error
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     pub now_ticks: i64,
-    /// Rows whose time is after the first and not after the second; rows without a time are always seen.
+    /// Rows whose time is after the first and not after the second; rows without a time as [`Workspace::date_undated`] says.
     pub window: Option<(i64, i64)>,
 }
 
@@ -307,12 +307,11 @@ impl Workspace {
             let mut rows = datafusion::physical_plan::execute_stream(physical, state.task_ctx())?;
             let mut hours = BTreeSet::new();
             while let Some(batch) = rows.try_next().await? {
-                let times = batch.column(0).as_primitive::<Int64Type>();
-                if times.null_count() > 0 {
-                    // A row without a time is seen by every window.
-                    return Ok(all);
+                for time in batch.column(0).as_primitive::<Int64Type>() {
+                    // Without an instant for them, rows without a time are seen by every window.
+                    let Some(time) = time.or(self.undated) else { return Ok(all) };
+                    hours.insert(hour(time));
                 }
-                hours.extend(times.values().iter().map(|time| hour(*time)));
             }
             let after = |clock: &Clock| {
                 let ticks = |name: &String| match clock.value(name, &[]) {

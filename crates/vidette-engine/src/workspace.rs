@@ -97,6 +97,8 @@ pub struct Workspace {
     watchlists: HashMap<String, Watchlist>,
     functions: HashMap<String, Arc<FunctionDeclaration>>,
     external: Option<PathBuf>,
+    /// See [`Workspace::date_undated`].
+    pub(crate) undated: Option<i64>,
     pub(crate) session: SessionContext,
     /// How plans of few rows are run; made when one is.
     pub(crate) of_few_rows: OnceLock<SessionState>,
@@ -133,7 +135,16 @@ impl Workspace {
             Err(_) => state,
         };
         let session = SessionContext::new_with_state(state.build());
-        Workspace { built_ins: None, tables: BTreeMap::new(), watchlists: HashMap::new(), functions: HashMap::new(), external: None, session, of_few_rows: OnceLock::new() }
+        Workspace {
+            built_ins: None,
+            tables: BTreeMap::new(),
+            watchlists: HashMap::new(),
+            functions: HashMap::new(),
+            external: None,
+            undated: None,
+            session,
+            of_few_rows: OnceLock::new(),
+        }
     }
 
     /// Lets queries name what is known everywhere; what is registered under such a name is taken instead.
@@ -141,6 +152,12 @@ impl Workspace {
     pub fn with_built_ins(mut self, built_ins: &'static dyn BuiltIns) -> Workspace {
         self.built_ins = Some(built_ins);
         self
+    }
+
+    /// Rows without a time are seen by the windows that do not end before this instant. Without it every window sees them, and a
+    /// rule that is replayed over many gives them as often.
+    pub fn date_undated(&mut self, ticks: i64) {
+        self.undated = Some(ticks);
     }
 
     /// Adds a table, or replaces the one of that name.

@@ -53,7 +53,10 @@ pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -
         let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
         // Triage folders hold copies of logs: an event is one event, wherever it was found.
         let seen = Seen::default();
-        let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&seen)).await?;
+        let mut loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&seen)).await?;
+        if let Some(end) = end(time, &loaded.harvest)? {
+            loaded.workspace.date_undated(end);
+        }
         for (rule, alerts) in rules.iter().zip(replay(&rules, &loaded, time, &mut found).await?) {
             found.counts.extend(alerts.map(|alerts| (rule.name.clone(), alerts)));
         }
@@ -167,6 +170,12 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     Ok(())
 }
 
+/// The end of the last window: `--now`, or the newest event before `--to`; `None` where nothing has a time.
+fn end(time: &TimeOptions, harvest: &Harvest) -> Result<Option<i64>, Failure> {
+    let (now, (_, to)) = (time.now()?, time.range()?);
+    Ok(now.or(harvest.newest_ticks.map(|newest| newest.min(to.unwrap_or(i64::MAX)))))
+}
+
 /// The instants a rule runs at.
 ///
 /// With `--now` once. Else the rule is replayed over the data as its schedule would have run it: in steps of its frequency,
@@ -176,15 +185,15 @@ fn clocks(rule: &Rule, time: &TimeOptions, harvest: &Harvest) -> Result<Vec<Cloc
     if let Some(now) = time.now()? {
         return Ok(vec![Clock::window(now, period)]);
     }
-    let (from, to) = time.range()?;
-    let Some(newest) = harvest.newest_ticks else { return Ok(vec![Clock::now()]) };
-    let oldest = harvest.oldest_ticks.unwrap_or(newest).max(from.unwrap_or(i64::MIN));
+    let Some(last) = end(time, harvest)? else { return Ok(vec![Clock::now()]) };
+    let oldest = harvest.oldest_ticks.unwrap_or(last).max(time.range()?.0.unwrap_or(i64::MIN));
     let step = rule.step_ticks();
     let mut clocks = Vec::new();
-    let mut end = newest.min(to.unwrap_or(i64::MAX));
+    let mut end = last;
     while end >= oldest {
         let start = end.saturating_sub(step);
-        if harvest.has_events_between(start, end) {
+        // The last one sees the rows without a time.
+        if end == last || harvest.has_events_between(start, end) {
             clocks.push(Clock { now_ticks: end, window: Some((end.saturating_sub(period).max(oldest - 1), end)) });
         }
         // Skip to the next step that has events at all.

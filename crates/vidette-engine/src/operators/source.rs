@@ -38,8 +38,12 @@ impl Lowering<'_> {
         }
         let Some(mut plan) = united else { return internal_err!("the table {name} has no parts") };
         if let (Some((after, until)), Some(time)) = (self.seen_between(), self.window_time(columns)) {
-            let seen = reference(time).gt(after).and(reference(time).lt_eq(until));
-            plan = plan.filter(seen.or(reference(time).is_null()))?;
+            let undated = reference(time).is_null();
+            let undated = match self.workspace.undated {
+                Some(ticks) => undated.and(lit(ticks).lt_eq(until.clone())),
+                None => undated,
+            };
+            plan = plan.filter(reference(time).gt(after).and(reference(time).lt_eq(until)).or(undated))?;
         }
         Ok(Rows { plan, order: Vec::new() })
     }

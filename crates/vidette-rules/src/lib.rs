@@ -30,7 +30,7 @@ pub use export::{PLATFORMS, Platform, export, standalone};
 pub use function::statement;
 pub use guide::{Guide, Step, parse_guide};
 pub use origin::Origin;
-pub use pack::{Pack, embedded, embedded_functions, load, watchlist};
+pub use pack::{Pack, embedded, embedded_functions, holds_kql, load, load_functions, watchlist};
 pub use rule::{EntityMapping, FieldMapping, HuntingQuery, Kind, Rule, RuleProblem, SeverityLevel, parse_rule};
 pub use sigma::{SigmaRule, sigma_rules};
 pub use test_file::{Case, Expect, Source, TestFile, parse_tests};

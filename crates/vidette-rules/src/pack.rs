@@ -86,13 +86,25 @@ pub fn embedded_functions() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// When the path cannot be read.
 pub fn load(path: &Path) -> std::io::Result<Pack> {
+    load_files(path, is_part)
+}
+
+/// As [`load`], for the saved functions: these are in files of text, too.
+///
+/// # Errors
+/// When the path cannot be read.
+pub fn load_functions(path: &Path) -> std::io::Result<Pack> {
+    load_files(path, |file| is_part(file) || holds_kql(file))
+}
+
+fn load_files(path: &Path, is_part: fn(&Path) -> bool) -> std::io::Result<Pack> {
     let mut pack = Pack { name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), ..Pack::default() };
     // A folder goes on without what cannot be read; a file that was named does not.
     if !path.is_dir() {
         std::fs::File::open(path)?;
     }
     let mut files = Vec::new();
-    visit(path, &mut files, &mut HashSet::new(), &mut pack.problems);
+    visit(path, is_part, &mut files, &mut HashSet::new(), &mut pack.problems);
     let read = |file: &PathBuf| {
         let mut part = Pack::default();
         let name = file.display().to_string();
@@ -114,7 +126,7 @@ fn is_related(file: &Path) -> bool {
 }
 
 /// The files of a pack below a path, by name. A folder is visited once, whatever links lead to it.
-fn visit(path: &Path, files: &mut Vec<PathBuf>, visited: &mut HashSet<PathBuf>, problems: &mut Vec<RuleProblem>) {
+fn visit(path: &Path, is_part: fn(&Path) -> bool, files: &mut Vec<PathBuf>, visited: &mut HashSet<PathBuf>, problems: &mut Vec<RuleProblem>) {
     if !path.is_dir() {
         files.extend(is_part(path).then(|| path.to_owned()));
         return;
@@ -125,7 +137,7 @@ fn visit(path: &Path, files: &mut Vec<PathBuf>, visited: &mut HashSet<PathBuf>, 
     match std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
         Ok(mut entries) => {
             entries.sort_by_key(std::fs::DirEntry::path);
-            entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).for_each(|entry| visit(&entry.path(), files, visited, problems));
+            entries.iter().filter(|entry| MADE.iter().all(|made| entry.file_name() != *made)).for_each(|entry| visit(&entry.path(), is_part, files, visited, problems));
         }
         Err(error) => problems.push(unreadable(path.display().to_string(), &error)),
     }
@@ -135,9 +147,17 @@ fn unreadable(file: String, error: &std::io::Error) -> RuleProblem {
     RuleProblem { file, message: error.to_string(), fatal: true }
 }
 
+fn extension(path: &Path) -> String {
+    path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+}
+
 fn is_part(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    matches!(extension.as_str(), "yaml" | "yml" | "csv" | "kql" | "json" | "md")
+    matches!(extension(path).as_str(), "yaml" | "yml" | "csv" | "kql" | "json" | "md")
+}
+
+/// Whether the file is KQL as a whole: `.kql`, and as others name theirs.
+pub fn holds_kql(path: &Path) -> bool {
+    matches!(extension(path).as_str(), "kql" | "csl" | "txt")
 }
 
 impl Pack {
@@ -174,7 +194,7 @@ impl Pack {
             self.guide = Some(parse_guide(text));
         } else if name.ends_with(".md") {
             self.add_queries(file, markdown::title(text).unwrap_or(&stem()), text, markdown::blocks(text));
-        } else if name.ends_with(".kql") {
+        } else if holds_kql(Path::new(file)) {
             if vidette_kql::ends_in_query(text) {
                 self.add_queries(file, &stem(), text, std::iter::once(0..text.len()));
             } else {

@@ -17,6 +17,7 @@ mod hunting;
 mod output;
 mod packs;
 mod progress;
+mod saved_functions;
 mod sigma;
 mod simulated;
 mod witness;
@@ -42,7 +43,7 @@ struct Cli {
     /// A folder with copies of the files that `externaldata` names, each under the last part of its address
     #[arg(long, global = true, value_name = "DIR")]
     external: Option<std::path::PathBuf>,
-    /// Saved functions: a `.kql` or YAML file, or a folder of them
+    /// Saved functions: a file of KQL or YAML, or a folder of them
     #[arg(long, global = true, value_name = "PATH")]
     functions: Option<std::path::PathBuf>,
     /// Schemas of custom tables: JSON as Sentinel's repository or the Tables API has them, or a folder of them
@@ -113,7 +114,7 @@ async fn main() -> ExitCode {
         say!("{}", failure.message.trim_end());
         return ExitCode::from(failure.status);
     }
-    if let Some(Err(failure)) = cli.functions.as_deref().map(workspace::use_functions) {
+    if let Some(Err(failure)) = cli.functions.as_deref().map(saved_functions::use_functions) {
         say!("{}", failure.message.trim_end());
         return ExitCode::from(failure.status);
     }

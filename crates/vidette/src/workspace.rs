@@ -5,6 +5,7 @@ mod parquet;
 use crate::built_ins::Known;
 use crate::commands::Failure;
 use crate::custom_tables::custom_tables;
+use crate::saved_functions::saved_functions;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::ParquetReadOptions;
 use parquet::{cover, parquet_parts};
@@ -74,32 +75,6 @@ pub fn use_carving() {
 
 pub fn carves() -> bool {
     CARVE.load(Ordering::Relaxed)
-}
-
-/// The texts of `--functions`, for the whole process.
-static FUNCTIONS: OnceLock<Vec<String>> = OnceLock::new();
-
-/// Saves the functions of a file, or of every one in a folder, at any depth: those that a `.kql` file defines by `let`, or its whole
-/// query under the name of the file; and those of Sentinel's repository and of ASIM, which are YAML.
-pub fn use_functions(place: &Path) -> Result<(), Failure> {
-    let pack = vidette_rules::load(place).map_err(|error| Failure::usage(format!("error: cannot read {}: {error}", place.display())))?;
-    if let Some(problem) = pack.problems.iter().find(|problem| problem.fatal) {
-        return Err(Failure::query(format!("error: {}: {}", problem.file, problem.message)));
-    }
-    let mut functions = pack.functions;
-    for query in pack.hunting.into_iter().filter(|query| query.file.to_ascii_lowercase().ends_with(".kql")) {
-        if functions.iter().any(|(file, _)| *file == query.file) {
-            return Err(Failure::query(format!("error: {} holds several queries; a saved function is one", query.file)));
-        }
-        let name = query.name.replace(['-', ' ', '.'], "_");
-        functions.push((query.file, vidette_rules::statement(&name, "", &query.query)));
-    }
-    let mut scratch = Workspace::default();
-    for (file, text) in &functions {
-        scratch.register_functions(text).map_err(|diagnostics| Failure::query(vidette_kql::render(text, file, &diagnostics)))?;
-    }
-    FUNCTIONS.set(functions.into_iter().map(|(_, text)| text).collect()).ok();
-    Ok(())
 }
 
 /// The tables that something asks for, with the actions and columns of theirs that it asks for.
@@ -239,7 +214,7 @@ pub fn empty() -> Workspace {
     for (name, columns) in custom_tables() {
         workspace.register(name.clone(), Table::empty(columns.clone()));
     }
-    for text in FUNCTIONS.get().into_iter().flatten() {
+    for text in saved_functions() {
         workspace.register_functions(text).ok();
     }
     workspace

@@ -256,10 +256,17 @@ fn saved_functions_come_from_a_folder() {
     std::fs::write(folder.path().join("BusyHosts.kql"), "let least = 1;\nHosts | where host != 'a' // the busy ones").expect("written");
     std::fs::write(folder.path().join("notes.txt"), "not KQL (").expect("written");
     let place = folder.path().to_string_lossy().into_owned();
-    let answer = vidette(&["query", "BusyHosts | extend n = Twice(21)", "--functions", &place]);
-    assert_eq!(text(&answer.stdout).trim(), r#"{"host":"b","n":42}"#, "{}", text(&answer.stderr));
-    std::fs::write(folder.path().join("wrong.kql"), "let f = (").expect("written");
-    let refused = vidette(&["query", "print 1", "--functions", &place]);
+    std::fs::create_dir(folder.path().join("Parsers")).expect("a folder");
+    std::fs::write(folder.path().join("Parsers/Loud.txt"), "// Save it as a function.\n//\n\nHosts\n| extend host = toupper(host)").expect("written");
+    let wrong = folder.path().join("wrong.kql");
+    std::fs::write(&wrong, "let f = (").expect("written");
+    for (query, row) in [("BusyHosts | extend n = Twice(21)", r#"{"host":"b","n":42}"#), ("Loud | take 1", r#"{"host":"A"}"#)] {
+        let answer = vidette(&["query", query, "--functions", &place]);
+        assert_eq!((text(&answer.stdout).trim(), answer.status.code()), (row, Some(0)), "{}", text(&answer.stderr));
+        assert!(text(&answer.stderr).contains("warning[KS") && text(&answer.stderr).contains("wrong.kql:1:"), "{}", text(&answer.stderr));
+        assert!(text(&answer.stderr).contains("notes.txt is no KQL; left alone"), "{}", text(&answer.stderr));
+    }
+    let refused = vidette(&["query", "print 1", "--functions", wrong.to_str().expect("a path")]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("wrong.kql:1:"), "{}", text(&refused.stderr));
 }

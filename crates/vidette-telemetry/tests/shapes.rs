@@ -300,6 +300,14 @@ fn what_portals_and_their_interfaces_export_is_told_from_its_columns() {
             "NewProcessName",
             r"C:\\p.exe",
         ),
+        // The same as JSON, as people turn it into.
+        (
+            "query_data.json",
+            r#"[{"TimeGenerated [UTC]":"3/10/2026, 9:00:00.500 AM","Computer":"h","EventID":"4688","Activity":"a","Type":"SecurityEvent"}]"#,
+            "SecurityEvent",
+            "Activity",
+            "a",
+        ),
         // `Type` names the table.
         (ANY_NAME, "TimeGenerated,UserPrincipalName,ResultType,Type\n2026-03-10T09:00:00.5Z,a@b.example,0,SigninLogs\n", "SigninLogs", "UserPrincipalName", "a@b.example"),
         // Nearly every column is one of `DeviceEvents`, too; the action says which it is.
@@ -344,6 +352,13 @@ fn a_time_that_is_none_is_a_problem_and_no_loss() {
         ("a.csv", "Timestamp,DeviceName,RemoteUrl,RemotePort\n26/11/2026 15:04,h,x.example,443\n27/11/2026 15:04,h,y.example,443\n", Some("line 2"), 2, "its time is none"),
         ("b.json", r#"{"Timestamp":"yesterday","DeviceName":"h","RemoteUrl":"x.example","RemotePort":443}"#, Some("line 1"), 1, "its time is none"),
         ("c.csv", "TimeGenerated [Local Time],Computer,EventID,Activity\n\"3/10/2026, 9:00:00.500 AM\",h,4688,a\n", None, 1, "show times in UTC"),
+        (
+            "c.json",
+            r#"{"Timestamp [Local Time]":"3/10/2026, 9:00:00.500 AM","DeviceName":"h","RemoteUrl":"x.example","RemotePort":443,"Type":"DeviceNetworkEvents"}"#,
+            Some("line 1"),
+            1,
+            "show times in UTC",
+        ),
         ("d.csv", "TimeGenerated,UserPrincipalName,AppDisplayName,ResultType\n2026-03-10T09:00:00Z,a@b.example,x,0\n", None, 1, "name the file after its table"),
     ];
     for (name, text, place, count, said) in cases {

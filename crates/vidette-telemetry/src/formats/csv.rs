@@ -3,7 +3,7 @@
 use super::collected::is_evtxecmd;
 use super::rendered::is_get_winevent;
 use super::rows::is_read;
-use super::shapes::{NO_TIME, TIMES, classify, complete, field_of_text, is_time, table_of_path, untold};
+use super::shapes::{NO_TIME, TIMES, classify, complete, field_of_text, in_utc, is_time, table_of_path, untold, without_zone};
 use super::{Record, Sink, others};
 use crate::error::Problem;
 use crate::row::Row;
@@ -12,14 +12,6 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::Path;
-
-/// A column as Log Analytics exports a time: with the time zone that the portal shows.
-fn without_zone(name: &str) -> (&str, Option<&str>) {
-    match name.strip_suffix(']').and_then(|name| name.rsplit_once(" [")) {
-        Some((name, zone)) => (name, Some(zone)),
-        None => (name, None),
-    }
-}
 
 /// Whether the first line is a list of names, one of them a time.
 pub(super) fn looks_like_header(head: &[u8]) -> bool {
@@ -41,16 +33,9 @@ fn holds_events<'n>(names: impl Iterator<Item = &'n str> + Clone) -> bool {
         || has("EventID") && has("Channel") && !has("Type") && !has("TimeGenerated")
 }
 
-/// The columns of a header; without the zone of times, which must be UTC.
+/// The columns of a header.
 fn names_of(header: &csv::StringRecord) -> Result<Vec<String>, String> {
-    let name = |name: &str| match without_zone(name.trim_start_matches('\u{feff}')) {
-        (name, Some("UTC")) => Ok(name.to_owned()),
-        (time, Some(zone)) if TIMES.contains(&time) => {
-            Err(format!("`{time}` is in the time zone `{zone}`, which nothing here tells of; let the portal show times in UTC, and export again"))
-        }
-        _ => Ok(name.trim_start_matches('\u{feff}').to_owned()),
-    };
-    header.iter().map(name).collect()
+    header.iter().map(|name| in_utc(name.trim_start_matches('\u{feff}')).map(str::to_owned)).collect()
 }
 
 /// Gives columns without a name, and those whose name another has, one of their own.

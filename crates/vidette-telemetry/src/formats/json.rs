@@ -1,6 +1,6 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
-use super::shapes::{NO_TIME, classify, is_timed};
+use super::shapes::{NO_TIME, classify, in_utc, is_timed};
 use super::{Record, Sink, event_json, flat, others, rows, winlogbeat};
 use crate::error::Problem;
 use serde::Deserialize;
@@ -364,6 +364,16 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
     }
     if let Some(rows) = rows_of_answer(&mut map) {
         return rows.enumerate().all(|(at, row)| deliver(path, &format!("{place}, row {}", at + 1), number + at as u64, Value::Object(row), sink));
+    }
+    for key in map.keys().filter(|key| key.ends_with(']')).cloned().collect::<Vec<_>>() {
+        match in_utc(&key) {
+            Ok(name) if name != key && !map.contains_key(name) => {
+                let value = map.remove(&key).unwrap_or_default();
+                map.insert(name.to_owned(), value);
+            }
+            Ok(_) => {}
+            Err(message) => sink.problem(Problem::at(path, place, message)),
+        }
     }
     if sink.is_learner() {
         return sink.learn(&map);

@@ -103,6 +103,26 @@ pub(super) fn is_timed(map: &Map<String, Value>) -> bool {
 }
 
 pub(super) const TIMES: [&str; 2] = ["Timestamp", "TimeGenerated"];
+
+/// A column as Log Analytics exports a time: with the time zone that the portal shows.
+pub(super) fn without_zone(name: &str) -> (&str, Option<&str>) {
+    match name.strip_suffix(']').and_then(|name| name.rsplit_once(" [")) {
+        Some((name, zone)) => (name, Some(zone)),
+        None => (name, None),
+    }
+}
+
+/// The column of an exported name: without the zone, which of the time of a row must be UTC.
+pub(super) fn in_utc(name: &str) -> Result<&str, String> {
+    match without_zone(name) {
+        (name, Some("UTC")) => Ok(name),
+        (time, Some(zone)) if TIMES.contains(&time) => {
+            Err(format!("`{time}` is in the time zone `{zone}`, which nothing here tells of; let the portal show times in UTC, and export again"))
+        }
+        _ => Ok(name),
+    }
+}
+
 /// What is said of a row whose time is none.
 pub(super) const NO_TIME: &str = "its time is none that Vidette reads (such as 2026-03-10T09:00:00Z), and stays empty";
 

@@ -81,6 +81,9 @@ pub trait Sink {
         None
     }
 
+    /// Takes note of columns that a file has and the table of its rows has not.
+    fn left_out(&mut self, _table: &'static TableSchema, _columns: Vec<String>) {}
+
     /// Whether it only learns what columns there are.
     fn is_learner(&self) -> bool {
         false

@@ -133,6 +133,8 @@ pub struct Harvest {
     pub files_read: usize,
     /// Files of no format that is read, found in folders and archives.
     pub other_files: usize,
+    /// By table, columns that files have and the table has not.
+    pub left_out: BTreeMap<&'static str, BTreeSet<String>>,
     pub events_read: u64,
     pub rows: u64,
     /// Process creations that two logs reported; one row was kept.
@@ -212,6 +214,7 @@ struct Parcel {
     file_done: bool,
     file_failed: bool,
     other_files: usize,
+    left_out: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
 /// A batch, and the times of its rows.
@@ -461,6 +464,12 @@ impl Sink for Reader<'_> {
         match self.parcel.problems.last_mut() {
             Some(last) if last.path == problem.path && last.message == problem.message => last.count += 1,
             _ => self.parcel.problems.push(problem),
+        }
+    }
+
+    fn left_out(&mut self, table: &'static TableSchema, columns: Vec<String>) {
+        if !columns.is_empty() && self.normalizer.wants_table(table.name) {
+            self.parcel.left_out.entry(table.name).or_default().extend(columns);
         }
     }
 

@@ -346,6 +346,21 @@ fn what_portals_and_their_interfaces_export_is_told_from_its_columns() {
 }
 
 #[test]
+fn columns_that_a_table_has_not_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "Timestamp,DeviceName,FileName,Type,MG,NewThing\n2026-03-10T09:00:00Z,h,p.exe,DeviceEvents,x,1\n";
+    let json = r#"[{"Timestamp":"2026-03-10T09:00:00Z","deviceName":"h","Type":"DeviceEvents","Other":{"a":1},"Empty":"","_Own":1},{"Timestamp":"2026-03-10T09:00:00Z","Type":"DeviceInfo","More":2}]"#;
+    let streamed = r#"{"time":"2026-03-10T09:00:00Z","tenantId":"t","category":"AdvancedHunting-DeviceEvents","properties":{"Timestamp":"2026-03-10T09:00:00Z","DeviceName":"h"}}"#;
+    for (name, text) in [("a.csv", csv), ("b.json", json), ("c.json", streamed)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let harvest = read(folder.path());
+    let told: Vec<(&str, Vec<&str>)> = harvest.left_out.iter().map(|(table, columns)| (*table, columns.iter().map(String::as_str).collect())).collect();
+    assert_eq!(told, [("DeviceEvents", vec!["NewThing", "Other"]), ("DeviceInfo", vec!["More"])]);
+    assert!(harvest.problems.is_empty(), "{:?}", harvest.problems);
+}
+
+#[test]
 fn a_time_that_is_none_is_a_problem_and_no_loss() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [

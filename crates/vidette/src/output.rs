@@ -2,6 +2,7 @@
 
 use crate::commands::Failure;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use unicode_width::UnicodeWidthStr;
@@ -95,6 +96,16 @@ pub fn problems(problems: &[Problem]) {
     problems.iter().take(NAMED).for_each(|problem| say!("skipped: {problem}"));
     if problems.len() > NAMED {
         say!("skipped: {} more (vidette tables lists all)", problems.len() - NAMED);
+    }
+}
+
+/// Says which columns of files their tables have not.
+pub fn left_out(left_out: &BTreeMap<&'static str, BTreeSet<String>>) {
+    const NAMED: usize = 5;
+    for (table, columns) in left_out {
+        let named: Vec<&str> = columns.iter().take(NAMED).map(String::as_str).collect();
+        let more = if columns.len() > NAMED { format!(" and {} more", columns.len() - NAMED) } else { String::new() };
+        say!("left out: columns that {table} has not: {}{more}", named.join(", "));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::collected::is_evtxecmd;
 use super::rendered::is_get_winevent;
 use super::rows::is_read;
-use super::shapes::{NO_TIME, TIMES, classify, complete, field_of_text, in_utc, is_time, table_of_path, untold, without_zone};
+use super::shapes::{NO_TIME, TIMES, classify, complete, field_of_text, in_utc, is_time, lacking, table_of_path, untold, without_zone};
 use super::{Record, Sink, others};
 use crate::error::Problem;
 use crate::row::Row;
@@ -159,7 +159,11 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
     loop {
         match reader.read_record(&mut line) {
             Ok(true) => {}
-            Ok(false) => return Ok(()),
+            Ok(false) => {
+                let tables = layouts.known.iter().filter_map(|(_, told)| told.as_ref().ok().map(|layout| layout.table));
+                tables.for_each(|table| sink.left_out(table, lacking(table, names.iter().cloned())));
+                return Ok(());
+            }
             Err(error) => {
                 let line = error.position().map_or(0, |position| position.line());
                 sink.problem(Problem::at(path, format!("line {line}"), error.to_string()));

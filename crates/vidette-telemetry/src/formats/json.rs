@@ -1,6 +1,6 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
-use super::shapes::{NO_TIME, classify, in_utc, is_timed};
+use super::shapes::{NO_TIME, classify, columns_of, in_utc, is_timed, lacking};
 use super::{Record, Sink, event_json, flat, others, rows, winlogbeat};
 use crate::error::Problem;
 use serde::Deserialize;
@@ -337,6 +337,9 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
 }
 
+/// So many records are looked at for columns that are left out.
+const FIRST: u64 = 16;
+
 /// Hands over one JSON value: a record, or a wrapper around records. `false` when the sink wants no more.
 fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn Sink) -> bool {
     let Value::Object(mut map) = value else {
@@ -386,8 +389,13 @@ fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn S
         return sink.record(Record::Row(row));
     }
     let timed = is_timed(&map);
+    // The first records tell what columns their table has not.
+    let columns = if number <= FIRST { columns_of(&map) } else { Vec::new() };
     match classify(map, number, path) {
         Ok(record) => {
+            if let (Record::Row(row), false) = (&record, columns.is_empty()) {
+                sink.left_out(row.table, lacking(row.table, columns));
+            }
             if timed && matches!(&record, Record::Row(row) if row.links.time_ticks == 0) {
                 sink.problem(Problem::at(path, place, NO_TIME));
             }

@@ -45,6 +45,22 @@ pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) ->
     Ok(Record::Row(defender_row(table, map)))
 }
 
+/// The keys with values of an object whose keys are the columns of its row.
+pub(super) fn columns_of(map: &Map<String, Value>) -> Vec<String> {
+    if map.contains_key("properties") || audit::is_record(map) || cloudtrail::is_record(map) || zeek::is_line(map) {
+        return Vec::new();
+    }
+    let is_empty = |value: &Value| value.is_null() || value.as_str().is_some_and(str::is_empty);
+    map.iter().filter(|(_, value)| !is_empty(value)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Those of the columns that a table has not, but for what every table of Log Analytics has, or had.
+pub(super) fn lacking(table: &TableSchema, columns: impl IntoIterator<Item = String>) -> Vec<String> {
+    const OF_ALL: [&str; 9] = ["TenantId", "SourceSystem", "MG", "ManagementGroupName", "Computer", "RawData", "Type", "Timestamp", "TimeGenerated"];
+    let has = |name: &str| table.position(name).is_some() || OF_ALL.contains(&name) || table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    columns.into_iter().filter(|name| !name.starts_with(['_', '@']) && !has(name)).collect()
+}
+
 /// What diagnostic settings say beside the properties, and the columns that it fills.
 pub(super) const BESIDE: [(&str, &str); 5] =
     [("operationName", "OperationName"), ("category", "Category"), ("resultType", "ResultType"), ("correlationId", "CorrelationId"), ("callerIpAddress", "IPAddress")];

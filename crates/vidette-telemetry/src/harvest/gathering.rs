@@ -51,6 +51,9 @@ impl<'a, 'k> Gathering<'a, 'k> {
         self.result.events_read += parcel.events;
         self.result.files_read += usize::from(parcel.file_done && !parcel.file_failed);
         self.result.other_files += parcel.other_files;
+        for (table, columns) in parcel.left_out {
+            self.result.left_out.entry(table).or_default().extend(columns);
+        }
         self.result.newest_ticks = self.result.newest_ticks.max(parcel.newest_ticks);
         for (signal, count) in parcel.signals {
             *self.result.signals.entry(signal).or_default() += count;

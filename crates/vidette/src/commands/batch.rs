@@ -15,6 +15,7 @@ use vidette_telemetry::Keep;
 pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u8, Failure> {
     let loaded = workspace::load(workspace::empty(), paths, &Wanted::All, Keep::default(), None).await?;
     output::problems(&loaded.harvest.problems);
+    output::left_out(&loaded.harvest.left_out);
     let clock = time.clock(loaded.harvest.newest_ticks)?;
     // The harvest holds the files that the tables read.
     let (workspace, _harvest) = (Arc::new(loaded.workspace), loaded.harvest);

@@ -98,6 +98,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     }
     output::write(&render(options, &loaded, &hosts, &verdicts), None)?;
     output::problems(&loaded.harvest.problems);
+    output::left_out(&loaded.harvest.left_out);
     Ok(if broken {
         2
     } else if loaded.harvest.problems.is_empty() {

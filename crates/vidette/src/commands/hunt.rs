@@ -126,6 +126,7 @@ fn csv(alerts: &[Alert]) -> String {
 fn summarize(found: &Found, started: Instant) {
     let (harvest, alerts) = (&found.harvest, found.alerts.len());
     output::problems(&harvest.problems);
+    output::left_out(&harvest.left_out);
     if harvest.other_files > 0 {
         say!("{} files of other kinds left alone", harvest.other_files);
     }

@@ -4,7 +4,7 @@ use crate::commands::Failure;
 use crate::output::{self, Format};
 use crate::workspace::carves;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Store, files_under, harvest_files};
@@ -34,6 +34,7 @@ struct Done {
     written_bytes: u64,
     rows: BTreeMap<&'static str, u64>,
     problems: Vec<Problem>,
+    left_out: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
 impl Done {
@@ -43,6 +44,9 @@ impl Done {
         self.events += harvest.events_read;
         for (table, summary) in harvest.summaries {
             *self.rows.entry(table).or_default() += summary.rows;
+        }
+        for (table, columns) in harvest.left_out {
+            self.left_out.entry(table).or_default().extend(columns);
         }
         self.problems.extend(harvest.problems);
         self.problems
@@ -113,13 +117,14 @@ fn report(done: &Done, repeated: u64, started: Instant, format: Option<Format>) 
             let problems: Vec<String> = done.problems.iter().map(ToString::to_string).collect();
             let summary = json!({
                 "tables": done.rows, "files": done.files, "knownFiles": done.known_files, "otherFiles": done.other_files,
-                "events": done.events, "repeatedEvents": repeated, "writtenBytes": done.written_bytes, "problems": problems,
+                "events": done.events, "repeatedEvents": repeated, "writtenBytes": done.written_bytes, "problems": problems, "leftOutColumns": done.left_out,
             });
             format!("{summary}\n")
         }
     };
     output::write(&text, None)?;
     output::problems(&done.problems);
+    output::left_out(&done.left_out);
     say!(
         "{} files ({} known before, {} of other kinds left alone), {} events ({repeated} seen before), {total} rows in {:.1} MB, {:.2} s",
         done.files,

@@ -63,6 +63,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
     let wanted = Wanted::by(&empty, [text.as_str()]);
     let loaded = workspace::load_for(&text, empty, &paths, &wanted).await?;
     output::problems(&loaded.harvest.problems);
+    output::left_out(&loaded.harvest.left_out);
     let clock = options.time.clock(loaded.harvest.newest_ticks)?;
     if options.explain {
         let plan = loaded.workspace.explain(&text, clock).await.map_err(|error| Failure::query(error.to_string()))?;

@@ -41,6 +41,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     for problem in &loaded.harvest.problems {
         say!("skipped: {problem}");
     }
+    output::left_out(&loaded.harvest.left_out);
     Ok(if loaded.harvest.problems.is_empty() { 0 } else { 3 })
 }
 

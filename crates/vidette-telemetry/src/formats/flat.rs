@@ -2,7 +2,7 @@
 //! `None`, and the line is read as any other JSON is.
 
 use super::event_json::{Keys, Object};
-use super::shapes::flat_event;
+use super::shapes::{SOURCES, flat_event};
 use crate::event::Event;
 use crate::schemas::TABLES;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
@@ -15,7 +15,7 @@ pub(super) fn read(line: &[u8], number: u64) -> Option<Event<'_>> {
     memchr::memmem::find(line, b"\"EventID\"")?;
     let Object(Line(fields)) = sonic_rs::from_slice(line).ok()?;
     let has = |name: &str| fields.iter().any(|(key, _)| key == name);
-    let is_event = has("EventID") && ["Channel", "SourceName", "ProviderGuid", "ProviderName"].into_iter().any(has);
+    let is_event = has("EventID") && SOURCES.into_iter().any(has);
     is_event.then(|| flat_event(fields, number))
 }
 
@@ -104,6 +104,7 @@ mod tests {
             r#"{"Channel":"Microsoft-Windows-Sysmon/Operational","EventID":3,"Computer":"H","Version":5,"ThreadID":9,"RecordNumber":12,"Severity":"warning","@timestamp":"2026-03-10T09:00:00.123Z","Image":"C:\\a \"b\"é\u00e9.exe","Port":"443","Big":18446744073709551615,"Flag":true,"None":null}"#,
             r#"{"EventTime":"2026-03-10 09:00:00","Hostname":"h","SourceName":"P","EventID":"4624","Message":"An account was logged on.","UserID":"S-1-5-18","ExecutionProcessID":4}"#,
             r#"{"TimeCreated":1773133200,"ProviderName":"P","EventID":1,"Negative":-5}"#,
+            r#"{"SystemTime":"2026-03-10T09:00:00.5Z","Provider_Name":"P","EventID":1,"Execution_ProcessID":4,"Security_UserID":"S-1-5-18"}"#,
         ] {
             let mut quick = read(line.as_bytes(), 7).unwrap_or_else(|| panic!("{line}"));
             let mut general = general(line).unwrap_or_else(|| panic!("{line}"));

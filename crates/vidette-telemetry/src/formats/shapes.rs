@@ -224,7 +224,7 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
     if map.contains_key("StringInserts") {
         return Err("StringInserts holds values without names; let Fluent Bit write the event as XML (Render_Event_As_XML)".to_owned());
     }
-    let named = ["Channel", "SourceName", "ProviderGuid", "ProviderName"].iter().any(|key| map.contains_key(*key));
+    let named = SOURCES.iter().any(|key| map.contains_key(*key));
     let is_row = map.get("Type").and_then(Value::as_str).is_some_and(|name| TABLES.contains_key(name));
     if map.contains_key("EventID") && named && !is_row {
         let fields = std::mem::take(map).into_iter().map(|(key, value)| (key.into(), text(&value).into())).collect();
@@ -378,13 +378,16 @@ pub(super) fn level(word: &str) -> i64 {
     }
 }
 
+/// What names where a flat event is from: as Windows, NXLog and Sigma do.
+pub(super) const SOURCES: [&str; 5] = ["Channel", "SourceName", "ProviderGuid", "ProviderName", "Provider_Name"];
+
 /// NXLog and its like: system and data fields side by side.
 pub(super) fn flat_event<'a>(data: Vec<(Cow<'a, str>, Cow<'a, str>)>, line: u64) -> Event<'a> {
     let find = |names: &[&str]| names.iter().find_map(|name| data.iter().find(|(key, _)| key == name)).map(|(_, value)| value.clone());
     let pick = |names: &[&str]| find(names).unwrap_or_default();
     let number = |name: &str| pick(&[name]).parse().unwrap_or_default();
     Event {
-        provider: pick(&["SourceName", "ProviderName", "Provider"]),
+        provider: pick(&["SourceName", "ProviderName", "Provider_Name", "Provider"]),
         event_id: pick(&["EventID"]).parse().unwrap_or_default(),
         version: number("Version"),
         task: number("Task"),
@@ -393,11 +396,13 @@ pub(super) fn flat_event<'a>(data: Vec<(Cow<'a, str>, Cow<'a, str>)>, line: u64)
         keywords: pick(&["Keywords"]),
         channel: pick(&["Channel"]),
         computer: pick(&["Hostname", "Computer", "host"]),
-        execution_thread_id: number("ThreadID"),
-        user_sid: pick(&["UserID"]),
+        execution_thread_id: pick(&["ThreadID", "Execution_ThreadID"]).parse().unwrap_or_default(),
+        user_sid: pick(&["UserID", "Security_UserID"]),
         record_id: pick(&["RecordNumber", "EventRecordID", "RecordID"]).parse().unwrap_or(line),
-        execution_process_id: pick(&["ExecutionProcessID", "ExecutionProcessId"]).parse().unwrap_or_default(),
-        created_ticks: ["@timestamp", "EventTime", "TimeCreated"].iter().find_map(|name| find(&[name]).and_then(|text| parse_time(&text).or_else(|| unix_time(&text)))),
+        execution_process_id: pick(&["ExecutionProcessID", "ExecutionProcessId", "Execution_ProcessID"]).parse().unwrap_or_default(),
+        created_ticks: ["@timestamp", "EventTime", "TimeCreated", "SystemTime"]
+            .iter()
+            .find_map(|name| find(&[name]).and_then(|text| parse_time(&text).or_else(|| unix_time(&text)))),
         data,
     }
 }

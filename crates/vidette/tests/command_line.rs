@@ -250,6 +250,19 @@ fn rows_are_written_as_they_come() {
 }
 
 #[test]
+fn warnings_fail_a_check_that_denies_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("counted.kql");
+    std::fs::write(&file, "DeviceEvents\n| summarize count(DeviceName)").expect("written");
+    let path = file.to_str().expect("a path");
+    for (arguments, status) in [(vec!["check", path], 0), (vec!["check", "--deny-warnings", path], 2)] {
+        let output = vidette(&arguments);
+        assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("warning[KS107]") && text(&output.stderr).contains("1 query, 0 errors, 1 warning\n"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn saved_functions_come_from_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("helpers.kql"), "// two of them\nlet Twice = (n: long) { n * 2 };\nlet Hosts = () { datatable(host: string) ['a', 'b'] };").expect("written");

@@ -6,6 +6,7 @@ use crate::error::Problem;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
+use zip::result::ZipError;
 
 /// How deep archives may hold archives.
 const NESTING_LIMIT: usize = 3;
@@ -120,7 +121,11 @@ pub(super) fn read_zip(path: &Path, input: Input, sink: &mut dyn Sink) -> Result
             Ok(entry) if entry.is_file() => entry,
             Ok(_) => continue,
             Err(error) => {
-                sink.problem(broken(format!("member {index}: {error}")));
+                let why = match error {
+                    ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => "it is encrypted; unpack it with its password, and give what was in it".to_owned(),
+                    other => other.to_string(),
+                };
+                sink.problem(broken(format!("member {index}: {why}")));
                 continue;
             }
         };

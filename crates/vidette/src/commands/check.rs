@@ -20,6 +20,9 @@ pub struct Options {
     /// Write the fixes that diagnostics offer into the files
     #[arg(long)]
     pub fix: bool,
+    /// Fail on warnings, too: what Microsoft's analyzer, and the portal's editor with it, rejects, though Kusto runs it
+    #[arg(long)]
+    pub deny_warnings: bool,
     /// How to tell: text, json (an object per diagnostic) or github (annotations of a workflow)
     #[arg(long, value_enum, default_value = "text")]
     pub format: Report,
@@ -41,18 +44,29 @@ struct Subject {
 
 pub fn run(options: &Options) -> Result<u8, Failure> {
     let mut workspace = crate::workspace::empty();
-    let mut failed = false;
+    let mut unread = false;
+    let mut found = Found::default();
     for path in &options.files {
         let (mut subjects, wrong) = subjects(path, Some(&mut workspace))?;
-        failed |= wrong;
+        unread |= wrong;
         if options.fix && fix(&workspace, &subjects)? {
             subjects = self::subjects(path, None)?.0;
         }
         for subject in &subjects {
-            failed |= report(&workspace, subject, options.format)?;
+            report(&workspace, subject, options.format, &mut found)?;
         }
     }
-    Ok(if failed { 2 } else { 0 })
+    let (Found { queries, errors, warnings }, s) = (found, |count: usize| if count == 1 { "" } else { "s" });
+    say!("{queries} quer{}, {errors} error{}, {warnings} warning{}", if queries == 1 { "y" } else { "ies" }, s(errors), s(warnings));
+    Ok(if unread || errors > 0 || options.deny_warnings && warnings > 0 { 2 } else { 0 })
+}
+
+/// What there was to check, and what was wrong with it.
+#[derive(Default)]
+struct Found {
+    queries: usize,
+    errors: usize,
+    warnings: usize,
 }
 
 /// The queries of a file or folder; whether one is too wrong to be read. What the rules need is installed into the workspace.
@@ -100,8 +114,8 @@ fn fix(workspace: &Workspace, subjects: &[Subject]) -> Result<bool, Failure> {
     Ok(!files.is_empty())
 }
 
-/// Prints the diagnostics of a query; whether one is an error.
-fn report(workspace: &Workspace, subject: &Subject, format: Report) -> Result<bool, Failure> {
+/// Prints the diagnostics of a query, and counts them.
+fn report(workspace: &Workspace, subject: &Subject, format: Report, found: &mut Found) -> Result<(), Failure> {
     let (text, diagnostics) = subject.origin.in_file(&subject.query, &compile(&subject.query, workspace).1);
     let place = |diagnostic: &Diagnostic| vidette_kql::line_and_column(&text, diagnostic.span.start);
     let told = match format {
@@ -123,8 +137,11 @@ fn report(workspace: &Workspace, subject: &Subject, format: Report) -> Result<bo
             })
             .collect(),
     };
-    output::write(&told, None)?;
-    Ok(diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error))
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    found.queries += 1;
+    found.errors += errors;
+    found.warnings += diagnostics.len() - errors;
+    output::write(&told, None)
 }
 
 /// The text with every offered fix applied, last first so that spans stay true.

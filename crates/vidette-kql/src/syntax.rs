@@ -11,8 +11,8 @@ pub type Name = Spanned<String>;
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     pub statements: Vec<Statement>,
-    /// The words of the text, when columns are there because it names them: those of `union *`, `search` and `find`, and
-    /// [`UNLISTED_COLUMN`](crate::binder::statements::UNLISTED_COLUMN).
+    /// The words of the text, when columns are there because it names them: those of `union *`, `search` and `find`, and one that the
+    /// reference of the event tables does not list.
     pub words: HashSet<String>,
 }
 

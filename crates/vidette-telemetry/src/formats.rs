@@ -22,7 +22,7 @@ mod winlogbeat;
 mod zeek;
 
 pub(crate) use event_xml::data_of_xml;
-pub use others::{learn, other_table};
+pub use others::{learn, learn_custom_tables, other_table};
 pub use parquet::{Footer, is_parquet, table_of_parquet};
 pub(crate) use records::{CHUNK_BYTES, CHUNK_HEADER_BYTES, FILE_HEADER_BYTES};
 pub(crate) use shapes::data_of_json;
@@ -95,7 +95,14 @@ pub trait Sink {
     }
 
     /// The same of a record of texts, some of these columns.
-    fn learn_texts(&mut self, _columns: &[String], _record: &mut dyn Iterator<Item = &str>) {}
+    fn learn_texts(&mut self, _columns: &[String], _record: &mut dyn Iterator<Item = &str>) -> bool {
+        true
+    }
+
+    /// Whether it learns of records of a known table, too.
+    fn learns_known(&self) -> bool {
+        false
+    }
 }
 
 /// Reads a whole stream into the sink; an error means that the stream as such is unreadable.

@@ -49,11 +49,33 @@ impl Deref for Columns {
     }
 }
 
+/// What Log Analytics puts behind the names of columns of custom tables, by the types of their values.
+pub(crate) const TYPE_ENDS: [&str; 5] = ["_s", "_d", "_b", "_t", "_g"];
+
 impl TableSchema {
     /// A table that is known to this process alone, and as long as it runs.
     pub(crate) fn learned(name: String, columns: Vec<(String, ColumnType)>) -> &'static TableSchema {
         let columns: Vec<ColumnSchema> = columns.into_iter().map(|(name, ty)| ColumnSchema { name: name.leak(), ty }).collect();
         Box::leak(Box::new(TableSchema { name: name.leak(), columns: Columns { text: "", read: OnceLock::from(columns) }, positions: OnceLock::new() }))
+    }
+
+    /// Adds columns, as long as nobody asked for those that there are.
+    pub(crate) fn extend(&self, more: impl FnOnce(&[ColumnSchema]) -> Vec<(String, ColumnType)>) {
+        let mut columns: Vec<ColumnSchema> = self.columns.text.split(' ').filter_map(column).collect();
+        let more = more(&columns).into_iter().map(|(name, ty)| ColumnSchema { name: name.leak(), ty });
+        columns.extend(more);
+        self.columns.read.set(columns).ok();
+    }
+
+    /// The column of a key that a record has: of its name, in any case; in a custom table also the one whose name the service would make
+    /// of it, with the type at its end.
+    pub(crate) fn place(&self, key: &str) -> Option<usize> {
+        let in_any_case = || self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(key));
+        let as_ingested = || {
+            let named = |end: &&str| self.position(&format!("{}{end}", key.replace(' ', "_")));
+            if self.name.ends_with("_CL") { TYPE_ENDS.iter().find_map(named) } else { None }
+        };
+        self.position(key).or_else(in_any_case).or_else(as_ingested)
     }
 
     pub fn position(&self, column: &str) -> Option<usize> {

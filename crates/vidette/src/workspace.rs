@@ -19,7 +19,7 @@ use vidette_engine::{Checker, Table, TimedBatches, Workspace};
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema};
-use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest_files, is_parquet, learn, other_table, tables_of_events};
+use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest_files, is_parquet, learn, learn_custom_tables, other_table, tables_of_events};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -203,6 +203,13 @@ fn narrowed(tables: BTreeMap<String, Need>, rest: bool, others: HashMap<PathBuf,
     // Of a table that was not known when the query was bound no columns are told.
     let told = |table: &str| columns.get(table).filter(|columns| !columns.is_empty() || TABLES.contains_key(table)).cloned();
     Normalizer::new(wants).with_others(others).with_columns(told)
+}
+
+/// Adds to custom tables what files named after them have beside their known columns: before any query is bound.
+pub fn learn_custom(paths: &[PathBuf]) {
+    if let Ok((files, _)) = files_under(paths) {
+        learn_custom_tables(&files);
+    }
 }
 
 /// A workspace in which every known table is empty: a rule over a table that has no data runs and gives nothing.

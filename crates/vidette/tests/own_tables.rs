@@ -54,3 +54,34 @@ fn a_record_of_any_table_keeps_its_lists_and_says_what_it_loses() {
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("line 3: it has columns beyond the first 1,024"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_custom_table_has_what_its_files_have_beside_its_known_columns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    let row = r#"{"TimeGenerated [UTC]":"3/10/2026, 9:00:00.500 AM","event_type_s":"login","risk_d":"7.5","seen_t [UTC]":"2026-03-10T09:00:00Z","extra":{"a":[1]},"count":3,"user id":"17","MG":""}"#;
+    write("OneLogin_CL.json", &format!("[{row},{row}]"));
+    std::fs::create_dir(folder.path().join("more")).expect("a folder");
+    write("more/OneLogin_CL.csv", "TimeGenerated,event_type_s,late_b,Type\n2026-03-11T09:00:00Z,logout,true,OneLogin_CL\n");
+    write("export.json", r#"[{"TimeGenerated":"2026-03-12T09:00:00Z","Type":"OneLogin_CL","event_type_s":"other","risk_d":1,"unheard":1}]"#);
+    write("Rule.yaml", "id: 5a2b3c4d-0000-4000-8000-000000000003\nname: Risky\nqueryFrequency: 1d\nqueryPeriod: 1d\nquery: OneLogin_CL | where risk_d > 5 and seen_t < now()\n");
+    let place = folder.path().to_str().expect("a path");
+    for (query, row) in [
+        (
+            "OneLogin_CL | summarize count(), sum(risk_d), max(seen_t), max(count_d), countif(late_b)",
+            r#"{"count_":4,"sum_risk_d":16.0,"max_seen_t":"2026-03-10T09:00:00.0000000Z","max_count_d":3.0,"countif_late_b":1}"#,
+        ),
+        (
+            "OneLogin_CL | where parse_json(extra_s).a[0] == 1 | summarize by event_type_s, TimeGenerated, user_id_d",
+            r#"{"event_type_s":"login","TimeGenerated":"2026-03-10T09:00:00.5000000Z","user_id_d":17.0}"#,
+        ),
+    ] {
+        let output = vidette(&["query", query, place, "--format", "ndjson"]);
+        assert_eq!(text(&output.stdout).trim(), row, "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("left out: columns that OneLogin_CL has not: unheard\n"), "{}", text(&output.stderr));
+    }
+    let output = vidette(&["hunt", "--rules", folder.path().join("Rule.yaml").to_str().expect("a path"), place]);
+    assert!(text(&output.stderr).contains("1 alert (Risky: 1)"), "{}", text(&output.stderr));
+    let output = vidette(&["query", "OneLogin_CL | where risk_d > 1"]);
+    assert_eq!(output.status.code(), Some(2), "without files the table has its known columns alone");
+}

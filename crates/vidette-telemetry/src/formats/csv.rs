@@ -65,7 +65,7 @@ impl Layout {
     /// The columns that the sink reads.
     fn read_by(sink: &dyn Sink, table: &'static TableSchema, names: &[String]) -> Layout {
         let reads = sink.reads(table);
-        let place = |name: &String| table.position(name).filter(|at| is_read(reads, *at, &table.columns[*at]));
+        let place = |name: &String| table.place(name).filter(|at| is_read(reads, *at, &table.columns[*at]));
         Layout { table, places: names.iter().map(place).collect() }
     }
 
@@ -174,10 +174,10 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
         let place = || format!("line {number}");
         if sink.is_learner() {
             // Lines of a known table are rows of that.
-            if std::mem::take(&mut is_first) && (holds_events || layouts.of(&line, sink).is_ok()) {
+            let is_known = std::mem::take(&mut is_first) && !sink.learns_known() && (holds_events || layouts.of(&line, sink).is_ok());
+            if is_known || !sink.learn_texts(&names, &mut line.iter()) {
                 return Ok(());
             }
-            sink.learn_texts(&names, &mut line.iter());
             continue;
         }
         let record = match &learned {

@@ -6,7 +6,7 @@ use super::{Record, Sink, parts_of, read_file};
 use crate::error::Problem;
 use crate::event::{Event, parse_time};
 use crate::row::{Field, Row};
-use crate::schemas::{ColumnType, TABLES, TableSchema};
+use crate::schemas::{ColumnType, TABLES, TYPE_ENDS, TableSchema};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -20,11 +20,16 @@ pub(super) const TOO_MANY_COLUMNS: &str = "it has columns beyond the first 1,024
 /// The name of the table that a file would be: its own, without `.csv`, `.json` and their like. Other files are none, and those of
 /// known tables.
 pub fn other_table(path: &Path) -> Option<String> {
+    stem(path).filter(|stem| !TABLES.contains_key(stem.as_str()))
+}
+
+/// The name of a file that may be named after its table.
+fn stem(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy();
     let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
     let (stem, extension) = plain.rsplit_once('.')?;
     let is_read = ["csv", "json", "jsonl", "ndjson"].iter().any(|known| extension.eq_ignore_ascii_case(known));
-    (is_read && !stem.is_empty() && !TABLES.contains_key(stem)).then(|| stem.to_owned())
+    (is_read && !stem.is_empty()).then(|| stem.to_owned())
 }
 
 /// The table of these files, which have its name, and those of them that have its rows: none with records of a known shape, and none
@@ -56,8 +61,66 @@ fn learn_file(path: &Path, columns: &mut Columns) -> bool {
     !is_known && records > 0
 }
 
+/// So many records of a file tell what columns its custom table has beside those that are known.
+const TELLING: u64 = 1_000;
+
+/// Custom tables of Log Analytics have the columns that their customers send: those that files named after one have in their first
+/// 1,000 records are added to the known ones for as long as the process lives. To be called before anybody asks for them; a table
+/// that somebody asked for stays as it is.
+pub fn learn_custom_tables(paths: &[PathBuf]) {
+    let mut by_table: HashMap<&str, Columns> = HashMap::new();
+    for path in paths {
+        let Some(table) = stem(path).filter(|stem| stem.ends_with("_CL")).and_then(|stem| TABLES.get(stem.as_str())) else { continue };
+        let mut learner = Learner { path, is_first: true, limit: Some(TELLING), is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
+        // What cannot be read is told when it is read for its rows.
+        read_file(path, parts_of(path).into_iter().next(), &mut learner).ok();
+        by_table.entry(table.name).or_default().merge(learner.columns);
+    }
+    for (table, columns) in by_table {
+        TABLES[table].extend(|known| {
+            let is_known = |name: &str| known.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+            let has_ends = known.iter().any(|column| ends_in_type(column.name));
+            let mut more: Vec<(String, ColumnType)> = Vec::new();
+            for (name, seen) in columns.columns.iter().filter(|(name, _)| !name.starts_with(['_', '@'])) {
+                let plain = name.replace(' ', "_");
+                if is_known(name) || has_ends && TYPE_ENDS.iter().any(|end| is_known(&format!("{plain}{end}"))) {
+                    continue;
+                }
+                let end = match seen.ty() {
+                    _ if !has_ends || ends_in_type(name) => "",
+                    ColumnType::Long | ColumnType::Real => "_d",
+                    ColumnType::Bool => "_b",
+                    ColumnType::DateTime => "_t",
+                    _ => "_s",
+                };
+                let name = if end.is_empty() { name.clone() } else { plain + end };
+                let ty = type_of(&name, seen);
+                if !is_known(&name) && more.iter().all(|(other, _)| !other.eq_ignore_ascii_case(&name)) {
+                    more.push((name, ty));
+                }
+            }
+            more
+        });
+    }
+}
+
+fn ends_in_type(name: &str) -> bool {
+    TYPE_ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// As the service names columns, the end of the name tells the type.
+fn type_of(name: &str, seen: &Seen) -> ColumnType {
+    match name.rsplit_once('_') {
+        Some((_, "s" | "g")) => ColumnType::String,
+        Some((_, "d")) => ColumnType::Real,
+        Some((_, "b")) => ColumnType::Bool,
+        Some((_, "t")) => ColumnType::DateTime,
+        _ => seen.ty(),
+    }
+}
+
 fn learn_part(path: &Path, part: Option<Range<u64>>, is_first: bool) -> Learner<'_> {
-    let mut learner = Learner { path, is_first, is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
+    let mut learner = Learner { path, is_first, limit: None, is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
     // What cannot be read is told when it is read for its rows.
     read_file(path, part, &mut learner).ok();
     learner
@@ -114,6 +177,8 @@ struct Learner<'a> {
     path: &'a Path,
     /// Whether its first record is that of the file, which tells the shape of all.
     is_first: bool,
+    /// So many records suffice, of a known table.
+    limit: Option<u64>,
     /// Its records are of a shape that is known.
     is_known: bool,
     records: u64,
@@ -147,16 +212,20 @@ impl Sink for Learner<'_> {
     }
 
     fn learn(&mut self, record: &Map<String, Value>) -> bool {
-        if self.is_first && self.records == 0 && classify(record.clone(), 1, self.path).is_ok() {
+        if self.limit.is_none() && self.is_first && self.records == 0 && classify(record.clone(), 1, self.path).is_ok() {
             self.is_known = true;
             return false;
         }
         self.records += 1;
         record.iter().for_each(|(name, value)| self.columns.seen(name).into_iter().for_each(|seen| seen.note(value)));
-        true
+        self.limit.is_none_or(|limit| self.records < limit)
     }
 
-    fn learn_texts(&mut self, columns: &[String], record: &mut dyn Iterator<Item = &str>) {
+    fn learns_known(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    fn learn_texts(&mut self, columns: &[String], record: &mut dyn Iterator<Item = &str>) -> bool {
         if self.records == 0 {
             self.places = columns.iter().map(|name| self.columns.place(name)).collect();
         }
@@ -164,6 +233,7 @@ impl Sink for Learner<'_> {
         for (place, text) in self.places.iter().zip(record).filter(|(_, text)| !text.is_empty()) {
             place.iter().for_each(|place| self.columns.columns[*place].1.note_text(text));
         }
+        self.limit.is_none_or(|limit| self.records < limit)
     }
 }
 

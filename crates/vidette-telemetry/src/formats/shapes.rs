@@ -57,7 +57,7 @@ pub(super) fn columns_of(map: &Map<String, Value>) -> Vec<String> {
 /// Those of the columns that a table has not, but for what every table of Log Analytics has, or had.
 pub(super) fn lacking(table: &TableSchema, columns: impl IntoIterator<Item = String>) -> Vec<String> {
     const OF_ALL: [&str; 9] = ["TenantId", "SourceSystem", "MG", "ManagementGroupName", "Computer", "RawData", "Type", "Timestamp", "TimeGenerated"];
-    let has = |name: &str| table.position(name).is_some() || OF_ALL.contains(&name) || table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let has = |name: &str| OF_ALL.contains(&name) || table.place(name).is_some();
     columns.into_iter().filter(|name| !name.starts_with(['_', '@']) && !has(name)).collect()
 }
 
@@ -417,8 +417,7 @@ pub(super) fn defender_row(table: &'static TableSchema, map: Map<String, Value>)
     let mut row = Row::new(table);
     for (name, value) in map {
         // Azure writes properties with a small first letter.
-        let at = table.position(&name).or_else(|| table.columns.iter().position(|column| column.name.eq_ignore_ascii_case(&name)));
-        if let Some((at, field)) = at.and_then(|at| Some((at, field(table.columns[at].ty, value)?))) {
+        if let Some((at, field)) = table.place(&name).and_then(|at| Some((at, field(table.columns[at].ty, value)?))) {
             row.set_at(at, field);
         }
     }

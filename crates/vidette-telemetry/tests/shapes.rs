@@ -310,6 +310,15 @@ fn what_portals_and_their_interfaces_export_is_told_from_its_columns() {
         ),
         // `Type` names the table.
         (ANY_NAME, "TimeGenerated,UserPrincipalName,ResultType,Type\n2026-03-10T09:00:00.5Z,a@b.example,0,SigninLogs\n", "SigninLogs", "UserPrincipalName", "a@b.example"),
+        // It is heard before the name of the file.
+        (
+            "SecurityEvent.csv",
+            "TimeGenerated,UserPrincipalName,ResultType,Type\n2026-03-10T09:00:00.5Z,a@b.example,0,SigninLogs\n",
+            "SigninLogs",
+            "UserPrincipalName",
+            "a@b.example",
+        ),
+        ("SigninLogs.csv", "TimeGenerated,UserPrincipalName,Type\n2026-03-10T09:00:00.5Z,a@b.example,interactive\n", "SigninLogs", "UserPrincipalName", "a@b.example"),
         // Nearly every column is one of `DeviceEvents`, too; the action says which it is.
         ("hits.csv", "Timestamp,DeviceName,ActionType,FileName\n\"Mar 10, 2026 9:00:00.5 AM\",h,ProcessCreated,p.exe\n", "DeviceProcessEvents", "FileName", "p.exe"),
         ("hits.csv", "Timestamp,DeviceName,ActionType,FileName\n2026-03-10T09:00:00.5Z,h,FileCreated,p.exe\n", "DeviceFileEvents", "FileName", "p.exe"),

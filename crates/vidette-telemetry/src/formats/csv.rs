@@ -117,7 +117,10 @@ impl<'n> Layouts<'n> {
 
     /// What is told of a line; the sink says which columns are read.
     fn of(&mut self, line: &csv::StringRecord, sink: &dyn Sink) -> &Told {
-        let says = [self.type_at, self.action_at].map(|at| at.filter(|_| self.of_path.is_none()).and_then(|at| line.get(at)));
+        let of_line = |at: Option<usize>| line.get(at?);
+        // Of another use of the word, which may be of many, the table is not told.
+        let ty = of_line(self.type_at).filter(|name| TABLES.contains_key(name));
+        let says = [ty, of_line(self.action_at.filter(|_| self.of_path.is_none()))];
         let is = |(known, _): &([Option<String>; 2], Told)| known.iter().map(Option::as_deref).eq(says);
         if !self.known.get(self.last).is_some_and(is) {
             self.last = self.known.iter().position(is).unwrap_or_else(|| self.learn(says, sink));
@@ -128,7 +131,7 @@ impl<'n> Layouts<'n> {
     /// Gives the place of what is told of lines that say so.
     fn learn(&mut self, says: [Option<&str>; 2], sink: &dyn Sink) -> usize {
         let [ty, action] = says;
-        let table = match self.of_path.or_else(|| ty.and_then(|name| TABLES.get(name))) {
+        let table = match ty.and_then(|name| TABLES.get(name)).or(self.of_path) {
             Some(table) => Ok(table),
             None => infer(self.names, action),
         };

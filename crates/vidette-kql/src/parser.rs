@@ -6,12 +6,11 @@
 mod expressions;
 mod statements;
 
-use crate::binder::statements::UNLISTED_COLUMN;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::keywords;
 use crate::lexer::{Lexeme, Token, lex};
 use crate::span::{Span, Spanned};
-use crate::syntax::{ColumnDeclaration, Expr, ExprKind, Name, OperatorParameter, Query};
+use crate::syntax::{ColumnDeclaration, Expr, ExprKind, Name, OperatorParameter, Query, UNLISTED_COLUMN};
 use crate::types::ScalarType;
 use std::collections::HashSet;
 

@@ -7,6 +7,10 @@ use std::collections::HashSet;
 
 pub type Name = Spanned<String>;
 
+/// The management group of an event. Sentinel's own rules over `Event` name it, though no reference of these tables lists it:
+/// it is there when a query names it.
+pub(crate) const UNLISTED_COLUMN: &str = "MG";
+
 /// All statements of a query text, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Query {

@@ -7,7 +7,7 @@ use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::operators::Operator;
 use crate::operators::extend::add_columns;
 use crate::span::Span;
-use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement};
+use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement, UNLISTED_COLUMN};
 use crate::types::{ScalarType, Value};
 use std::sync::Arc;
 
@@ -448,10 +448,6 @@ pub(crate) fn cast_literal(value: &Value, ty: ScalarType) -> Option<Value> {
 
 /// The tables of the events of Windows and Operations Manager.
 const EVENT_TABLES: &[&str] = &["Event", "SecurityEvent", "WindowsEvent"];
-
-/// The management group of an event. Sentinel's own rules over `Event` name it, though no reference of these tables lists it:
-/// it is there when a query names it.
-pub(crate) const UNLISTED_COLUMN: &str = "MG";
 
 /// Tables whose columns depend on what a customer sends.
 const OPEN_TABLES: &[&str] = &["AzureDiagnostics"];

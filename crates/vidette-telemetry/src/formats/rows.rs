@@ -180,8 +180,7 @@ impl<'t> Columns<'t> {
 impl<'de> Keys<'de> for Columns<'_> {
     fn take<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         let table = self.row.table;
-        let in_any_case = || table.columns.iter().position(|column| self.kind != Kind::Learned && column.name.eq_ignore_ascii_case(&key));
-        let at = table.position(&key).or_else(in_any_case);
+        let at = if self.kind == Kind::Learned { table.position(&key) } else { table.place(&key) };
         if self.refuses(&key, at.is_some()) {
             return Err(A::Error::custom("another shape"));
         }

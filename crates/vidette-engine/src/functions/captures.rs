@@ -189,7 +189,7 @@ impl Search {
                 });
             }
         }
-        let columns = columns.into_iter().map(|column| Ok(Arc::new(column.finish()?) as ArrayRef)).collect::<Result<Vec<_>>>()?;
+        let columns = columns.into_iter().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
         Ok(Arc::new(StructArray::try_new_with_length(fields(self.count()), columns, valid.finish(), texts.len())?))
     }
 }

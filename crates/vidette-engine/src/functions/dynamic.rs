@@ -437,15 +437,12 @@ fn tree_paths(value: &Value, path: String, paths: &mut Vec<String>) {
 /// Text becomes a document; a string in a document is read as text again. Where every text is a document already, the array
 /// itself is the result.
 fn parse_json(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
-    let read = |row: usize| -> Option<Cow<'_, str>> {
-        match arguments[0].cell(row) {
-            Cell::Json(text) if text.starts_with('"') => json::from_text(&json::to_text(text)).map(|text| Cow::Owned(text.into_owned())),
-            Cell::Json(text) => Some(Cow::Borrowed(text)),
-            other => json::from_text(other.text()),
-        }
+    let read = |row: usize| document_of(arguments[0].cell(row));
+    let same = |row: usize| {
+        let cell = arguments[0].cell(row);
+        matches!(document_of(cell), Some(Cow::Borrowed(part)) if part.len() == text_length(cell))
     };
-    let same = |row: usize, text: &Option<Cow<'_, str>>| matches!(text, Some(Cow::Borrowed(part)) if part.len() == text_length(arguments[0].cell(row)));
-    let Some(changed) = (0..rows).find(|row| arguments[0].texts().is_none() || !same(*row, &read(*row))) else {
+    let Some(changed) = (0..rows).find(|row| arguments[0].texts().is_none() || !same(*row)) else {
         return Ok(arguments[0].texts().map_or_else(|| arrow::array::new_null_array(&DataType::Utf8View, rows), |texts| Arc::new(texts.clone()) as ArrayRef));
     };
     let Some(texts) = arguments[0].texts() else {
@@ -463,7 +460,15 @@ fn parse_json(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
             },
         }
     }
-    Ok(Arc::new(slices.finish()?))
+    Ok(Arc::new(slices.finish()))
+}
+
+fn document_of(cell: Cell<'_>) -> Option<Cow<'_, str>> {
+    match cell {
+        Cell::Json(text) if text.starts_with('"') => json::from_text(&json::to_text(text)).map(|text| Cow::Owned(text.into_owned())),
+        Cell::Json(text) => Some(Cow::Borrowed(text)),
+        other => json::from_text(other.text()),
+    }
 }
 
 fn text_length(cell: Cell) -> usize {
@@ -484,7 +489,9 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
         _ => None,
     };
     let find = |row: usize| -> Option<Cow<'_, str>> {
-        if let (Some(bag), Cell::Text(key)) = (&bag, arguments[1].cell(row)) {
+        if let Some(bag) = &bag
+            && let Cell::Text(key) = arguments[1].cell(row)
+        {
             return bag.get(key).copied().flatten().map(Cow::Borrowed);
         }
         let Cell::Json(document) = arguments[0].cell(row) else { return None };
@@ -512,7 +519,7 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
             None => found.push_null(),
         }
     }
-    Ok(Arc::new(found.finish()?))
+    Ok(Arc::new(found.finish()))
 }
 
 /// The values of a bag by their names; of a name that is there twice, the first.

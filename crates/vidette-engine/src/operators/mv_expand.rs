@@ -146,7 +146,7 @@ impl ScalarUDFImpl for Elements {
             offsets.push(end);
         }
         let DataType::List(field) = list_type(DataType::Utf8View) else { return internal_err!("no list") };
-        Ok(ColumnarValue::Array(Arc::new(ListArray::try_new(field, OffsetBuffer::new(offsets.into()), Arc::new(items.finish()?), valid.finish())?)))
+        Ok(ColumnarValue::Array(Arc::new(ListArray::try_new(field, OffsetBuffer::new(offsets.into()), Arc::new(items.finish()), valid.finish())?)))
     }
 }
 

@@ -30,6 +30,7 @@ mod units;
 mod user_agents;
 mod xml;
 
+pub(crate) use captures::only_captures;
 pub(crate) use conversion::{display, shown};
 pub use ip::use_geoip;
 pub(crate) use parsing::json_path;

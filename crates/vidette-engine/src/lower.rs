@@ -20,10 +20,9 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use std::collections::HashSet;
 use std::sync::Arc;
 use vidette_kql::bound::{self, Column, ColumnId, ExprKind, Plan};
-use vidette_kql::needs::{plan_can_have_rows, used_columns};
+use vidette_kql::needs::{Used, plan_can_have_rows, used_columns};
 use vidette_kql::{ScalarType, Value};
 
 /// The value of an expression without columns.
@@ -81,7 +80,7 @@ pub(crate) struct Lowering<'a> {
     /// The tables whose rows are drawn already.
     drawn: &'a [Drawn],
     /// Columns that some operator or the result reads.
-    used: HashSet<ColumnId>,
+    used: Used,
     pub(crate) weights: Weights,
     /// Parts without rows are left out; not where an assertion must be looked at, rows or no rows.
     leaves_out: bool,
@@ -119,7 +118,7 @@ impl<'a> Lowering<'a> {
             clock,
             subqueries,
             drawn,
-            used: HashSet::new(),
+            used: Used::default(),
             weights: Weights::default(),
             leaves_out: false,
             of_unread: false,
@@ -223,12 +222,17 @@ impl<'a> Lowering<'a> {
     }
 
     pub(crate) fn is_used(&self, column: &Column) -> bool {
-        self.used.contains(&column.id)
+        self.used.contains(column.id)
+    }
+
+    /// The numbers of the captures that are read of a column of captures.
+    pub(crate) fn captures_of(&self, column: &Column) -> Vec<i64> {
+        self.used.captures(column.id)
     }
 
     /// Keeps a column that nothing reads.
     pub(crate) fn keep(&mut self, column: Option<&Column>) {
-        self.used.extend(column.map(|column| column.id));
+        self.used.add(column.map(|column| column.id));
     }
 
     /// Rows need a column to be counted by, even when none is read.

@@ -24,7 +24,7 @@ pub fn needs(query: &Query, needs: &mut BTreeMap<String, Need>) {
         while let Some((plan, filters, whole)) = waiting.pop() {
             match plan {
                 Plan::Table { name, columns } => {
-                    let read = columns.iter().filter(|column| whole || used.contains(&column.id)).map(|column| column.name.clone());
+                    let read = columns.iter().filter(|column| whole || used.contains(column.id)).map(|column| column.name.clone());
                     note(needs, name, Need { actions: actions(columns, &filters), columns: read.collect() });
                 }
                 Plan::Filter { input, predicate } if !predicate.reads_neighbours() => waiting.push((input, filters.into_iter().chain([predicate]).collect(), whole)),
@@ -38,61 +38,89 @@ pub fn needs(query: &Query, needs: &mut BTreeMap<String, Need>) {
     }
 }
 
+/// What is read of the rows of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Used {
+    columns: HashSet<ColumnId>,
+    /// What is read of the columns of captures that `parse` and its kind make.
+    captures: BTreeSet<(ColumnId, i64)>,
+}
+
+impl Used {
+    pub fn contains(&self, column: ColumnId) -> bool {
+        self.columns.contains(&column)
+    }
+
+    pub fn add(&mut self, columns: impl IntoIterator<Item = ColumnId>) {
+        self.columns.extend(columns);
+    }
+
+    /// Adds what an expression reads.
+    pub fn mark(&mut self, expr: &Expr) {
+        expr.visit(&mut |inner| match &inner.kind {
+            ExprKind::Column(id) => self.add([*id]),
+            ExprKind::Call { function, arguments, .. } if function == "parse_capture" => {
+                if let (ExprKind::Column(captures), Some(Value::Long(at))) = (&arguments[0].kind, arguments[1].as_literal()) {
+                    self.captures.insert((*captures, *at));
+                }
+            }
+            _ => {}
+        });
+    }
+
+    /// The numbers of the captures that are read of a column of captures.
+    pub fn captures(&self, column: ColumnId) -> Vec<i64> {
+        self.captures.range((column, i64::MIN)..=(column, i64::MAX)).map(|(_, at)| *at).collect()
+    }
+}
+
 /// The columns that the result, or something on the way to it, reads. What no one reads is left out before a plan is made, and
 /// need not be read from files: a Defender table has eighty columns.
-pub fn used_columns(plan: &Plan, result: &[Column]) -> HashSet<ColumnId> {
-    let mut used: HashSet<ColumnId> = result.iter().map(|column| column.id).collect();
+pub fn used_columns(plan: &Plan, result: &[Column]) -> Used {
+    let mut used = Used::default();
+    used.add(result.iter().map(|column| column.id));
     collect(plan, &mut used);
     used
 }
 
-/// Adds the columns that an expression reads.
-pub fn mark(expr: &Expr, used: &mut HashSet<ColumnId>) {
-    expr.visit(&mut |inner| {
-        if let ExprKind::Column(id) = inner.kind {
-            used.insert(id);
-        }
-    });
-}
-
 /// From the result towards the tables: an operator's own columns are decided before its input is looked at.
-fn collect(plan: &Plan, used: &mut HashSet<ColumnId>) {
+fn collect(plan: &Plan, used: &mut Used) {
     stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || match plan {
         Plan::Table { .. } | Plan::Values { .. } | Plan::Range { .. } | Plan::Graph(_) => {}
         Plan::Filter { input, predicate } => {
-            mark(predicate, used);
+            used.mark(predicate);
             collect(input, used);
         }
         Plan::Project { input, columns } => {
             for (column, expr) in columns {
-                if used.contains(&column.id) {
-                    mark(expr, used);
+                if used.contains(column.id) {
+                    used.mark(expr);
                 }
             }
             collect(input, used);
         }
         Plan::Aggregate { input, by, aggregates } => {
-            by.iter().for_each(|(_, expr)| mark(expr, used));
+            by.iter().for_each(|(_, expr)| used.mark(expr));
             for (column, aggregate) in aggregates {
-                if used.contains(&column.id) {
-                    aggregate.arguments.iter().chain(&aggregate.filter).for_each(|expr| mark(expr, used));
+                if used.contains(column.id) {
+                    aggregate.arguments.iter().chain(&aggregate.filter).for_each(|expr| used.mark(expr));
                 }
             }
             collect(input, used);
         }
         Plan::Sort { input, keys } => {
-            keys.iter().for_each(|key| mark(&key.expr, used));
+            keys.iter().for_each(|key| used.mark(&key.expr));
             collect(input, used);
         }
         Plan::Take { input, .. } | Plan::RowId { input, .. } => collect(input, used),
         Plan::TakePerGroup { input, partition, .. } => {
-            used.extend(partition);
+            used.add(partition.iter().copied());
             collect(input, used);
         }
         Plan::Join { left, right, keys, .. } => {
             for (a, b) in keys {
-                mark(a, used);
-                mark(b, used);
+                used.mark(a);
+                used.mark(b);
             }
             collect(left, used);
             collect(right, used);
@@ -100,42 +128,42 @@ fn collect(plan: &Plan, used: &mut HashSet<ColumnId>) {
         Plan::Union { inputs, columns } => {
             for (input, values) in inputs {
                 for (column, value) in columns.iter().zip(values) {
-                    if used.contains(&column.id) {
-                        mark(value, used);
+                    if used.contains(column.id) {
+                        used.mark(value);
                     }
                 }
                 collect(input, used);
             }
         }
         Plan::MvExpand { input, expansions, .. } => {
-            expansions.iter().for_each(|expansion| mark(&expansion.source, used));
+            expansions.iter().for_each(|expansion| used.mark(&expansion.source));
             collect(input, used);
         }
         Plan::Scan { input, kept, declared, steps, partition, .. } => {
-            used.extend(partition);
-            declared.iter().for_each(|(_, default)| mark(default, used));
+            used.add(partition.iter().copied());
+            declared.iter().for_each(|(_, default)| used.mark(default));
             for step in steps {
-                mark(&step.condition, used);
-                step.assignments.iter().for_each(|(_, value)| mark(value, used));
+                used.mark(&step.condition);
+                step.assignments.iter().for_each(|(_, value)| used.mark(value));
             }
             // What a step remembers of a column is that column's.
             for (column, remembered) in steps.iter().flat_map(|step| kept.iter().zip(&step.state)) {
-                if used.contains(&remembered.id) {
-                    used.insert(column.id);
+                if used.contains(remembered.id) {
+                    used.add([column.id]);
                 }
             }
             collect(input, used);
         }
         Plan::Pass { inputs, .. } => {
             for input in inputs {
-                used.extend(input.columns.iter().map(|column| column.id));
+                used.add(input.columns.iter().map(|column| column.id));
                 collect(&input.plan, used);
             }
         }
         Plan::Reference { plan, columns, .. } => {
             for (new, old) in columns {
-                if used.contains(&new.id) {
-                    used.insert(*old);
+                if used.contains(new.id) {
+                    used.add([*old]);
                 }
             }
             collect(plan, used);

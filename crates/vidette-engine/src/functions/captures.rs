@@ -8,16 +8,16 @@ use super::{ScalarFunction, stock};
 use crate::json;
 use crate::slices::Slices;
 use arrow::array::{Array, ArrayRef, AsArray, NullBufferBuilder, StringViewArray, StructArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
 use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
 use memchr::memmem::Finder;
 use regex::Regex;
 use serde_json::Value;
 use std::sync::Arc;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    // captures(text, pattern): null when the text does not match.
+    // captures(text, pattern, numbers): null when the text does not match.
     stock("parse_captures", |_, a| ScalarUDF::from(Captures::new()).call(a)),
     // capture(captures, at): the text of one; what did not match is empty.
     stock("parse_capture", |_, a| ScalarUDF::from(Capture::new()).call(a)),
@@ -26,7 +26,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
 /// The functions by their names in plans.
 pub(super) fn by_name(name: &str) -> Option<ScalarUDF> {
     match name {
-        "captures" => Some(ScalarUDF::from(Captures::new())),
+        NAME => Some(ScalarUDF::from(Captures::new())),
         "capture" => Some(ScalarUDF::from(Capture::new())),
         _ => None,
     }
@@ -36,11 +36,22 @@ fn field(at: impl std::fmt::Display) -> String {
     format!("v{at}")
 }
 
-fn fields(captures: usize) -> Fields {
-    (0..captures).map(|at| Field::new(field(at), DataType::Utf8View, true)).collect()
+/// Of the captures that a lowered call of `parse_captures` makes, only those with these numbers; any other expression as it is.
+pub(crate) fn only_captures(expr: Expr, numbers: &[i64]) -> Expr {
+    match expr {
+        Expr::ScalarFunction(mut call) if call.func.name() == NAME => {
+            let numbers: Vec<ScalarValue> = numbers.iter().map(|number| ScalarValue::Int64(Some(*number))).collect();
+            call.args.push(lit(ScalarValue::List(ScalarValue::new_list_nullable(&numbers, &DataType::Int64))));
+            Expr::ScalarFunction(call)
+        }
+        other => other,
+    }
 }
 
-/// `captures(text, pattern)`: a struct of the texts that the columns of a pattern stand for, null when the text does not match.
+const NAME: &str = "captures";
+
+/// `captures(text, pattern, numbers)`: a struct of the texts that the columns of a pattern stand for, null when the text does not
+/// match; of those whose numbers are given, or of all.
 ///
 /// The pattern is JSON: `[kind, flags, part…]`, a part being `["text", t]`, `["skip"]` or `["type", ty]`; or the options of
 /// `parse-kv`, whose captures are the values of its keys.
@@ -51,13 +62,13 @@ struct Captures {
 
 impl Captures {
     fn new() -> Captures {
-        Captures { signature: Signature::any(2, Volatility::Immutable) }
+        Captures { signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
 
 impl ScalarUDFImpl for Captures {
     fn name(&self) -> &str {
-        "captures"
+        NAME
     }
 
     fn signature(&self) -> &Signature {
@@ -69,18 +80,20 @@ impl ScalarUDFImpl for Captures {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        let search = Search::read(arguments.scalar_arguments.get(1).copied().flatten())?;
-        Ok(Arc::new(Field::new(self.name(), DataType::Struct(fields(search.count())), true)))
+        let scalar = |at: usize| arguments.scalar_arguments.get(at).copied().flatten();
+        let asked = Asked::read(scalar(1), scalar(2))?;
+        Ok(Arc::new(Field::new(self.name(), DataType::Struct(asked.fields()), true)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let search = match &arguments.args[1] {
-            ColumnarValue::Scalar(pattern) => Search::read(Some(pattern))?,
-            ColumnarValue::Array(_) => return internal_err!("captures: a pattern of many"),
+        let scalar = |at: usize| match arguments.args.get(at) {
+            Some(ColumnarValue::Scalar(value)) => Some(value),
+            _ => None,
         };
+        let asked = Asked::read(scalar(1), scalar(2))?;
         match &arguments.args[0] {
-            ColumnarValue::Array(texts) => Ok(ColumnarValue::Array(per_value(texts, &|texts| search.captures(texts))?)),
-            ColumnarValue::Scalar(text) => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&search.captures(&text.to_array()?)?, 0)?)),
+            ColumnarValue::Array(texts) => Ok(ColumnarValue::Array(per_value(texts, &|texts| asked.captures(texts))?)),
+            ColumnarValue::Scalar(text) => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&asked.captures(&text.to_array()?)?, 0)?)),
         }
     }
 }
@@ -114,7 +127,7 @@ impl ScalarUDFImpl for Capture {
         let captures = arguments.args[0].to_array(arguments.number_rows)?;
         let ColumnarValue::Scalar(ScalarValue::Int64(Some(at))) = arguments.args[1] else { return internal_err!("capture: no number") };
         let Some(captures) = captures.as_struct_opt() else { return internal_err!("capture: of a {}", captures.data_type()) };
-        let Some(texts) = usize::try_from(at).ok().and_then(|at| captures.columns().get(at)).and_then(|texts| texts.as_string_view_opt()) else {
+        let Some(texts) = captures.column_by_name(&field(at)).and_then(|texts| texts.as_string_view_opt()) else {
             return internal_err!("capture: there is no number {at}");
         };
         if captures.null_count() == 0 && texts.null_count() == 0 {
@@ -152,20 +165,43 @@ impl Search {
             Search::Pairs(pairs) => pairs.keys.len(),
         }
     }
+}
+
+/// What is looked for, and which of its captures are asked for.
+struct Asked {
+    search: Search,
+    /// In order; each is one of the search's.
+    numbers: Vec<usize>,
+}
+
+impl Asked {
+    fn read(pattern: Option<&ScalarValue>, numbers: Option<&ScalarValue>) -> Result<Asked> {
+        let search = Search::read(pattern)?;
+        let numbers = match numbers {
+            Some(ScalarValue::List(list)) => list.values().as_primitive::<Int64Type>().iter().flatten().filter_map(|number| usize::try_from(number).ok()).collect(),
+            _ => (0..search.count()).collect(),
+        };
+        Ok(Asked { search, numbers })
+    }
+
+    fn fields(&self) -> Fields {
+        self.numbers.iter().map(|at| Field::new(field(at), DataType::Utf8View, true)).collect()
+    }
 
     fn captures(&self, texts: &ArrayRef) -> Result<ArrayRef> {
         let texts = arrow::compute::cast(texts, &DataType::Utf8View)?;
         let texts = texts.as_string_view();
-        let mut columns: Vec<Slices> = (0..self.count()).map(|_| Slices::of(texts)).collect();
+        let mut columns: Vec<Slices> = self.numbers.iter().map(|_| Slices::of(texts)).collect();
         let mut valid = NullBufferBuilder::new(texts.len());
         let value = |row: usize| if texts.is_valid(row) { texts.value(row) } else { "" };
-        match self {
+        match &self.search {
             Search::Pairs(pairs) => {
                 for row in 0..texts.len() {
                     valid.append_non_null();
-                    for (column, value) in columns.iter_mut().zip(pairs.read(value(row))) {
-                        match value {
-                            Some(value) => column.push_own(&value),
+                    let values = pairs.read(value(row));
+                    for (column, at) in columns.iter_mut().zip(&self.numbers) {
+                        match values.get(*at).and_then(Option::as_ref) {
+                            Some(value) => column.push_own(value),
                             None => column.push_null(),
                         }
                     }
@@ -178,8 +214,11 @@ impl Search {
                     for row in 0..texts.len() {
                         let matches = pattern.find(regex, value(row), &mut found);
                         valid.append(matches);
-                        for (at, column) in columns.iter_mut().enumerate() {
-                            if matches { column.push(row, found[at]) } else { column.push_null() }
+                        for (column, at) in columns.iter_mut().zip(&self.numbers) {
+                            match found.get(*at).filter(|_| matches) {
+                                Some(part) => column.push(row, part),
+                                None => column.push_null(),
+                            }
                         }
                     }
                 })
@@ -190,7 +229,7 @@ impl Search {
             }
         }
         let columns = columns.into_iter().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
-        Ok(Arc::new(StructArray::try_new_with_length(fields(self.count()), columns, valid.finish(), texts.len())?))
+        Ok(Arc::new(StructArray::try_new_with_length(self.fields(), columns, valid.finish(), texts.len())?))
     }
 }
 
@@ -278,25 +317,31 @@ fn text_piece(text: String) -> Piece {
 fn told<'t>(pieces: &[Piece], text: &'t str, captures: &mut Vec<&'t str>) -> Told {
     let mut at = 0;
     let mut with_number = false;
-    for (place, piece) in pieces.iter().enumerate() {
+    let mut pieces = pieces;
+    while let Some((piece, after)) = pieces.split_first() {
         let rest = &text[at..];
+        pieces = after;
         let length = match piece {
             Piece::Text(literal, _) => rest.starts_with(literal.as_str()).then_some(literal.len()),
             Piece::Any { kept } => {
-                let length = match pieces.get(place + 1) {
-                    None => Some(rest.len()),
-                    Some(Piece::Text(literal, _)) if place + 2 == pieces.len() => rest.strip_suffix(literal.as_str()).map(str::len),
-                    Some(Piece::Text(_, finder)) => finder.find(rest.as_bytes()),
-                    Some(_) => Some(0),
+                // Where a text ends what is kept, it is passed at once.
+                let (length, passed) = match after {
+                    [] => (Some(rest.len()), 0),
+                    [Piece::Text(literal, _)] => (rest.strip_suffix(literal.as_str()).map(str::len), literal.len()),
+                    [Piece::Text(literal, finder), ..] => (finder.find(rest.as_bytes()), literal.len()),
+                    _ => (Some(0), 0),
                 };
+                if let [Piece::Text(..), others @ ..] = after {
+                    pieces = others;
+                }
                 if let Some(length) = length.filter(|_| *kept) {
                     captures.push(&rest[..length]);
                 }
-                length
+                length.map(|length| length + passed)
             }
             Piece::Number { real } => {
                 with_number = true;
-                let next = match pieces.get(place + 1) {
+                let next = match after.first() {
                     Some(Piece::Text(literal, _)) => Some(literal.as_str()),
                     _ => None,
                 };

@@ -1,5 +1,6 @@
 //! `where`, and the projections behind `extend`, `project` and their kind.
 
+use crate::functions::only_captures;
 use crate::lower::{Lowering, Rows, Shown, named, physical};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
@@ -58,7 +59,7 @@ impl Lowering<'_> {
                 ExprKind::Column(id) if *id == column.id => named(name),
                 _ => {
                     self.weights.set(column.id, value);
-                    let lowered = self.expr(value)?;
+                    let lowered = only_captures(self.expr(value)?, &self.captures_of(column));
                     let lowered = if self.weights.heavy(column.id) { ScalarUDF::from(StayHere::new()).call(vec![lowered]) } else { lowered };
                     lowered.alias(name)
                 }

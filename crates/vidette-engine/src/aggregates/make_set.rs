@@ -78,6 +78,8 @@ impl AggregateUDFImpl for MakeSet {
     }
 }
 
+type Order = fn(&str, &str) -> Ordering;
+
 /// A value of a group: where its text is.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -94,8 +96,8 @@ struct Sets {
     /// In the order in which they came.
     entries: Vec<Entry>,
     text: String,
-    /// By group and text: the number of the entry.
-    known: HashTable<usize>,
+    /// By group and text: their hash and the number of the entry.
+    known: HashTable<(u64, usize)>,
     /// By group: how many there are.
     counts: Vec<usize>,
     /// Whether parts of the sets were made elsewhere.
@@ -117,14 +119,13 @@ impl Sets {
             return;
         }
         let Sets { entries, text, known, hasher, .. } = self;
-        let hash = |entry: &Entry| hasher.hash_one((entry.group, &text[entry.start..entry.end]));
-        let is_same = |at: &usize| {
+        let hash = hasher.hash_one((group, value));
+        let is_same = |(known, at): &(u64, usize)| {
             let entry = &entries[*at];
-            entry.group == group && &text[entry.start..entry.end] == value
+            *known == hash && entry.group == group && &text[entry.start..entry.end] == value
         };
-        let place = known.entry(hasher.hash_one((group, value)), is_same, |at| hash(&entries[*at]));
-        let hashbrown::hash_table::Entry::Vacant(place) = place else { return };
-        place.insert(entries.len());
+        let hashbrown::hash_table::Entry::Vacant(place) = known.entry(hash, is_same, |(known, _)| *known) else { return };
+        place.insert((hash, entries.len()));
         let start = text.len();
         text.push_str(value);
         entries.push(Entry { group, start, end: text.len() });
@@ -135,32 +136,34 @@ impl Sets {
         values.iter().for_each(|value| self.add(group, value.unwrap_or("null")));
     }
 
-    /// The values of groups that are let go, in this order, as `write` has them.
-    fn emit(&mut self, emit_to: EmitTo, order: fn(&str, &str) -> Ordering, write: impl Fn(&str, &mut StringViewBuilder)) -> ArrayRef {
+    /// The values of groups that are let go, in this order or as they were first seen, as `write` has them.
+    fn emit(&mut self, emit_to: EmitTo, order: Option<Order>, write: impl Fn(&str, &mut StringViewBuilder)) -> ArrayRef {
         let counts = emit_to.take_needed(&mut self.counts);
         let mut starts = Vec::with_capacity(counts.len() + 1);
         starts.push(0);
         counts.iter().for_each(|count| starts.push(starts[starts.len() - 1] + count));
         let mut next = starts.clone();
-        let mut in_order = vec![0; starts[counts.len()]];
+        let mut texts = vec![""; starts[counts.len()]];
         let mut rest = Sets::new(self.items, self.most);
         rest.merged = self.merged;
         rest.grow(self.counts.len());
-        for (at, entry) in self.entries.iter().enumerate() {
+        for entry in &self.entries {
+            let text = &self.text[entry.start..entry.end];
             match next.get_mut(entry.group).filter(|_| entry.group < counts.len()) {
                 Some(next) => {
-                    in_order[*next] = at;
+                    texts[*next] = text;
                     *next += 1;
                 }
-                None => rest.add(entry.group - counts.len(), &self.text[entry.start..entry.end]),
+                None => rest.add(entry.group - counts.len(), text),
             }
         }
         let mut lists = ListBuilder::new(StringViewBuilder::new());
         for bounds in starts.windows(2) {
-            let text = |at: &usize| &self.text[self.entries[*at].start..self.entries[*at].end];
-            let set = &mut in_order[bounds[0]..bounds[1]];
-            set.sort_by(|a, b| order(text(a), text(b)));
-            set.iter().for_each(|at| write(text(at), lists.values()));
+            let set = &mut texts[bounds[0]..bounds[1]];
+            if let Some(order) = order {
+                set.sort_unstable_by(|a, b| order(a, b));
+            }
+            set.iter().for_each(|text| write(text, lists.values()));
             lists.append(true);
         }
         *self = rest;
@@ -168,14 +171,14 @@ impl Sets {
     }
 
     fn states(&mut self, emit_to: EmitTo) -> ArrayRef {
-        self.emit(emit_to, |_, _| Ordering::Equal, |text, list| list.append_value(text))
+        self.emit(emit_to, None, |text, list| list.append_value(text))
     }
 
     fn sets(&mut self, emit_to: EmitTo) -> ArrayRef {
-        let as_seen = |_: &str, _: &str| Ordering::Equal;
+        let merged = |order: Order| self.merged.then_some(order);
         match self.items {
-            Items::Texts => self.emit(emit_to, if self.merged { str::cmp } else { as_seen }, |text, list| list.append_value(json::quote(text))),
-            Items::Json => self.emit(emit_to, if self.merged { by_number } else { as_seen }, |text, list| list.append_value(text)),
+            Items::Texts => self.emit(emit_to, merged(str::cmp), |text, list| list.append_value(json::quote(text))),
+            Items::Json => self.emit(emit_to, merged(by_number), |text, list| list.append_value(text)),
         }
     }
 }
@@ -185,10 +188,10 @@ fn texts(column: &ArrayRef) -> Result<StringViewArray> {
     Ok(cast(column, &DataType::Utf8View)?.as_string_view().clone())
 }
 
-/// Numbers by their values, before all else.
+/// Numbers by their values, before all else; no two texts are equal.
 fn by_number(a: &str, b: &str) -> Ordering {
     match (a.parse::<f64>(), b.parse::<f64>()) {
-        (Ok(a), Ok(b)) => a.total_cmp(&b),
+        (Ok(x), Ok(y)) => x.total_cmp(&y).then_with(|| a.cmp(b)),
         (Ok(_), Err(_)) => Ordering::Less,
         (Err(_), Ok(_)) => Ordering::Greater,
         (Err(_), Err(_)) => a.cmp(b),

@@ -150,6 +150,14 @@ impl Column {
         Ok(Column { values, ty })
     }
 
+    /// The array of a column that holds long integers, datetimes or timespans.
+    pub fn longs(&self) -> Option<&Int64Array> {
+        match &self.values {
+            Values::Long(array) => Some(array),
+            _ => None,
+        }
+    }
+
     /// The array of a column that holds texts.
     pub fn texts(&self) -> Option<&StringViewArray> {
         match &self.values {

@@ -163,6 +163,17 @@ impl ToTicks {
         .checked_add(UNIX_EPOCH_TICKS)
     }
 
+    /// Up to this many units from 1970 there are ticks.
+    fn safe(&self) -> u64 {
+        const TICKS: u64 = (i64::MAX - UNIX_EPOCH_TICKS) as u64;
+        match self.unit {
+            TimeUnit::Second => TICKS / 10_000_000,
+            TimeUnit::Millisecond => TICKS / 10_000,
+            TimeUnit::Microsecond => TICKS / 10,
+            TimeUnit::Nanosecond => u64::MAX,
+        }
+    }
+
     /// The least native value whose ticks are at least `ticks`.
     fn native(&self, ticks: i64) -> Option<i64> {
         let since = ticks.checked_sub(UNIX_EPOCH_TICKS)?;
@@ -204,7 +215,12 @@ impl ScalarUDFImpl for ToTicks {
             return exec_err!("{} expects a timestamp, not {}", self.name, arrays[0].data_type());
         }
         let values = arrow::compute::cast(&arrays[0], &DataType::Int64)?;
-        let ticks: Int64Array = values.as_primitive::<arrow::datatypes::Int64Type>().iter().map(|value| value.and_then(|value| self.ticks(value))).collect();
+        let values = values.as_primitive::<arrow::datatypes::Int64Type>();
+        // Times that anyone writes are far from the ends, so that none is null for having no ticks.
+        let ticks: Int64Array = match values.values().iter().all(|value| value.unsigned_abs() <= self.safe()) {
+            true => values.unary(|value| self.ticks(value).unwrap_or_default()),
+            false => values.iter().map(|value| value.and_then(|value| self.ticks(value))).collect(),
+        };
         Ok(ColumnarValue::Array(Arc::new(ticks)))
     }
 

@@ -1,10 +1,13 @@
 //! Datetime and timespan functions. Kusto docs: `scalar-functions`, "DateTime/timespan functions".
 
 use super::operators::{to_long, to_real};
-use super::{ScalarFunction, rows, stock};
+use super::{ScalarFunction, batch, rows, stock};
 use crate::cells::{Cell, Out};
+use arrow::array::Int64Array;
+use arrow::datatypes::Int64Type;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::floor;
+use std::sync::Arc;
 use vidette_kql::ScalarType;
 use vidette_kql::time::{
     MAX_TICKS, TICKS_PER_DAY, TICKS_PER_HOUR, TICKS_PER_MICROSECOND, TICKS_PER_MILLISECOND, TICKS_PER_MINUTE, TICKS_PER_SECOND, UNIX_EPOCH_TICKS, civil_from_days, days_from_civil,
@@ -18,13 +21,17 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         match (types[0], &size) {
             (ScalarType::Decimal, _) => super::udf::call("decimal_bin", &[ScalarType::Decimal; 2], ScalarType::Decimal, vec![value, size]),
             (ScalarType::Real, _) => floor(value / size.clone()) * size,
-            (_, Expr::Literal(datafusion::common::ScalarValue::Int64(Some(n)), _)) if *n > 0 => value.clone() - ((value % size.clone() + size.clone()) % size),
-            _ => super::udf::call("bin_checked", types, types[0], vec![value, size]),
+            (ScalarType::Int, _) => super::udf::call("bin_int", types, types[0], vec![value, size]),
+            _ => super::udf::call("bin_long", types, types[0], vec![value, size]),
         }
     }),
-    rows("bin_checked", |a| match (a[0].long(), a[1].long()) {
-        (Some(value), Some(size)) if size > 0 => Out::Long(value.div_euclid(size) * size),
-        _ => Out::Null,
+    rows("bin_int", |a| Out::from(bin(a[0].long(), a[1].long()))),
+    batch("bin_long", |a, rows| {
+        let size = Some(&a[1]).filter(|size| size.constant).and_then(|size| size.cell(0).long());
+        if let (Some(values), Some(size)) = (a[0].longs(), size.filter(|size| *size > 0)) {
+            return Ok(Arc::new(values.unary::<_, Int64Type>(|value| value.wrapping_sub(value.rem_euclid(size)))));
+        }
+        Ok(Arc::new((0..rows).map(|row| bin(a[0].cell(row).long(), a[1].cell(row).long())).collect::<Int64Array>()))
     }),
     rows("datetime_utc_to_local", |a| {
         in_zone(a, |zone, ticks| {
@@ -136,6 +143,12 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         None => Out::Text(String::new()),
     }),
 ];
+
+/// The greatest multiple of the size that is not above the value.
+fn bin(value: Option<i64>, size: Option<i64>) -> Option<i64> {
+    let (value, size) = (value?, size.filter(|size| *size > 0)?);
+    Some(value.wrapping_sub(value.rem_euclid(size)))
+}
 
 fn from_unix(ty: ScalarType, mut a: Vec<Expr>, unit: i64) -> Expr {
     let value = a.remove(0);

@@ -3,7 +3,7 @@
 use super::{Body, find};
 use crate::arrow_types::arrow_type;
 use crate::cells::{Builder, Cell, Column, Out};
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
@@ -60,6 +60,11 @@ impl Argument {
     /// The values as they came, when they are texts, one for each row.
     pub fn texts(&self) -> Option<&StringViewArray> {
         self.column.texts().filter(|_| !self.constant)
+    }
+
+    /// The values as they came, when they are long integers, datetimes or timespans, one for each row.
+    pub fn longs(&self) -> Option<&Int64Array> {
+        self.column.longs().filter(|_| !self.constant)
     }
 
     pub fn cell(&self, row: usize) -> Cell<'_> {

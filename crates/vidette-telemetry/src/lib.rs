@@ -37,4 +37,4 @@ pub use formats::{Footer, is_parquet, learn, learn_custom_tables, other_table, r
 pub use harvest::{Harvest, Keep, Origin, Progress, Reading, Sieve, Summary, Watch, Watcher, harvest, harvest_files};
 pub use normalize::{Normalizer, SIGNALS, tables_of, tables_of_events, windows_event};
 pub use spill::Spill;
-pub use store::{Seen, Step, Store, is_made_of_events};
+pub use store::{Seen, Step, Store, is_event_of_store, is_made_of_events};

@@ -1,5 +1,6 @@
 //! The columns of the tables that Defender XDR and Log Analytics document: `schemas/tables.txt`.
 
+use arrow::datatypes::{DataType, Field};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::{LazyLock, OnceLock};
@@ -19,6 +20,33 @@ pub enum ColumnType {
     String,
     /// JSON text.
     Dynamic,
+}
+
+impl ColumnType {
+    /// Tells JSON text from other text, in the metadata of a field.
+    const KEY: &str = "kusto_type";
+
+    /// What a column of Arrow holds.
+    pub(crate) fn of(field: &Field) -> ColumnType {
+        match field.data_type() {
+            DataType::Boolean => ColumnType::Bool,
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => ColumnType::Int,
+            DataType::UInt32 | DataType::Int64 | DataType::UInt64 => ColumnType::Long,
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => ColumnType::Real,
+            DataType::Decimal128(..) | DataType::Decimal256(..) => ColumnType::Decimal,
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => ColumnType::DateTime,
+            DataType::Time32(_) | DataType::Time64(_) | DataType::Duration(_) => ColumnType::TimeSpan,
+            nested if nested.is_nested() => ColumnType::Dynamic,
+            _ if field.metadata().contains_key(Self::KEY) => ColumnType::Dynamic,
+            _ => ColumnType::String,
+        }
+    }
+
+    /// The field of Arrow, from which [`ColumnType::of`] tells the type.
+    pub(crate) fn mark(self, field: &Field) -> Field {
+        let field = field.clone();
+        if self == ColumnType::Dynamic { field.with_metadata(HashMap::from([(Self::KEY.to_owned(), "dynamic".to_owned())])) } else { field }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -347,6 +347,11 @@ pub fn is_made_of_events(path: &Path) -> bool {
     part(path).is_some_and(|(_, origin)| origin == Origin::Events)
 }
 
+/// Whether each event that a [`Step`] wrote has a row in the file.
+pub fn is_event_of_store(path: &Path) -> bool {
+    part(path) == Some(("WindowsEvent", Origin::Events))
+}
+
 /// Times as every reader of Parquet knows them. A time before 1678 or after 2262 has no such form, and becomes null.
 fn with_timestamps(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBatch, Error> {
     let ty = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
@@ -359,7 +364,8 @@ fn with_timestamps(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBat
             fields.push(Arc::new(field.as_ref().clone().with_data_type(ty.clone())));
             columns.push(Arc::new(times.with_timezone("UTC")));
         } else {
-            fields.push(field.clone());
+            // Of a custom table nothing else tells the types of the columns that only its customers know.
+            fields.push(if table.name.ends_with("_CL") { Arc::new(schema.ty.mark(field)) } else { field.clone() });
             columns.push(column.clone());
         }
     }

@@ -8,6 +8,7 @@ use crate::custom_tables::custom_tables;
 use crate::saved_functions::saved_functions;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::ParquetReadOptions;
+pub use parquet::signals;
 use parquet::{cover, parquet_parts};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

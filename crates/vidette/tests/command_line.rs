@@ -488,6 +488,12 @@ fn a_folder_that_was_ingested_gives_the_same_alerts() {
     let direct = titles("samples/");
     assert!(!direct.is_empty());
     assert_eq!(titles(&store), direct);
+    let report = |command: &str, paths: &str| text(&vidette(&[command, paths, "--format", "json"]).stdout);
+    let tables = report("tables", &store);
+    assert!(tables.contains(r#"{"table":"DeviceProcessEvents","rows":14,"first":"2026-03-10T08:00:10.0120000Z","last":"2026-03-10T13:47:20.1234567Z","devices":4}"#), "{tables}");
+    assert!(tables.contains(r#"{"signal":"DNS query","events":19}"#), "{tables}");
+    assert_eq!(tables, report("tables", "samples/"));
+    assert_eq!(report("coverage", &store), report("coverage", "samples/"));
     // What could not be read is no file that was read.
     let broken = folder.path().join("broken.zip");
     std::fs::write(&broken, b"PK\x03\x04 not really").expect("a file");

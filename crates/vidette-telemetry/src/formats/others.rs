@@ -2,7 +2,7 @@
 //! and any JSON.
 
 use super::shapes::{both_times, classify, field};
-use super::{Record, Sink, parts_of, read_file};
+use super::{Record, Sink, parquet, parts_of, read_file};
 use crate::error::Problem;
 use crate::event::{Event, parse_time};
 use crate::row::{Field, Row};
@@ -65,22 +65,31 @@ fn learn_file(path: &Path, columns: &mut Columns) -> bool {
 const TELLING: u64 = 1_000;
 
 /// Custom tables of Log Analytics have the columns that their customers send: those that files named after one have in their first
-/// 1,000 records are added to the known ones for as long as the process lives. To be called before anybody asks for them; a table
-/// that somebody asked for stays as it is.
+/// 1,000 records, and those of Parquet of such a table, are added to the known ones for as long as the process lives. To be called
+/// before anybody asks for them; a table that somebody asked for stays as it is.
 pub fn learn_custom_tables(paths: &[PathBuf]) {
-    let mut by_table: HashMap<&str, Columns> = HashMap::new();
+    let mut by_table: HashMap<&str, (Columns, Vec<(String, ColumnType)>)> = HashMap::new();
     for path in paths {
+        if let Some((table, columns)) = parquet::custom_columns(path) {
+            by_table.entry(table.name).or_default().1.extend(columns);
+            continue;
+        }
         let Some(table) = stem(path).filter(|stem| stem.ends_with("_CL")).and_then(|stem| TABLES.get(stem.as_str())) else { continue };
         let mut learner = Learner { path, is_first: true, limit: Some(TELLING), is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
         // What cannot be read is told when it is read for its rows.
         read_file(path, parts_of(path).into_iter().next(), &mut learner).ok();
-        by_table.entry(table.name).or_default().merge(learner.columns);
+        by_table.entry(table.name).or_default().0.merge(learner.columns);
     }
-    for (table, columns) in by_table {
+    for (table, (columns, typed)) in by_table {
         TABLES[table].extend(|known| {
             let is_known = |name: &str| known.iter().any(|column| column.name.eq_ignore_ascii_case(name));
             let has_ends = known.iter().any(|column| ends_in_type(column.name));
             let mut more: Vec<(String, ColumnType)> = Vec::new();
+            for (name, ty) in typed {
+                if !is_known(&name) && more.iter().all(|(other, _)| !other.eq_ignore_ascii_case(&name)) {
+                    more.push((name, ty));
+                }
+            }
             for (name, seen) in columns.columns.iter().filter(|(name, _)| !name.starts_with(['_', '@'])) {
                 let plain = name.replace(' ', "_");
                 if is_known(name) || has_ends && TYPE_ENDS.iter().any(|end| is_known(&format!("{plain}{end}"))) {

@@ -60,6 +60,7 @@ struct Verdict {
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     let packs = packs(&options.rules)?;
+    workspace::learn_custom(&options.paths);
     let mut workspace = workspace::empty();
     let mut broken = install(&packs, &mut workspace);
     let rules: Vec<_> = packs.iter().flat_map(|pack| &pack.rules).map(|rule| (rule, leaves(&rule.query, &workspace))).collect();
@@ -96,7 +97,8 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         };
         verdicts.push(Verdict { rule: rule.name.clone(), can_fire, why });
     }
-    output::write(&render(options, &loaded, &hosts, &verdicts), None)?;
+    let signals = workspace::signals(&loaded, &options.paths).await?;
+    output::write(&render(options, &signals, &hosts, &verdicts), None)?;
     output::problems(&loaded.harvest.problems);
     output::left_out(&loaded.harvest.left_out);
     Ok(if broken {
@@ -197,7 +199,7 @@ fn hint(column: &str) -> &'static str {
     }
 }
 
-fn render(options: &Options, loaded: &Loaded, hosts: &BTreeMap<String, Host>, verdicts: &[Verdict]) -> String {
+fn render(options: &Options, signals: &BTreeMap<(String, u32), u64>, hosts: &BTreeMap<String, Host>, verdicts: &[Verdict]) -> String {
     let time = |ticks: Option<i64>| ticks.map(format_datetime).unwrap_or_default();
     let rule = |verdict: &Verdict| json!({"rule": verdict.rule, "canFire": verdict.can_fire, "why": verdict.why});
     let gaps = |host: &Host| -> Vec<serde_json::Value> {
@@ -213,8 +215,7 @@ fn render(options: &Options, loaded: &Loaded, hosts: &BTreeMap<String, Host>, ve
                 .iter()
                 .map(|(name, host)| json!({"host": name, "rows": host.rows, "first": time(host.first), "last": time(host.last), "tables": host.tables, "gaps": gaps(host)}))
                 .collect();
-            let sources: Vec<serde_json::Value> =
-                loaded.harvest.signals.iter().map(|((provider, id), count)| json!({"provider": provider, "eventId": id, "events": count})).collect();
+            let sources: Vec<serde_json::Value> = signals.iter().map(|((provider, id), count)| json!({"provider": provider, "eventId": id, "events": count})).collect();
             format!("{}\n", json!({"hosts": hosts, "sources": sources, "rules": verdicts.iter().map(rule).collect::<Vec<_>>()}))
         }
         Format::Table => {
@@ -228,7 +229,7 @@ fn render(options: &Options, loaded: &Loaded, hosts: &BTreeMap<String, Host>, ve
                 .collect();
             let host_names = ["Host", "Rows", "First", "Last", "Tables", "Longest gap"].map(str::to_owned);
             let mut providers: BTreeMap<&str, (u64, BTreeSet<u32>)> = BTreeMap::new();
-            for ((provider, id), count) in &loaded.harvest.signals {
+            for ((provider, id), count) in signals {
                 let entry = providers.entry(provider).or_default();
                 entry.0 += count;
                 entry.1.insert(*id);

@@ -1,9 +1,10 @@
 //! `vidette tables`: which tables there are, their rows and time range, and which signals the telemetry holds.
 
 use crate::commands::Failure;
-use crate::output;
+use crate::output::{self, Format};
 use crate::workspace::{self, Loaded};
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use vidette_engine::Clock;
 use vidette_kql::time::{format_datetime, parse_datetime};
@@ -14,6 +15,9 @@ pub struct Options {
     /// Files and folders of telemetry
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
+    /// How to write the report; a table on a terminal, else NDJSON
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
 }
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
@@ -27,18 +31,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         let direct = directly_read(&loaded, name).await?;
         summaries.entry(name.clone()).or_default().merge(direct);
     }
-    let rows: Vec<Vec<String>> = summaries
-        .iter()
-        .map(|(name, summary)| {
-            let time = |ticks: Option<i64>| ticks.map(format_datetime).unwrap_or_default();
-            vec![name.clone(), summary.rows.to_string(), time(summary.first_ticks), time(summary.last_ticks), summary.devices.len().to_string()]
-        })
-        .collect();
-    let columns = ["Table", "Rows", "First", "Last", "Devices"].map(str::to_owned);
-    let mut out = output::table(&columns, &rows, output::width(), |_, _| None);
-    out.push('\n');
-    out.push_str(&signals(&loaded));
-    output::write(&out, None)?;
+    output::write(&render(Format::choose(options.format, false), &summaries, &signals(&loaded, &options.paths).await?), None)?;
     for problem in &loaded.harvest.problems {
         say!("skipped: {problem}");
     }
@@ -49,7 +42,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
 /// What is in the Parquet files of a table.
 async fn directly_read(loaded: &Loaded, name: &str) -> Result<Summary, Failure> {
     for (time, device) in [("Timestamp", "DeviceName"), ("TimeGenerated", "Computer"), ("TimeGenerated", "\"\"")] {
-        let query = format!("['{name}'] | summarize rows = count(), first = min({time}), last = max({time}) by device = tostring({device})");
+        let query = format!("['{name}'] | summarize Rows = count(), First = min({time}), Last = max({time}) by Device = tostring({device})");
         let Ok(result) = loaded.workspace.query(&query, Clock::now()).await else { continue };
         let mut summary = Summary::default();
         for row in result.tables[0].text_rows() {
@@ -64,19 +57,44 @@ async fn directly_read(loaded: &Loaded, name: &str) -> Result<Summary, Failure> 
     Ok(Summary { rows, ..Summary::default() })
 }
 
-/// The signals that are there, with their events, then the names of the others.
-fn signals(loaded: &Loaded) -> String {
+/// The events of each signal, those that are not there among them.
+async fn signals(loaded: &Loaded, paths: &[PathBuf]) -> Result<BTreeMap<&'static str, u64>, Failure> {
+    let found = workspace::signals(loaded, paths).await?;
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for ((provider, id), name) in SIGNALS.iter() {
-        let events = loaded.harvest.signals.iter().filter(|((p, i), _)| p.eq_ignore_ascii_case(provider) && i == id).map(|(_, count)| *count).sum::<u64>();
+        let events = found.iter().filter(|((p, i), _)| p.eq_ignore_ascii_case(provider) && i == id).map(|(_, count)| *count).sum::<u64>();
         *counts.entry(name).or_default() += events;
     }
-    let there: Vec<Vec<String>> = counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| vec![(*name).to_owned(), count.to_string()]).collect();
-    let missing: BTreeSet<&str> = counts.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
-    let mut out = output::table(&["Signal".to_owned(), "Events".to_owned()], &there, output::width(), |_, _| None);
-    if !missing.is_empty() {
-        let missing: Vec<&str> = missing.into_iter().collect();
-        out.push_str(&format!("\nmissing: {}\n", missing.join(", ")));
+    Ok(counts)
+}
+
+fn render(format: Format, summaries: &BTreeMap<String, Summary>, signals: &BTreeMap<&str, u64>) -> String {
+    let time = |ticks: Option<i64>| ticks.map(format_datetime);
+    let columns = ["Table", "Rows", "First", "Last", "Devices"].map(str::to_owned);
+    let rows = || -> Vec<Vec<String>> {
+        let texts = |(name, summary): (&String, &Summary)| {
+            let [first, last] = [summary.first_ticks, summary.last_ticks].map(|ticks| time(ticks).unwrap_or_default());
+            vec![name.clone(), summary.rows.to_string(), first, last, summary.devices.len().to_string()]
+        };
+        summaries.iter().map(texts).collect()
+    };
+    let tables = summaries.iter().map(
+        |(name, summary)| json!({"table": name, "rows": summary.rows, "first": time(summary.first_ticks), "last": time(summary.last_ticks), "devices": summary.devices.len()}),
+    );
+    let counts = signals.iter().map(|(name, events)| json!({"signal": name, "events": events}));
+    match format {
+        Format::Csv => output::csv(&columns, &rows()),
+        Format::Ndjson => tables.chain(counts).map(|line| format!("{line}\n")).collect(),
+        Format::Json => format!("{}\n", json!({"tables": tables.collect::<Vec<_>>(), "signals": counts.collect::<Vec<_>>()})),
+        Format::Table => {
+            let there: Vec<Vec<String>> = signals.iter().filter(|(_, events)| **events > 0).map(|(name, events)| vec![(*name).to_owned(), events.to_string()]).collect();
+            let missing: Vec<&str> = signals.iter().filter(|(_, events)| **events == 0).map(|(name, _)| *name).collect();
+            let plain = |names: &[String], rows: &[Vec<String>]| output::table(names, rows, output::width(), |_, _| None);
+            let mut out = format!("{}\n{}", plain(&columns, &rows()), plain(&["Signal".to_owned(), "Events".to_owned()], &there));
+            if !missing.is_empty() {
+                out.push_str(&format!("\nmissing: {}\n", missing.join("; ")));
+            }
+            out
+        }
     }
-    out
 }

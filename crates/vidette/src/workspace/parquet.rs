@@ -1,6 +1,7 @@
 //! Parquet files as tables of the workspace: read by queries, not before.
 
-use super::Wanted;
+use super::{Loaded, Wanted, known_columns};
+use crate::commands::Failure;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
@@ -8,9 +9,9 @@ use datafusion::prelude::ParquetReadOptions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use vidette_engine::{Clock, TIMES, TimedFile, TimedFiles, Workspace};
+use vidette_engine::{Clock, TIMES, Table, TimedFile, TimedFiles, Workspace};
 use vidette_kql::time::parse_datetime;
-use vidette_telemetry::{Footer, Harvest, Problem, is_made_of_events, table_of_parquet};
+use vidette_telemetry::{Footer, Harvest, Problem, files_under, is_event_of_store, is_made_of_events, table_of_parquet};
 
 /// Parquet files by table: a file or folder named after the table, else the table its columns suggest. Gives the tables with their files.
 pub(super) async fn parquet_parts(
@@ -107,6 +108,27 @@ async fn parquet_view(workspace: &Workspace, group: &Group) -> Result<Arc<dyn Ta
     };
     let files = group.files.iter().map(|(path, footer)| TimedFile { path: path.clone(), times: TIMES.map(|column| span(footer.as_ref()?, column)) });
     Ok(Arc::new(TimedFiles::new(schema, files.collect())))
+}
+
+/// The events that were read, by provider and id, with those of folders that `ingest` wrote, whose files queries read.
+pub async fn signals(loaded: &Loaded, paths: &[PathBuf]) -> Result<BTreeMap<(String, u32), u64>, Failure> {
+    let mut signals = loaded.harvest.signals.clone();
+    let files = files_under(paths).map_or_else(|_| Vec::new(), |(files, _)| files);
+    let stored: Vec<String> = files.into_iter().filter(|file| is_event_of_store(file)).map(|file| file.to_string_lossy().into_owned()).collect();
+    if stored.is_empty() {
+        return Ok(signals);
+    }
+    let failed = |error: DataFusionError| Failure::query(error.to_string());
+    let events = loaded.workspace.session().read_parquet(stored, ParquetReadOptions::default().file_extension("")).await.map_err(failed)?;
+    let table = Table::new(events.into_view(), known_columns("WindowsEvent"));
+    let mut workspace = Workspace::new(None);
+    workspace.register("WindowsEvent", table);
+    let result = workspace.query("WindowsEvent | summarize Events = count() by Provider, EventID", Clock::now()).await.map_err(|error| Failure::query(error.to_string()))?;
+    for row in result.tables[0].text_rows() {
+        let [provider, id, events] = &row[..] else { continue };
+        *signals.entry((provider.clone(), id.parse().unwrap_or_default())).or_default() += events.parse::<u64>().unwrap_or_default();
+    }
+    Ok(signals)
 }
 
 /// A row group that spans more says too little of its times: ten years, in ticks.

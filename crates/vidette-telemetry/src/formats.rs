@@ -5,6 +5,7 @@ mod audit;
 mod cloudtrail;
 mod collected;
 mod csv;
+mod elements;
 mod event_json;
 mod event_xml;
 mod evtx;

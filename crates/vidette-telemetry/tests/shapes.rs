@@ -198,6 +198,75 @@ fn a_name_of_many_parts_stays_as_it_is() {
     assert_eq!(read(&path).skipped(), 2);
 }
 
+/// Whoever goes down into a value at every bracket runs out of stack.
+#[test]
+fn brackets_in_each_other_are_a_problem_of_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep.jsonl");
+    let good = r#"{"Type":"DeviceNetworkEvents","Timestamp":"2026-03-10T09:00:00Z","RemoteUrl":"x.example"}"#;
+    for start in [
+        r#"{"Type":"DeviceNetworkEvents","AdditionalFields":"#,
+        r#"{"Type":"DeviceNetworkEvents","_x":"#,
+        r#"{"category":"AdvancedHunting-DeviceNetworkEvents","properties":{"x":"#,
+        r#"{"Event":{"System":{"EventID":1},"x":"#,
+        r#"{"winlog":{"x":"#,
+        r#"{"EventID":1,"Channel":"c","x":"#,
+    ] {
+        let ends = "}".repeat(start.matches('{').count() - start.matches('}').count());
+        for (open, close) in [("[", "]"), ("{\"records\":[", "]}")] {
+            let deep = format!("{start}{}{}{ends}", open.repeat(400_000), close.repeat(400_000));
+            for text in [format!("{deep}\n{good}\n"), format!("[{deep},{good}]"), format!("{{\"value\":[{good},{deep}]}}")] {
+                std::fs::write(&path, text).unwrap();
+                let harvest = read(&path);
+                assert_eq!((first(&harvest, "DeviceNetworkEvents", "RemoteUrl").as_str(), harvest.skipped()), ("x.example", 1), "{start} {open}");
+            }
+        }
+    }
+}
+
+#[test]
+fn arrays_of_records_are_read_in_whatever_they_are_wrapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.json");
+    let row =
+        |at: u32| format!("{{\"Type\":\"DeviceNetworkEvents\",\n\"Timestamp\":\"2026-03-10T09:00:0{at}Z\",\"RemoteUrl\":\"{at}.example\",\"AdditionalFields\":\"]}},\\\"\"}}");
+    let (one, two, three) = (row(1), row(2), row(3));
+    let line = |text: &str| text.replace('\n', " ");
+    let read_whole = |text: String| {
+        std::fs::write(&path, text).unwrap();
+        let harvest = read(&path);
+        let told: Vec<String> = harvest.problems.iter().map(|problem| format!("{}: {}", problem.place.as_deref().unwrap_or_default(), problem.message)).collect();
+        let rows = harvest.tables.get("DeviceNetworkEvents").into_iter().flatten().map(arrow::array::RecordBatch::num_rows).sum::<usize>();
+        (rows, told)
+    };
+    for text in [
+        format!("[{one},{two} , {three}]"),
+        format!("\u{feff}[\n{one},\n{two}\n]\n[{three}]\n"),
+        format!("{{\"records\" : [ {one}, {two}, {three} ], \"next\": {{\"a\": [1, \"]\"]}} }}\n"),
+        format!("{{\"records\":[{one}]}}{{\"records\":[{two}]}}\n[{three}]"),
+        format!("{{\"records\":[{}]}}\n{{\"records\":[{},{}]}}\n", line(&one), line(&two), line(&three)),
+        format!("{{\"@odata.context\":\"x\",\"value\":[{one},{two},{three}]}}"),
+        format!("{}\n{{\"value\":[{},{}],\"more\":true}}\n", line(&one), line(&two), line(&three)),
+    ] {
+        assert_eq!(read_whole(text.clone()), (3, Vec::new()), "{text}");
+    }
+    for (text, rows, problem) in [
+        (format!("[{one},{{\"a\" 1}},{three}]"), 2, "element 2: not JSON: expected `:`"),
+        (format!("[{one},7,{three}]"), 2, "element 2: a record is an object"),
+        (format!("[{one},{two},{}", &three[..40]), 2, "element 3: not JSON: EOF while parsing"),
+        (format!("[{one},{two}"), 2, "element 3: the file ends within its array"),
+        (format!("[{one}}},{two}]"), 1, "element 1: not JSON: a `}` that nothing opened"),
+        (format!("{{\"records\":[{one},{two}]"), 2, "records: the file ends within the object around them"),
+        (format!("{}\n{{\"value\":[{},{{\"a\" 1}},{}]}}\n", line(&one), line(&two), line(&three)), 3, "line 2, value 2: not JSON: expected `:`"),
+        (format!("{}\n{{\"value\":[{}}},{}]}}\n", line(&one), line(&two), line(&three)), 2, "line 2: not JSON: "),
+        (format!("{}\n{{\"value\":[{}] x}}\n", line(&one), line(&two)), 2, "line 2: not JSON: expected `,` or `}`"),
+    ] {
+        let (found, told) = read_whole(text.clone());
+        assert_eq!((found, told.len()), (rows, 1), "{text} {told:?}");
+        assert!(told[0].starts_with(problem), "{told:?}");
+    }
+}
+
 #[test]
 fn texts_of_events_stand_one_behind_the_other() {
     let event = |number: u32| {

@@ -1,5 +1,6 @@
 //! JSON: a value per line, or arrays. What a record is, is told in `shapes`.
 
+use super::elements::{Rest, Scan, is_deep, next_token, wrapper};
 use super::shapes::{NO_TIME, classify, columns_of, in_utc, is_timed, lacking};
 use super::{Record, Sink, event_json, flat, others, rows, winlogbeat};
 use crate::error::Problem;
@@ -23,11 +24,31 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
     if head.starts_with(b"\xef\xbb\xbf") {
         input.consume(3);
     }
-    let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
-    if super::first_text(head) == Some(b'[') {
-        return read_array(path, input, sink);
+    let mut records = Records::of(path, 0, sink);
+    // Arrays, and objects that wrap one, however many; what is behind them is read by lines.
+    loop {
+        let unreadable = |error: std::io::Error| Problem::file(path, error.to_string());
+        let Some(first) = next_token(&mut input).map_err(unreadable)? else { return Ok(()) };
+        let (place, start) = match wrapper(input.fill_buf().map_err(unreadable)?) {
+            Some(wrapper) => wrapper,
+            None if first == b'[' => ("element", 1),
+            None => return records.read_lines(Counted { input, at: 0 }, 0..u64::MAX),
+        };
+        input.consume(start);
+        if !records.read_elements(place, &mut input)? {
+            return Ok(());
+        }
+        if first == b'{' {
+            // The other keys of a wrapper are not looked at.
+            let mut scan = Scan::default();
+            let mut rest = Rest { input: &mut input, end: |bytes: &[u8]| scan.end_of_all(bytes), done: false };
+            std::io::copy(&mut rest, &mut std::io::sink()).map_err(unreadable)?;
+            match next_token(&mut input).map_err(unreadable)? {
+                Some(_) => input.consume(1),
+                None => return Err(Problem::at(path, place, "the file ends within the object around them")),
+            }
+        }
     }
-    read_lines(path, Counted { input, at: 0 }, 0..u64::MAX, sink)
 }
 
 /// Files of lines that are shorter are read as a whole.
@@ -64,7 +85,7 @@ pub(super) fn read_part(path: &Path, mut file: File, part: Range<u64>, sink: &mu
     if part.start > 0 {
         input.skip_until(b'\n').map_err(unreadable)?;
     }
-    read_lines(path, input, part, sink)
+    Records::of(path, part.start, sink).read_lines(input, part)
 }
 
 /// A reader that knows where in the file it is.
@@ -98,62 +119,169 @@ pub(super) fn in_text(head: &[u8]) -> bool {
     std::str::from_utf8(line).is_ok_and(|line| line.contains(" {\"") && line.trim_end().ends_with('}'))
 }
 
-fn read_lines(path: &Path, mut input: Counted, part: Range<u64>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let mut line = Vec::new();
-    let rows = rows::Lines::of(path, sink);
-    for count in 1u64.. {
-        let place = || if part.start == 0 { format!("line {count}") } else { format!("line {count} behind byte {}", part.start) };
-        // No two lines of a file have the same number, in whatever parts it is read.
-        let number = part.start + count;
-        if input.at >= part.end {
-            return Ok(());
-        }
-        line.clear();
-        let length = take_line(&mut input, &mut line).map_err(|error| Problem::at(path, place(), error.to_string()))?;
-        if length == 0 {
-            return Ok(());
-        }
-        if line.len() > LINE_LIMIT_BYTES {
-            let mut rest = RestOfLine { input: &mut input, done: line.ends_with(b"\n") };
-            let whole = std::io::Cursor::new(std::mem::take(&mut line)).chain(&mut rest);
-            let outcome = Document { path, place: &place(), number, whole: false, sink }.read(&mut serde_json::Deserializer::from_reader(BufReader::new(whole)));
-            match outcome {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(error) => sink.problem(Problem::at(path, place(), format!("a line of more than {} MiB: {error}", LINE_LIMIT_BYTES >> 20))),
-            }
-            std::io::copy(&mut rest, &mut std::io::sink()).map_err(|error| Problem::at(path, place(), error.to_string()))?;
-            continue;
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        // What stands before the object is the head of a syslog line.
-        let start = if line.starts_with(b"{") { 0 } else { memchr::memmem::find(&line, b" {\"").unwrap_or(0) };
-        let object = &line[start..];
-        let event = || event_json::line(object).or_else(|| winlogbeat::read(object));
-        let record = event().map(Record::Event).or_else(|| rows.read(object, sink)).or_else(|| flat::read(object, number).map(Record::Event));
-        if let Some(record) = record {
-            if !sink.record(record) {
+/// Hands the records of a file over.
+struct Records<'a> {
+    path: &'a Path,
+    rows: rows::Lines,
+    /// Of the record that was handed over last. No two records of a file have the same, in whatever parts it is read.
+    number: u64,
+    sink: &'a mut dyn Sink,
+}
+
+impl<'a> Records<'a> {
+    fn of(path: &'a Path, number: u64, sink: &'a mut dyn Sink) -> Records<'a> {
+        Records { path, rows: rows::Lines::of(path, sink), number, sink }
+    }
+
+    fn read_lines(&mut self, mut input: Counted, part: Range<u64>) -> Result<(), Problem> {
+        let mut line = Vec::new();
+        for count in 1u64.. {
+            let place = || if part.start == 0 { format!("line {count}") } else { format!("line {count} behind byte {}", part.start) };
+            let problem = |error: String| Problem::at(self.path, place(), error);
+            if input.at >= part.end {
                 return Ok(());
             }
-            continue;
-        }
-        match serde_json::from_slice::<Value>(&line[start..]) {
-            Ok(value) => {
-                if !deliver(path, &place(), number, value, sink) {
-                    return Ok(());
+            line.clear();
+            let length = take_line(&mut input, &mut line).map_err(|error| problem(error.to_string()))?;
+            if length == 0 {
+                return Ok(());
+            }
+            if line.len() > LINE_LIMIT_BYTES {
+                let done = line.ends_with(b"\n");
+                let mut rest = Rest { input: &mut input, end: |bytes: &[u8]| memchr::memchr(b'\n', bytes).map(|at| at + 1), done };
+                match self.read_long(std::mem::take(&mut line), &mut rest, &place()) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(error) => self.sink.problem(Problem::at(self.path, place(), format!("a line of more than {} MiB: {error}", LINE_LIMIT_BYTES >> 20))),
                 }
+                std::io::copy(&mut rest, &mut std::io::sink()).map_err(|error| Problem::at(self.path, place(), error.to_string()))?;
+                continue;
             }
-            // The first line of a document written over several lines.
-            Err(error) if number == 1 && error.is_eof() => {
-                let rest = std::io::Cursor::new(std::mem::take(&mut line));
-                return read_document(path, rest.chain(input), sink);
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
             }
-            Err(error) => sink.problem(Problem::at(path, place(), format!("not JSON: {error}"))),
+            // What stands before the object is the head of a syslog line.
+            let start = if line.starts_with(b"{") { 0 } else { memchr::memmem::find(&line, b" {\"").unwrap_or(0) };
+            match self.take(&line[start..], &place) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // The first line of a document written over several lines.
+                Err(error) if count == 1 && part.start == 0 && error.is_eof() => {
+                    let rest = std::io::Cursor::new(std::mem::take(&mut line));
+                    return self.read_document(rest.chain(input));
+                }
+                Err(error) => self.sink.problem(problem(format!("not JSON: {error}"))),
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// The elements of an array behind its bracket, one in memory at a time. `false` when the sink wants no more.
+    fn read_elements(&mut self, place: &str, input: &mut dyn BufRead) -> Result<bool, Problem> {
+        let mut element = Vec::new();
+        for count in 1u64.. {
+            let place = || format!("{place} {count}");
+            let path = self.path;
+            let problem = |error: String| Problem::at(path, place(), error);
+            let unreadable = |error: std::io::Error| problem(error.to_string());
+            match next_token(input).map_err(unreadable)? {
+                Some(b']') => {
+                    input.consume(1);
+                    return Ok(true);
+                }
+                Some(_) => {}
+                None => return Err(problem("the file ends within its array".to_owned())),
+            }
+            let mut scan = Scan::default();
+            element.clear();
+            let mut rest = Rest { input: &mut *input, end: |bytes: &[u8]| scan.end(bytes), done: false };
+            rest.add_to(&mut element, LINE_LIMIT_BYTES).map_err(unreadable)?;
+            let goes_on = if element.len() < LINE_LIMIT_BYTES {
+                self.take(element.trim_ascii_end(), &place).map_err(|error| problem(format!("not JSON: {error}")))
+            } else {
+                let goes_on = self.read_long(std::mem::take(&mut element), &mut rest, &place());
+                std::io::copy(&mut rest, &mut std::io::sink()).map_err(unreadable)?;
+                goes_on.map_err(|error| problem(format!("more than {} MiB: {error}", LINE_LIMIT_BYTES >> 20)))
+            };
+            let next = next_token(input).map_err(unreadable)?;
+            match goes_on {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(problem) if next.is_none() => return Err(problem),
+                Err(problem) => self.sink.problem(problem),
+            }
+            match next {
+                Some(b',') => input.consume(1),
+                Some(b'}') => return Err(problem("not JSON: a `}` that nothing opened".to_owned())),
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// A record of any length, of which so much was read: only what it wraps is kept.
+    fn read_long(&mut self, start: Vec<u8>, rest: &mut dyn Read, place: &str) -> serde_json::Result<bool> {
+        let whole = std::io::Cursor::new(start).chain(rest);
+        Document { records: self, place, whole: false }.read(&mut serde_json::Deserializer::from_reader(BufReader::new(whole)))
+    }
+
+    fn read_document(&mut self, input: impl Read) -> Result<(), Problem> {
+        let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(input));
+        for count in 1u64.. {
+            // Only blanks may be left.
+            if deserializer.end().is_ok() {
+                return Ok(());
+            }
+            match (Document { records: self, place: &format!("document {count}"), whole: true }).read(&mut deserializer) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => return Err(Problem::at(self.path, format!("line {}", error.line()), format!("not JSON: {error}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over a record, or those that it wraps. `false` when the sink wants no more.
+    fn take(&mut self, record: &[u8], place: &dyn Fn() -> String) -> serde_json::Result<bool> {
+        if !is_deep(record) {
+            let event = || event_json::line(record).or_else(|| winlogbeat::read(record));
+            let read = event().map(Record::Event).or_else(|| self.rows.read(record, self.sink)).or_else(|| flat::read(record, self.number + 1).map(Record::Event));
+            if let Some(read) = read {
+                self.number += 1;
+                return Ok(self.sink.record(read));
+            }
+            if let Some((key, start)) = wrapper(record) {
+                return self.take_elements(&record[start..], &|count| format!("{}, {key} {count}", place()));
+            }
+        }
+        let value = serde_json::from_slice::<Value>(record)?;
+        Ok(self.deliver(&place(), value))
+    }
+
+    /// The elements of an array behind its bracket, and of the object that wraps it the rest.
+    fn take_elements(&mut self, array: &[u8], place: &dyn Fn(u64) -> String) -> serde_json::Result<bool> {
+        let mut rest = array;
+        for count in 1.. {
+            rest = rest.trim_ascii_start();
+            if rest.is_empty() || rest.starts_with(b"]") {
+                break;
+            }
+            let (element, behind) = rest.split_at(Scan::default().end(rest).unwrap_or(rest.len()));
+            match self.take(element.trim_ascii_end(), &|| place(count)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if behind.is_empty() => return Err(error),
+                Err(error) => self.sink.problem(Problem::at(self.path, place(count), format!("not JSON: {error}"))),
+            }
+            rest = behind;
+            match behind.strip_prefix(b",") {
+                Some(more) => rest = more,
+                None => break,
+            }
+        }
+        // What is left is the end of an object, as after its first key.
+        serde_json::from_slice::<IgnoredAny>(&[b"{\"\":[", rest].concat()).map(|_| true)
+    }
 }
 
 /// One line into `line`, or as much of it as is past the limit by a little.
@@ -177,60 +305,22 @@ pub(super) fn take_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> std::io:
     }
 }
 
-/// What is left of a line.
-struct RestOfLine<'a> {
-    input: &'a mut dyn BufRead,
-    done: bool,
-}
-
-impl Read for RestOfLine<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.done || buffer.is_empty() {
-            return Ok(0);
-        }
-        let available = self.input.fill_buf()?;
-        let end = memchr::memchr(b'\n', available).map_or(available.len(), |at| at + 1).min(buffer.len());
-        buffer[..end].copy_from_slice(&available[..end]);
-        self.done = end == 0 || buffer[end - 1] == b'\n';
-        self.input.consume(end);
-        Ok(end)
-    }
-}
-
-fn read_document(path: &Path, input: impl Read, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(input));
-    for number in 1u64.. {
-        // Only blanks may be left.
-        if deserializer.end().is_ok() {
-            return Ok(());
-        }
-        match (Document { path, place: &format!("document {number}"), number, whole: true, sink }).read(&mut deserializer) {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(error) => return Err(Problem::at(path, format!("line {}", error.line()), format!("not JSON: {error}"))),
-        }
-    }
-    Ok(())
-}
-
 /// An object at the top: a record, or records in a wrapper, one of them in memory at a time.
-struct Document<'a> {
-    path: &'a Path,
-    place: &'a str,
-    number: u64,
+struct Document<'r, 'a> {
+    records: &'r mut Records<'a>,
+    place: &'r str,
     /// Whether the object is kept, should it be a record.
     whole: bool,
-    sink: &'a mut dyn Sink,
 }
 
-impl<'de> Document<'_> {
+impl<'de> Document<'_, '_> {
     /// `false` when the sink wants no more.
     fn read<R: serde_json::de::Read<'de>>(self, deserializer: &mut serde_json::Deserializer<R>) -> serde_json::Result<bool> {
         self.deserialize(deserializer)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Document<'_> {
+impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -238,7 +328,7 @@ impl<'de> DeserializeSeed<'de> for Document<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Document<'_> {
+impl<'de> Visitor<'de> for Document<'_, '_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -251,7 +341,7 @@ impl<'de> Visitor<'de> for Document<'_> {
         while let Some(key) = map.next_key::<String>()? {
             if WRAPPERS.contains(&key.as_str()) {
                 // What is no array is a field that is called so.
-                match map.next_value_seed(Elements { path: self.path, place: &format!("{}, {key}", self.place), sink: &mut *self.sink })? {
+                match map.next_value_seed(Elements { records: &mut *self.records, place: &format!("{}, {key}", self.place) })? {
                     None => wrapped = true,
                     Some(value) => drop(record.insert(key, value)),
                 }
@@ -267,24 +357,17 @@ impl<'de> Visitor<'de> for Document<'_> {
         if !self.whole {
             return Err(serde::de::Error::custom("no record is that long"));
         }
-        Ok(deliver(self.path, self.place, self.number, Value::Object(record), self.sink))
+        Ok(self.records.deliver(self.place, Value::Object(record)))
     }
 }
 
-fn read_array(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let mut deserializer = serde_json::Deserializer::from_reader(input);
-    let elements = Elements { path, place: "element", sink };
-    elements.deserialize(&mut deserializer).map(drop).map_err(|error| Problem::at(path, format!("line {}", error.line()), format!("not JSON: {error}")))
-}
-
 /// The elements of an array, one in memory at a time; any other value is given back.
-struct Elements<'a> {
-    path: &'a Path,
-    place: &'a str,
-    sink: &'a mut dyn Sink,
+struct Elements<'r, 'a> {
+    records: &'r mut Records<'a>,
+    place: &'r str,
 }
 
-impl<'de> DeserializeSeed<'de> for Elements<'_> {
+impl<'de> DeserializeSeed<'de> for Elements<'_, '_> {
     type Value = Option<Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Value>, D::Error> {
@@ -292,7 +375,7 @@ impl<'de> DeserializeSeed<'de> for Elements<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Elements<'_> {
+impl<'de> Visitor<'de> for Elements<'_, '_> {
     type Value = Option<Value>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -300,10 +383,10 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Option<Value>, A::Error> {
-        let mut number = 0;
+        let mut count = 0;
         while let Some(value) = elements.next_element::<Value>()? {
-            number += 1;
-            deliver(self.path, &format!("{} {number}", self.place), number, value, self.sink);
+            count += 1;
+            self.records.deliver(&format!("{} {count}", self.place), value);
         }
         Ok(None)
     }
@@ -340,70 +423,74 @@ impl<'de> Visitor<'de> for Elements<'_> {
 /// So many records are looked at for columns that are left out.
 const FIRST: u64 = 16;
 
-/// Hands over one JSON value: a record, or a wrapper around records. `false` when the sink wants no more.
-fn deliver(path: &Path, place: &str, number: u64, value: Value, sink: &mut dyn Sink) -> bool {
-    let Value::Object(mut map) = value else {
-        sink.problem(Problem::at(path, place, "a record is an object"));
-        return true;
-    };
-    for envelope in ENVELOPES {
-        if let Some(Value::Object(_)) = map.get(envelope) {
-            let inner = map.remove(envelope).unwrap_or_default();
-            return deliver(path, place, number, inner, sink);
-        }
-    }
-    // Elasticsearch's answers hold those in the `hits` of `hits`.
-    if let Some(Value::Array(hits)) = map.get_mut("hits").and_then(|hits| hits.get_mut("hits")) {
-        return std::mem::take(hits).into_iter().enumerate().all(|(at, hit)| deliver(path, &format!("{place}, hit {}", at + 1), number + at as u64, hit, sink));
-    }
-    // Of a table that is learned even an empty list is a value.
-    let is_other = sink.is_learner() || sink.other(path).is_some();
-    for wrapper in WRAPPERS {
-        if let Some(Value::Array(inner)) = map.get_mut(wrapper)
-            && inner.first().map_or(!is_other, Value::is_object)
-        {
-            return std::mem::take(inner).into_iter().enumerate().all(|(at, value)| deliver(path, &format!("{place}, {wrapper} {}", at + 1), number + at as u64, value, sink));
-        }
-    }
-    if let Some(rows) = rows_of_answer(&mut map) {
-        return rows.enumerate().all(|(at, row)| deliver(path, &format!("{place}, row {}", at + 1), number + at as u64, Value::Object(row), sink));
-    }
-    for key in map.keys().filter(|key| key.ends_with(']')).cloned().collect::<Vec<_>>() {
-        match in_utc(&key) {
-            Ok(name) if name != key && !map.contains_key(name) => {
-                let value = map.remove(&key).unwrap_or_default();
-                map.insert(name.to_owned(), value);
+impl Records<'_> {
+    /// Hands over one JSON value: a record, or a wrapper around records. `false` when the sink wants no more.
+    fn deliver(&mut self, place: &str, value: Value) -> bool {
+        let path = self.path;
+        let Value::Object(mut map) = value else {
+            self.sink.problem(Problem::at(path, place, "a record is an object"));
+            return true;
+        };
+        for envelope in ENVELOPES {
+            if let Some(Value::Object(_)) = map.get(envelope) {
+                let inner = map.remove(envelope).unwrap_or_default();
+                return self.deliver(place, inner);
             }
-            Ok(_) => {}
-            Err(message) => sink.problem(Problem::at(path, place, message)),
         }
-    }
-    if sink.is_learner() {
-        return sink.learn(&map);
-    }
-    if let Some(table) = sink.other(path) {
-        let (row, is_whole) = others::row(table, map);
-        if !is_whole {
-            sink.problem(Problem::at(path, place, others::TOO_MANY_COLUMNS));
+        // Elasticsearch's answers hold those in the `hits` of `hits`.
+        if let Some(Value::Array(hits)) = map.get_mut("hits").and_then(|hits| hits.get_mut("hits")) {
+            return std::mem::take(hits).into_iter().enumerate().all(|(at, hit)| self.deliver(&format!("{place}, hit {}", at + 1), hit));
         }
-        return sink.record(Record::Row(row));
-    }
-    let timed = is_timed(&map);
-    // The first records tell what columns their table has not.
-    let columns = if number <= FIRST { columns_of(&map) } else { Vec::new() };
-    match classify(map, number, path) {
-        Ok(record) => {
-            if let (Record::Row(row), false) = (&record, columns.is_empty()) {
-                sink.left_out(row.table, lacking(row.table, columns));
+        // Of a table that is learned even an empty list is a value.
+        let is_other = self.sink.is_learner() || self.sink.other(path).is_some();
+        for wrapper in WRAPPERS {
+            if let Some(Value::Array(inner)) = map.get_mut(wrapper)
+                && inner.first().map_or(!is_other, Value::is_object)
+            {
+                return std::mem::take(inner).into_iter().enumerate().all(|(at, value)| self.deliver(&format!("{place}, {wrapper} {}", at + 1), value));
             }
-            if timed && matches!(&record, Record::Row(row) if row.links.time_ticks == 0) {
-                sink.problem(Problem::at(path, place, NO_TIME));
-            }
-            sink.record(record)
         }
-        Err(message) => {
-            sink.problem(Problem::at(path, place, message));
-            true
+        if let Some(rows) = rows_of_answer(&mut map) {
+            return rows.enumerate().all(|(at, row)| self.deliver(&format!("{place}, row {}", at + 1), Value::Object(row)));
+        }
+        for key in map.keys().filter(|key| key.ends_with(']')).cloned().collect::<Vec<_>>() {
+            match in_utc(&key) {
+                Ok(name) if name != key && !map.contains_key(name) => {
+                    let value = map.remove(&key).unwrap_or_default();
+                    map.insert(name.to_owned(), value);
+                }
+                Ok(_) => {}
+                Err(message) => self.sink.problem(Problem::at(path, place, message)),
+            }
+        }
+        self.number += 1;
+        if self.sink.is_learner() {
+            return self.sink.learn(&map);
+        }
+        if let Some(table) = self.sink.other(path) {
+            let (row, is_whole) = others::row(table, map);
+            if !is_whole {
+                self.sink.problem(Problem::at(path, place, others::TOO_MANY_COLUMNS));
+            }
+            return self.sink.record(Record::Row(row));
+        }
+        let timed = is_timed(&map);
+        // The first records tell what columns their table has not.
+        let columns = if self.number <= FIRST { columns_of(&map) } else { Vec::new() };
+        match classify(map, self.number, path) {
+            Ok(record) => {
+                if let (Record::Row(row), false) = (&record, columns.is_empty()) {
+                    self.sink.left_out(row.table, lacking(row.table, columns));
+                }
+                if timed && matches!(&record, Record::Row(row) if row.links.time_ticks == 0) {
+                    self.sink.problem(Problem::at(path, place, NO_TIME));
+                }
+                self.sink.record(record)
+            }
+            Err(message) => {
+                self.sink.problem(Problem::at(path, place, message));
+                true
+            }
         }
     }
 }

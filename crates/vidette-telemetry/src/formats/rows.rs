@@ -4,7 +4,7 @@
 
 use super::event_json::{Fill, Keys};
 use super::json::{ENVELOPES, WRAPPERS};
-use super::shapes::{BESIDE, both_times, complete, diagnostic_table, field, field_of_text, fill_beside, is_time};
+use super::shapes::{BESIDE, TIMES, both_times, complete, diagnostic_table, field, field_of_text, fill_beside, is_time};
 use super::{Record, Sink};
 use crate::normalize::TABLES_OF_LOGS;
 use crate::row::{Field, Row};
@@ -169,7 +169,8 @@ impl<'t> Columns<'t> {
     /// Whether a key tells that the object is not what it was taken for.
     fn refuses(&self, key: &str, is_column: bool) -> bool {
         match self.kind {
-            Kind::Plain => is_of_another_shape(key) || !is_column && !key.starts_with('_'),
+            // What the zone behind a name tells is told by who reads it as JSON.
+            Kind::Plain => is_of_another_shape(key) || key.ends_with(']') || !is_column && !key.starts_with('_'),
             Kind::Properties => false,
             // What it loses is said by who reads it as JSON.
             Kind::Learned => !is_column || [&["hits", "columns", "rows", "Columns", "Rows"][..], &ENVELOPES, &WRAPPERS].iter().any(|keys| keys.contains(&key)),
@@ -194,7 +195,7 @@ impl<'de> Keys<'de> for Columns<'_> {
         let value = if column.ty == ColumnType::Dynamic {
             self.dynamic(map.next_value::<LazyValue>()?.as_raw_str()).map_err(A::Error::custom)?
         } else {
-            map.next_value_seed(Cell { column, timed: &mut self.timed })?
+            map.next_value_seed(Cell { ty: column.ty, timed: TIMES.contains(&key.as_ref()).then_some(&mut self.timed) })?
         };
         if may_be_event && matches!(&value, Some(Field::Text(text)) if text.contains("<Event")) {
             return Err(A::Error::custom("another shape"));
@@ -219,14 +220,17 @@ pub(super) fn is_read(reads: Option<&[bool]>, at: usize, column: &ColumnSchema) 
 
 /// A value, as its column's type has it, which is not dynamic: what `field` makes of the same value.
 struct Cell<'c> {
-    column: &'c ColumnSchema,
-    timed: &'c mut bool,
+    ty: ColumnType,
+    /// To be told that there is one, of a time.
+    timed: Option<&'c mut bool>,
 }
 
 impl Cell<'_> {
     fn of(self, value: Value) -> Option<Field> {
-        *self.timed |= is_time(self.column) && !value.is_null();
-        field(self.column.ty, value)
+        if let Some(timed) = self.timed {
+            *timed |= !value.is_null();
+        }
+        field(self.ty, value)
     }
 }
 
@@ -246,8 +250,8 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Option<Field>, E> {
-        *self.timed |= is_time(self.column);
-        Ok(field_of_text(self.column.ty, text))
+        self.timed.into_iter().for_each(|timed| *timed = true);
+        Ok(field_of_text(self.ty, text))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Option<Field>, E> {

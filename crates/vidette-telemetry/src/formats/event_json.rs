@@ -33,9 +33,7 @@ pub(super) fn read<'a>(record: &'a [u8], wants: &dyn Fn(&Event) -> bool) -> Resu
 /// The event of a line `{"Event": {"System": …, "EventData": …}}`, as evtx_dump writes it. What is unusual gives `None`, and the line
 /// is read as any other JSON is.
 pub(super) fn line(line: &[u8]) -> Option<Event<'_>> {
-    if !line.starts_with(b"{\"Event\":") {
-        return None;
-    }
+    line.strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"Event\"")?;
     let Object(Line(Parts(event))) = sonic_rs::from_slice(line).ok()?;
     (event.event_id != 0 && event.created_ticks.is_some()).then_some(event)
 }

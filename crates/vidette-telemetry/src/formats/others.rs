@@ -68,7 +68,9 @@ const TELLING: u64 = 1_000;
 /// 1,000 records, and those of Parquet of such a table, are added to the known ones for as long as the process lives. To be called
 /// before anybody asks for them; a table that somebody asked for stays as it is.
 pub fn learn_custom_tables(paths: &[PathBuf]) {
-    let mut by_table: HashMap<&str, (Columns, Vec<(String, ColumnType)>)> = HashMap::new();
+    // What records have, and what Parquet says.
+    type Found = (Columns, Vec<(String, ColumnType)>);
+    let mut by_table: HashMap<&str, Found> = HashMap::new();
     for path in paths {
         if let Some((table, columns)) = parquet::custom_columns(path) {
             by_table.entry(table.name).or_default().1.extend(columns);

@@ -32,9 +32,9 @@ pub(super) fn read<'a>(record: &'a [u8], wants: &dyn Fn(&Event) -> bool) -> Resu
 
 /// The event of a line `{"Event": {"System": …, "EventData": …}}`, as evtx_dump writes it. What is unusual gives `None`, and the line
 /// is read as any other JSON is.
-pub(super) fn line(line: &[u8]) -> Option<Event<'_>> {
-    line.strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"Event\"")?;
-    let Object(Line(Parts(event))) = sonic_rs::from_slice(line).ok()?;
+pub(super) fn line(line: &str) -> Option<Event<'_>> {
+    line.strip_prefix('{')?.trim_ascii_start().strip_prefix("\"Event\"")?;
+    let Object(Line(Parts(event))) = sonic_rs::from_str(line).ok()?;
     (event.event_id != 0 && event.created_ticks.is_some()).then_some(event)
 }
 
@@ -305,10 +305,10 @@ mod tests {
         for text in [RECORD, beside] {
             let serde_json::Value::Object(map) = serde_json::from_str(text).unwrap() else { panic!("an object") };
             let Ok(crate::formats::Record::Event(general)) = crate::formats::shapes::classify(map, 1, std::path::Path::new("a.json")) else { panic!("an event") };
-            assert_eq!(line(text.as_bytes()), Some(general), "{text}");
+            assert_eq!(line(text), Some(general), "{text}");
         }
         for other in [r#"{"Event":{"System":{"EventID":4}}}"#, r#"{"Event":{"System":{"EventID":{"Value":4}}},"_raw":"x"}"#, r#"{"Event":"text"}"#] {
-            assert_eq!(line(other.as_bytes()), None, "{other}");
+            assert_eq!(line(other), None, "{other}");
         }
     }
 }

@@ -11,9 +11,9 @@ use std::fmt::{Formatter, Result as FmtResult};
 
 /// The event of a line, which must be an object of scalars with an `EventID` and a name of where it is from; `number` is that of
 /// the line.
-pub(super) fn read(line: &[u8], number: u64) -> Option<Event<'_>> {
-    memchr::memmem::find(line, b"\"EventID\"")?;
-    let Object(Line(fields)) = sonic_rs::from_slice(line).ok()?;
+pub(super) fn read(line: &str, number: u64) -> Option<Event<'_>> {
+    memchr::memmem::find(line.as_bytes(), b"\"EventID\"")?;
+    let Object(Line(fields)) = sonic_rs::from_str(line).ok()?;
     let has = |name: &str| fields.iter().any(|(key, _)| key == name);
     let is_event = has("EventID") && SOURCES.into_iter().any(has);
     is_event.then(|| flat_event(fields, number))
@@ -106,7 +106,7 @@ mod tests {
             r#"{"TimeCreated":1773133200,"ProviderName":"P","EventID":1,"Negative":-5}"#,
             r#"{"SystemTime":"2026-03-10T09:00:00.5Z","Provider_Name":"P","EventID":1,"Execution_ProcessID":4,"Security_UserID":"S-1-5-18"}"#,
         ] {
-            let mut quick = read(line.as_bytes(), 7).unwrap_or_else(|| panic!("{line}"));
+            let mut quick = read(line, 7).unwrap_or_else(|| panic!("{line}"));
             let mut general = general(line).unwrap_or_else(|| panic!("{line}"));
             quick.data.sort();
             general.data.sort();
@@ -126,7 +126,7 @@ mod tests {
             r#"{"EventID":1,"Channel":"c","winlog.channel":"c"}"#,
             r#"{"EventID":1,"Channel":"c""#,
         ] {
-            assert_eq!(read(line.as_bytes(), 7), None, "{line}");
+            assert_eq!(read(line, 7), None, "{line}");
         }
     }
 }

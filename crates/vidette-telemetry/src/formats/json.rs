@@ -244,8 +244,11 @@ impl<'a> Records<'a> {
     /// Hands over a record, or those that it wraps. `false` when the sink wants no more.
     fn take(&mut self, record: &[u8], place: &dyn Fn() -> String) -> serde_json::Result<bool> {
         if !is_deep(record) {
-            let event = || event_json::line(record).or_else(|| winlogbeat::read(record));
-            let read = event().map(Record::Event).or_else(|| self.rows.read(record, self.sink)).or_else(|| flat::read(record, self.number + 1).map(Record::Event));
+            // What reads in place takes the bytes for text without a look.
+            let read = std::str::from_utf8(record).ok().and_then(|record| {
+                let event = event_json::line(record).or_else(|| winlogbeat::read(record)).map(Record::Event);
+                event.or_else(|| self.rows.read(record, self.sink)).or_else(|| flat::read(record, self.number + 1).map(Record::Event))
+            });
             if let Some(read) = read {
                 self.number += 1;
                 return Ok(self.sink.record(read));

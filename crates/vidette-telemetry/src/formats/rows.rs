@@ -35,7 +35,7 @@ impl Lines {
     }
 
     /// The row of a line.
-    pub(super) fn read(self, line: &[u8], sink: &dyn Sink) -> Option<Record<'static>> {
+    pub(super) fn read(self, line: &str, sink: &dyn Sink) -> Option<Record<'static>> {
         if self.is_learner {
             return None;
         }
@@ -45,33 +45,34 @@ impl Lines {
             both_times(&mut columns.row);
             return Some(Record::Row(columns.row));
         }
-        if let Some(name) = quoted_after(line, b"\"AdvancedHunting-") {
+        if let Some(name) = quoted_after(line, "\"AdvancedHunting-") {
             return streamed(line, diagnostic_table(name)?, sink).map(Record::Row);
         }
         if let Some(table) = type_of(line).and_then(|name| TABLES.get(name)) {
             return plain(line, table, true, sink).map(Record::Row);
         }
         // A log's event may have columns of a table.
-        let table = self.of_file.filter(|_| memchr::memmem::find(line, b"\"EventID\"").is_none())?;
+        let table = self.of_file.filter(|_| memchr::memmem::find(line.as_bytes(), b"\"EventID\"").is_none())?;
         plain(line, table, false, sink).map(Record::Row)
     }
 }
 
 /// What stands between these bytes and the next quote.
-fn quoted_after<'l>(line: &'l [u8], before: &[u8]) -> Option<&'l str> {
-    let rest = &line[memchr::memmem::find(line, before)? + before.len()..];
-    std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()
+fn quoted_after<'l>(line: &'l str, before: &str) -> Option<&'l str> {
+    let rest = &line[memchr::memmem::find(line.as_bytes(), before.as_bytes())? + before.len()..];
+    Some(&rest[..memchr::memchr(b'"', rest.as_bytes())?])
 }
 
 /// The value of the first `Type`.
-fn type_of(line: &[u8]) -> Option<&str> {
-    const KEY: &[u8] = b"\"Type\"";
-    let rest = &line[memchr::memmem::find(line, KEY)? + KEY.len()..];
-    quoted_after(&rest[..rest.len().min(256)], b"\"")
+fn type_of(line: &str) -> Option<&str> {
+    const KEY: &str = "\"Type\"";
+    let rest = &line[memchr::memmem::find(line.as_bytes(), KEY.as_bytes())? + KEY.len()..];
+    let value = rest.trim_ascii_start().strip_prefix(':')?.trim_ascii_start().strip_prefix('"')?;
+    Some(&value[..memchr::memchr(b'"', value.as_bytes())?])
 }
 
 /// A row of the table's own columns. Other keys but those that begin with `_` may be another shape.
-fn plain(line: &[u8], table: &'static TableSchema, says_type: bool, sink: &dyn Sink) -> Option<Row> {
+fn plain(line: &str, table: &'static TableSchema, says_type: bool, sink: &dyn Sink) -> Option<Row> {
     let mut columns = Columns::of(table, sink, Kind::Plain);
     read(line, &mut columns)?;
     // The `Type` that was found may stand in a value.
@@ -84,7 +85,7 @@ fn plain(line: &[u8], table: &'static TableSchema, says_type: bool, sink: &dyn S
 }
 
 /// The row in the `properties` of what Defender streams.
-fn streamed(line: &[u8], table: &'static TableSchema, sink: &dyn Sink) -> Option<Row> {
+fn streamed(line: &str, table: &'static TableSchema, sink: &dyn Sink) -> Option<Row> {
     let mut envelope = Envelope { columns: Columns::of(table, sink, Kind::Properties), has_properties: false, beside: Vec::new() };
     read(line, &mut envelope)?;
     let beside = |key: &str| envelope.beside.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value);
@@ -95,8 +96,8 @@ fn streamed(line: &[u8], table: &'static TableSchema, sink: &dyn Sink) -> Option
     (envelope.has_properties && is_of_table).then_some(row)
 }
 
-fn read<'de>(line: &'de [u8], into: &mut impl Keys<'de>) -> Option<()> {
-    let mut deserializer = sonic_rs::Deserializer::from_slice(line);
+fn read<'de>(line: &'de str, into: &mut impl Keys<'de>) -> Option<()> {
+    let mut deserializer = sonic_rs::Deserializer::from_str(line);
     Fill(into).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()
 }
@@ -319,7 +320,7 @@ mod tests {
     }
 
     fn quick(line: &str, path: &str, sink: &Asks) -> Option<Row> {
-        match Lines::of(Path::new(path), sink).read(line.as_bytes(), sink)? {
+        match Lines::of(Path::new(path), sink).read(line, sink)? {
             Record::Row(row) => Some(row),
             Record::Event(_) => panic!("a row"),
         }

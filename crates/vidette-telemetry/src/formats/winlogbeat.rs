@@ -7,9 +7,9 @@ use serde::de::{Error, IgnoredAny, MapAccess};
 use std::borrow::Cow;
 
 /// The event of a line, which must be an object with an object `winlog` in it.
-pub(super) fn read(line: &[u8]) -> Option<Event<'_>> {
-    memchr::memmem::find(line, b"\"winlog\":")?;
-    let Object(Line { winlog, created_ticks, host, level, is_whole }) = sonic_rs::from_slice(line).ok()?;
+pub(super) fn read(line: &str) -> Option<Event<'_>> {
+    memchr::memmem::find(line.as_bytes(), b"\"winlog\":")?;
+    let Object(Line { winlog, created_ticks, host, level, is_whole }) = sonic_rs::from_str(line).ok()?;
     let mut event = winlog.0;
     event.created_ticks = created_ticks;
     event.level = super::shapes::level(&level);
@@ -109,7 +109,7 @@ mod tests {
             r#"{"@timestamp":"2026-03-10T09:00:00.123Z","log":{"level":"warning"},"host":{"name":"h","os":{"family":"windows"}},"message":"a \"winlog\" line","winlog":{"provider_name":"Microsoft-Windows-Sysmon","event_id":"3","record_id":77,"channel":"c","computer_name":"H.example","version":5,"task":"Network (rule: x)","opcode":"Info","process":{"pid":4,"thread":{"id":5}},"user":{"identifier":"S-1-5-18","name":"SYSTEM"},"event_data":{"Image":"C:\\a.exe","Port":443,"Quote":"\"é\u00e9","Empty":""}}}"#,
             r#"{"winlog":{"event_data":{"a":"b"},"event_id":4624,"provider_name":"P","user_data":{"xml_name":"x","Inner":"y"}},"@timestamp":"2026-03-10T09:00:00Z","host":{"name":"only-here"}}"#,
         ] {
-            assert_eq!(read(line.as_bytes()), Some(general(line)), "{line}");
+            assert_eq!(read(line), Some(general(line)), "{line}");
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
             r#"{"_raw":"x","winlog":{"event_id":1,"provider_name":"P"},"@timestamp":"2026-03-10T09:00:00Z"}"#,
             r#"{"winlog":{"event_id":1,"provider_name":"P"}"#,
         ] {
-            assert_eq!(read(line.as_bytes()), None, "{line}");
+            assert_eq!(read(line), None, "{line}");
         }
     }
 }

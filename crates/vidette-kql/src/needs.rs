@@ -172,7 +172,7 @@ fn collect(plan: &Plan, used: &mut Used) {
 }
 
 /// A table where a query reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Leaf {
     pub table: String,
     pub actions: Actions,

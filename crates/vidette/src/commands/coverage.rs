@@ -68,6 +68,8 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     let loaded = workspace::load(workspace::empty(), &options.paths, &wanted(asked), Keep::default(), None).await?;
     let hosts = hosts(&loaded).await;
     let mut verdicts = Vec::new();
+    // Rules read the same things of the same tables.
+    let mut looked: BTreeMap<Leaf, Found> = BTreeMap::new();
     for (rule, read) in rules {
         let (query, leaves) = match read {
             Ok(read) => read,
@@ -78,10 +80,13 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
             }
         };
         let (mut there, mut why) = (Vec::new(), Vec::new());
-        for leaf in &leaves {
-            let found = look(&loaded, leaf).await;
+        for leaf in leaves {
+            if !looked.contains_key(&leaf) {
+                looked.insert(leaf.clone(), look(&loaded, &leaf).await);
+            }
+            let found = &looked[&leaf];
             there.push(found.has_rows);
-            why.extend(found.missing);
+            why.extend(found.missing.iter().cloned());
         }
         let mut said = BTreeSet::new();
         why.retain(|reason| said.insert(reason.clone()));

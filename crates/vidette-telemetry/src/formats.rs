@@ -23,7 +23,7 @@ mod winlogbeat;
 mod zeek;
 
 pub(crate) use event_xml::data_of_xml;
-pub use others::{learn, learn_custom_tables, other_table};
+pub use others::{learn, learn_more_columns, other_table};
 pub use parquet::{Footer, is_parquet, table_of_parquet};
 pub(crate) use records::{CHUNK_BYTES, CHUNK_HEADER_BYTES, FILE_HEADER_BYTES};
 pub(crate) use shapes::data_of_json;

@@ -33,7 +33,7 @@ pub use error::{Error, Problem};
 pub use event::{Event, format_time, parse_time, unix_seconds};
 pub use evtx_writer::write_evtx;
 pub use folders::files_under;
-pub use formats::{Footer, is_parquet, learn, learn_custom_tables, other_table, recognize, table_of_parquet};
+pub use formats::{Footer, is_parquet, learn, learn_more_columns, other_table, recognize, table_of_parquet};
 pub use harvest::{Harvest, Keep, Origin, Progress, Reading, Sieve, Summary, Watch, Watcher, harvest, harvest_files};
 pub use normalize::{Normalizer, SIGNALS, tables_of, tables_of_events, windows_event};
 pub use spill::Spill;

@@ -87,6 +87,11 @@ impl TableSchema {
         Box::leak(Box::new(TableSchema { name: name.leak(), columns: Columns { text: "", read: OnceLock::from(columns) }, positions: OnceLock::new() }))
     }
 
+    /// Whether the column is one of those that are documented, in any case. Asks for none.
+    pub(crate) fn documents(&self, name: &str) -> bool {
+        self.columns.text.split(' ').filter_map(|column| column.split_once(':')).any(|(column, _)| column.eq_ignore_ascii_case(name))
+    }
+
     /// Adds columns, as long as nobody asked for those that there are.
     pub(crate) fn extend(&self, more: impl FnOnce(&[ColumnSchema]) -> Vec<(String, ColumnType)>) {
         let mut columns: Vec<ColumnSchema> = self.columns.text.split(' ').filter_map(column).collect();

@@ -364,8 +364,8 @@ fn with_timestamps(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBat
             fields.push(Arc::new(field.as_ref().clone().with_data_type(ty.clone())));
             columns.push(Arc::new(times.with_timezone("UTC")));
         } else {
-            // Of a custom table nothing else tells the types of the columns that only its customers know.
-            fields.push(if table.name.ends_with("_CL") { Arc::new(schema.ty.mark(field)) } else { field.clone() });
+            // Of a column that is not documented nothing else tells the type.
+            fields.push(if table.documents(schema.name) { field.clone() } else { Arc::new(schema.ty.mark(field)) });
             columns.push(column.clone());
         }
     }

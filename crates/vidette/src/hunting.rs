@@ -38,7 +38,7 @@ fn order(a: &Alert, b: &Alert) -> Ordering {
 
 /// Runs the rules of the packs over the telemetry; alerts are sorted, newest first, of one instant the gravest first.
 pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -> Result<Found, Failure> {
-    workspace::learn_custom(paths);
+    workspace::learn_columns(paths);
     let mut empty = workspace::empty();
     let mut found = Found { broken: install(&packs, &mut empty), ..Found::default() };
     let (sigma, wrong) = sigma::compile(&mut packs, &workspace::column_names);

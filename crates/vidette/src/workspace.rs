@@ -20,7 +20,7 @@ use vidette_engine::{Checker, Table, TimedBatches, Workspace};
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema};
-use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest_files, is_parquet, learn, learn_custom_tables, other_table, tables_of_events};
+use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Seen, files_under, harvest_files, is_parquet, learn, learn_more_columns, other_table, tables_of_events};
 
 /// What was read, and the workspace over it.
 pub struct Loaded {
@@ -206,10 +206,10 @@ fn narrowed(tables: BTreeMap<String, Need>, rest: bool, others: HashMap<PathBuf,
     Normalizer::new(wants).with_others(others).with_columns(told)
 }
 
-/// Adds to custom tables what files named after them have beside their known columns: before any query is bound.
-pub fn learn_custom(paths: &[PathBuf]) {
+/// Adds to tables what files named after them have beside their known columns: before any query is bound.
+pub fn learn_columns(paths: &[PathBuf]) {
     if let Ok((files, _)) = files_under(paths) {
-        learn_custom_tables(&files);
+        learn_more_columns(&files);
     }
 }
 

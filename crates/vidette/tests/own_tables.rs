@@ -88,8 +88,34 @@ fn a_custom_table_has_what_its_files_have_beside_its_known_columns() {
         assert_eq!(text(&output.stdout).trim(), row, "{}", text(&output.stderr));
         assert_eq!(text(&output.stderr).contains("left out: columns that OneLogin_CL has not: unheard\n"), query.starts_with("OneLogin"), "{}", text(&output.stderr));
     }
-    let output = vidette(&["hunt", "--rules", folder.path().join("Rule.yaml").to_str().expect("a path"), place]);
-    assert!(text(&output.stderr).contains("1 alert (Risky: 1)"), "{}", text(&output.stderr));
     let output = vidette(&["query", "OneLogin_CL | where risk_d > 1"]);
     assert_eq!(output.status.code(), Some(2), "without files the table has its known columns alone");
+    let output = vidette(&["hunt", "--rules", folder.path().join("Rule.yaml").to_str().expect("a path"), place]);
+    assert!(text(&output.stderr).contains("1 alert (Risky: 1)"), "{}", text(&output.stderr));
+}
+
+/// Defender's tables have more columns from month to month.
+#[test]
+fn a_table_has_the_columns_that_its_files_have_beside_the_documented_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("DeviceProcessEvents.csv", "Timestamp,DeviceName,ActionType,FileName,NewColumn,More\n2026-03-11T09:00:00Z,h1,ProcessCreated,cmd.exe,12,\"{\"\"a\"\":1}\"\n");
+    write("DeviceNetworkEvents.json", r#"[{"Timestamp":"2026-03-11T09:00:00Z","DeviceName":"h1","ActionType":"ConnectionSuccess","RemoteUrl":"x","Brand":{"new":[7]}}]"#);
+    // Another table's name, and nothing of it.
+    write("Update.csv", "Who,What\nme,that\n");
+    let place = folder.path().to_str().expect("a path");
+    let store = tempfile::tempdir().expect("a folder");
+    let store = store.path().to_str().expect("a path");
+    vidette(&["ingest", place, "--to", store]);
+    for (query, row) in [
+        ("DeviceProcessEvents | project FileName, NewColumn, a = More.a", r#"{"FileName":"cmd.exe","NewColumn":12,"a":1}"#),
+        ("DeviceNetworkEvents | project RemoteUrl, new = Brand.new[0]", r#"{"RemoteUrl":"x","new":7}"#),
+    ] {
+        for of in [place, store] {
+            let output = vidette(&["query", query, of, "--format", "ndjson"]);
+            assert_eq!(text(&output.stdout).trim(), row, "{}", text(&output.stderr));
+        }
+    }
+    let output = vidette(&["query", "Update | project Who", place]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
 }

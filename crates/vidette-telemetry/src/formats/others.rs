@@ -5,8 +5,10 @@ use super::shapes::{both_times, classify, field};
 use super::{Record, Sink, parquet, parts_of, read_file};
 use crate::error::Problem;
 use crate::event::{Event, parse_time};
+use crate::normalize::TABLES_OF_LOGS;
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnType, TABLES, TYPE_ENDS, TableSchema};
+use crate::store;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -61,28 +63,51 @@ fn learn_file(path: &Path, columns: &mut Columns) -> bool {
     !is_known && records > 0
 }
 
-/// So many records of a file tell what columns its custom table has beside those that are known.
-const TELLING: u64 = 1_000;
+/// The known table that the file is named after, or its folder is.
+fn table_by_name(path: &Path) -> Option<&'static TableSchema> {
+    let of_parquet = || path.extension().filter(|extension| extension.eq_ignore_ascii_case("parquet")).and_then(|_| Some(path.file_stem()?.to_string_lossy().into_owned()));
+    let name = store::part(path).map(|(table, _)| table.to_owned()).or_else(|| stem(path)).or_else(of_parquet)?;
+    TABLES.get(name.as_str())
+}
 
-/// Custom tables of Log Analytics have the columns that their customers send: those that files named after one have in their first
-/// 1,000 records, and those of Parquet of such a table, are added to the known ones for as long as the process lives. To be called
-/// before anybody asks for them; a table that somebody asked for stays as it is.
-pub fn learn_custom_tables(paths: &[PathBuf]) {
+/// So many records of a file tell what columns its table has beside those that are known, and so many files of a table.
+const TELLING: u64 = 1_000;
+const TELLING_FILES: usize = 16;
+
+/// Custom tables of Log Analytics have the columns that their customers send, and other tables more from month to month: those that
+/// files named after one have in their first 1,000 records, and those of Parquet of such a table, are added to the known ones for as
+/// long as the process lives. Of a table that is not custom only when most columns of the file are its own. To be called before
+/// anybody asks for them; a table that somebody asked for stays as it is.
+pub fn learn_more_columns(paths: &[PathBuf]) {
     // What records have, and what Parquet says.
-    type Found = (Columns, Vec<(String, ColumnType)>);
+    type Found = (usize, Columns, Vec<(String, ColumnType)>);
     let mut by_table: HashMap<&str, Found> = HashMap::new();
     for path in paths {
-        if let Some((table, columns)) = parquet::custom_columns(path) {
-            by_table.entry(table.name).or_default().1.extend(columns);
+        let Some(table) = table_by_name(path).filter(|table| !TABLES_OF_LOGS.contains(&table.name)) else { continue };
+        let (files, columns, typed) = by_table.entry(table.name).or_default();
+        *files += 1;
+        if *files > TELLING_FILES {
             continue;
         }
-        let Some(table) = stem(path).filter(|stem| stem.ends_with("_CL")).and_then(|stem| TABLES.get(stem.as_str())) else { continue };
-        let mut learner = Learner { path, is_first: true, limit: Some(TELLING), is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
+        let is_of_table = |names: &mut dyn Iterator<Item = &String>| {
+            let (known, others): (Vec<&String>, Vec<&String>) = names.partition(|name| table.documents(name));
+            table.name.ends_with("_CL") || known.len() > others.len()
+        };
         // What cannot be read is told when it is read for its rows.
+        if parquet::is_parquet(path) {
+            let found = parquet::columns(path).unwrap_or_default();
+            if is_of_table(&mut found.iter().map(|(name, _)| name)) {
+                typed.extend(found);
+            }
+            continue;
+        }
+        let mut learner = Learner { path, is_first: true, limit: Some(TELLING), is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
         read_file(path, parts_of(path).into_iter().next(), &mut learner).ok();
-        by_table.entry(table.name).or_default().0.merge(learner.columns);
+        if is_of_table(&mut learner.columns.columns.iter().map(|(name, _)| name)) {
+            columns.merge(learner.columns);
+        }
     }
-    for (table, (columns, typed)) in by_table {
+    for (table, (_, columns, typed)) in by_table {
         TABLES[table].extend(|known| {
             let is_known = |name: &str| known.iter().any(|column| column.name.eq_ignore_ascii_case(name));
             let has_ends = known.iter().any(|column| ends_in_type(column.name));

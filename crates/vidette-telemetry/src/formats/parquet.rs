@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::event::UNIX_EPOCH_TICKS;
 use crate::harvest::Origin;
 use crate::normalize::TABLES_OF_LOGS;
-use crate::schemas::{ColumnType, TABLES, TableSchema, infer};
+use crate::schemas::{ColumnType, TableSchema, infer};
 use crate::store;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit};
@@ -46,17 +46,10 @@ fn known_table(path: &Path, columns: &[String]) -> Option<&'static TableSchema> 
     table_of_path(path, columns).or_else(|| infer(columns, None).ok())
 }
 
-/// The columns of a file that has rows of a custom table of Log Analytics, by the folder or the name.
-pub(super) fn custom_columns(path: &Path) -> Option<(&'static TableSchema, Vec<(String, ColumnType)>)> {
-    if !is_parquet(path) {
-        return None;
-    }
-    let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let name = store::part(path).map(|(table, _)| table.to_owned()).or_else(stem).filter(|name| name.ends_with("_CL"))?;
-    let table = TABLES.get(name.as_str())?;
-    // What cannot be read is told when it is read for its rows.
+/// The columns of a file; `None` when its footer cannot be read.
+pub(super) fn columns(path: &Path) -> Option<Vec<(String, ColumnType)>> {
     let metadata = ArrowReaderMetadata::load(&File::open(path).ok()?, Default::default()).ok()?;
-    Some((table, metadata.schema().fields().iter().map(|field| (field.name().clone(), ColumnType::of(field))).collect()))
+    Some(metadata.schema().fields().iter().map(|field| (field.name().clone(), ColumnType::of(field))).collect())
 }
 
 fn names(path: &Path) -> Result<Vec<String>, Problem> {

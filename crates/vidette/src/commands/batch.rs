@@ -13,7 +13,7 @@ use vidette_telemetry::Keep;
 
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
 pub async fn run(paths: &[PathBuf], check: bool, time: &TimeOptions) -> Result<u8, Failure> {
-    workspace::learn_custom(paths);
+    workspace::learn_columns(paths);
     let loaded = workspace::load(workspace::empty(), paths, &Wanted::All, Keep::default(), None).await?;
     output::problems(&loaded.harvest.problems);
     output::left_out(&loaded.harvest.left_out);

@@ -60,7 +60,7 @@ struct Verdict {
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
     let packs = packs(&options.rules)?;
-    workspace::learn_custom(&options.paths);
+    workspace::learn_columns(&options.paths);
     let mut workspace = workspace::empty();
     let mut broken = install(&packs, &mut workspace);
     let rules: Vec<_> = packs.iter().flat_map(|pack| &pack.rules).map(|rule| (rule, leaves(&rule.query, &workspace))).collect();

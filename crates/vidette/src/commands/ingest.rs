@@ -7,7 +7,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
-use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Store, files_under, harvest_files, learn_custom_tables};
+use vidette_telemetry::{Harvest, Keep, Normalizer, Problem, Reading, Store, files_under, harvest_files, learn_more_columns};
 
 /// What one step of the store reads: a crash loses no more than this.
 const STEP_BYTES: u64 = 4 << 30;
@@ -58,7 +58,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     let started = Instant::now();
     let failed = |error: vidette_telemetry::Error| Failure::usage(format!("error: {error}"));
     let (files, problems) = files_under(&options.paths).map_err(failed)?;
-    learn_custom_tables(&files);
+    learn_more_columns(&files);
     let mut store = Store::open(&options.to).map_err(failed)?;
     let mut done = Done { problems, ..Done::default() };
     let own = options.to.canonicalize().ok();

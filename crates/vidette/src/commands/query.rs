@@ -54,7 +54,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         (None, None) => ("query".to_owned(), arguments.next().cloned().ok_or_else(|| Failure::usage("give a query, --file or --hunting"))?),
     };
     let paths: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
-    workspace::learn_custom(&paths);
+    workspace::learn_columns(&paths);
     let mut empty = workspace::empty();
     install(&packs, &mut empty);
     let hopeless = workspace::hopeless(&empty, &text, &paths);

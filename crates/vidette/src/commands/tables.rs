@@ -21,7 +21,7 @@ pub struct Options {
 }
 
 pub async fn run(options: &Options) -> Result<u8, Failure> {
-    workspace::learn_custom(&options.paths);
+    workspace::learn_columns(&options.paths);
     let loaded = workspace::load(workspace::empty(), &options.paths, &workspace::Wanted::All, Keep::Counts, None).await?;
     let mut summaries: BTreeMap<String, Summary> = loaded.harvest.summaries.iter().map(|(name, summary)| ((*name).to_owned(), summary.clone())).collect();
     for name in ["DeviceEvents", "DeviceNetworkEvents", "DeviceProcessEvents"] {

@@ -22,6 +22,7 @@ mod overlay;
 mod parsing;
 mod series;
 mod series_analysis;
+mod simplify;
 mod sketches;
 mod string;
 mod terms;

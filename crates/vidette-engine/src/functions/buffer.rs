@@ -2,9 +2,9 @@
 //! `geo-line-buffer-function`, `geo-polygon-buffer-function`, `geo-polygon-simplify-function`,
 //! `geo-simplify-polygons-array-function`.
 
-use super::geospatial::{EARTH_RADIUS, Polygon, Vector, lines, point, polygons, simplified};
+use super::geospatial::{EARTH_RADIUS, Polygon, Vector, lines, point, polygons};
 use super::overlay::{TOO_WIDE, every, reordered, show_polygons, united};
-use super::{ScalarFunction, rows};
+use super::{ScalarFunction, rows, simplify};
 use crate::cells::{Cell, Out};
 use std::f64::consts::{PI, TAU};
 
@@ -22,8 +22,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (Some(polygons), Some(reach)) => shown(reach.grown(polygons)),
         _ => Out::Null,
     }),
-    rows("geo_polygon_simplify", |a| simplify(polygons(a[0]), a.get(1))),
-    rows("geo_simplify_polygons_array", |a| simplify(every(a[0], polygons), a.get(1))),
+    rows("geo_polygon_simplify", |a| with_fewer_corners(polygons(a[0]), a.get(1))),
+    rows("geo_simplify_polygons_array", |a| with_fewer_corners(every(a[0], polygons), a.get(1))),
 ];
 
 fn shown(polygons: Option<Vec<Polygon>>) -> Out {
@@ -185,26 +185,10 @@ fn right(from: Vector, to: Vector) -> Vector {
     to.normal(from).unit()
 }
 
-fn simplify(polygons: Option<Vec<Polygon>>, tolerance: Option<&Cell>) -> Out {
-    const MOST: f64 = 7_800_000.0;
-    let tolerance = tolerance.map_or(Some(DEFAULT_TOLERANCE), |cell| cell.real()).filter(|metres| (0.0..=MOST).contains(metres));
+fn with_fewer_corners(polygons: Option<Vec<Polygon>>, tolerance: Option<&Cell>) -> Out {
+    let tolerance = tolerance.map_or(Some(DEFAULT_TOLERANCE), |cell| cell.real()).filter(|metres| (0.0..=simplify::MOST_TOLERANCE).contains(metres));
     let Some((polygons, tolerance)) = polygons.zip(tolerance) else { return Out::Null };
-    let fewer: Vec<Polygon> = polygons
-        .into_iter()
-        .filter_map(|polygon| {
-            let mut rings = polygon.rings.iter().map(|ring| simple_ring(ring, tolerance / EARTH_RADIUS));
-            let outer = rings.next()??;
-            Some(Polygon { rings: std::iter::once(outer).chain(rings.flatten()).collect() })
-        })
-        .collect();
+    let Some(polygons) = united(polygons) else { return Out::Refused(TOO_WIDE) };
+    let fewer = if tolerance > 0.0 { simplify::polygons(&polygons, tolerance / EARTH_RADIUS) } else { polygons };
     if fewer.is_empty() { Out::Null } else { shown(united(fewer)) }
-}
-
-/// A ring as two lines between its first corner and the one farthest from it; `None` when no area is left.
-fn simple_ring(ring: &[Vector], tolerance: f64) -> Option<Vec<Vector>> {
-    let far = (1..ring.len() - 1).max_by(|a, b| ring[0].angle(ring[*a]).total_cmp(&ring[0].angle(ring[*b])))?;
-    let mut simple = simplified(&ring[..=far], tolerance);
-    simple.pop();
-    simple.extend(simplified(&ring[far..], tolerance));
-    (simple.len() > 3).then_some(simple)
 }

@@ -2,7 +2,7 @@
 //! functions". Edges are great circles on a sphere with the Earth's mean radius, as in S2.
 
 use super::overlay::{TOO_WIDE, united};
-use super::{ScalarFunction, rows};
+use super::{ScalarFunction, rows, simplify};
 use crate::cells::{Cell, Out};
 use crate::json::{self, from_f64};
 use serde_json::{Value, json};
@@ -73,11 +73,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_line_simplify", |a| {
         let tolerance = a.get(1).map_or(Some(10.0), |cell| cell.real());
         match (lines(a[0]), tolerance) {
-            (Some(lines), Some(tolerance)) if tolerance > 0.0 => {
-                let tolerance = tolerance / EARTH_RADIUS;
-                let simple = lines.iter().map(|line| simplified(line, tolerance));
-                // What is shorter than the tolerance is a point, which is no line.
-                let simple: Vec<_> = simple.filter(|line| line.iter().any(|point| point.angle(line[0]) > tolerance)).collect();
+            (Some(lines), Some(tolerance)) if tolerance > 0.0 && tolerance <= simplify::MOST_TOLERANCE => {
+                let simple = simplify::lines(&lines, tolerance / EARTH_RADIUS);
                 if simple.is_empty() { Out::Null } else { show_lines(&simple) }
             }
             _ => Out::Null,
@@ -231,7 +228,7 @@ fn winds(ring: &[Vector], point: Vector) -> bool {
 }
 
 /// The signed area of a ring: the sum of its triangles, seen from its first point.
-fn excess(ring: &[Vector]) -> f64 {
+pub(super) fn excess(ring: &[Vector]) -> f64 {
     ring.windows(2)
         .map(|edge| {
             let (a, b, c) = (ring[0], edge[0], edge[1]);
@@ -297,20 +294,6 @@ fn locate(line: &[Vector], point: Vector) -> f64 {
         before += edge[0].angle(edge[1]);
     }
     best.1
-}
-
-/// Douglas and Peucker's simplification: points nearer than `tolerance` radians to the line without them are left out.
-pub(super) fn simplified(line: &[Vector], tolerance: f64) -> Vec<Vector> {
-    let mut kept = vec![false; line.len()];
-    let mut waiting = vec![(0, line.len() - 1)];
-    while let Some((from, to)) = waiting.pop() {
-        (kept[from], kept[to]) = (true, true);
-        let off = |at: &usize| nearest(line[*at], line[from], line[to]).angle(line[*at]);
-        if let Some(far) = (from + 1..to).max_by(|a, b| off(a).total_cmp(&off(b))).filter(|far| off(far) > tolerance) {
-            waiting.extend([(from, far), (far, to)]);
-        }
-    }
-    line.iter().zip(kept).filter(|(_, kept)| *kept).map(|(point, _)| *point).collect()
 }
 
 /// Whether an edge of one meets an edge of the other.

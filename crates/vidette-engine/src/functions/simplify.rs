@@ -578,3 +578,50 @@ impl Arc {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_near_what_stays() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut fewer = 0;
+        for round in 0..400 {
+            let step = 10f64.powf(rng.f64() * 4.0 - 4.0);
+            let (mut at, mut heading) = ((rng.f64() * 200.0 - 100.0, rng.f64() * 100.0 - 50.0), rng.f64() * TAU);
+            let turn = [0.1, 0.5, 1.5, 3.0][round % 4];
+            let line: Vec<Vector> = (0..rng.usize(2..30))
+                .map(|_| {
+                    heading += (rng.f64() * 2.0 - 1.0) * turn;
+                    at = (at.0 + step * heading.cos(), (at.1 + step * heading.sin()).clamp(-80.0, 80.0));
+                    Vector::from_degrees(at.0, at.1)
+                })
+                .collect();
+            let radius = step.to_radians() * 10f64.powf(rng.f64() * 2.0 - 1.5);
+            let simple = lines(std::slice::from_ref(&line), radius);
+            fewer += usize::from(simple.iter().flatten().count() < line.len());
+            let near = |point: &Vector| simple.iter().flat_map(|line| line.windows(2)).map(|edge| nearest(*point, edge[0], edge[1]).angle(*point)).fold(PI, f64::min);
+            // A line that becomes a point is none.
+            assert!(simple.is_empty() || line.iter().all(|point| near(point) <= radius * 1.000_001), "round {round}");
+            for corners in simple.iter().flat_map(|line| line.windows(2)) {
+                assert!(corners[0].angle(corners[1]) > radius && line.contains(&corners[0]), "round {round}");
+            }
+        }
+        assert!(fewer > 200, "{fewer} lines became shorter");
+    }
+
+    #[test]
+    fn rings_that_touch_stay_apart_and_those_that_share_an_edge_become_one() {
+        let ring = |corners: &[(f64, f64)]| corners.iter().chain(&corners[..1]).map(|(x, y)| Vector::from_degrees(*x, *y)).collect::<Vec<Vector>>();
+        let square = |x: f64| Polygon { rings: vec![ring(&[(x, 0.0), (x + 1.0, 0.0), (x + 1.0, 1.0), (x, 1.0)])] };
+        let count = |found: &[Polygon]| found.iter().map(|polygon| polygon.rings.iter().map(Vec::len).collect::<Vec<_>>()).collect::<Vec<_>>();
+        // Where three edges met, a corner stays.
+        assert_eq!(count(&polygons(&[square(0.0), square(1.0)], 1e-5)), [[7]]);
+        assert_eq!(count(&polygons(&[square(0.0), square(2.0)], 1e-5)), [[5], [5]]);
+        let mut holed = square(0.0);
+        holed.rings.push(ring(&[(0.4, 0.4), (0.6, 0.4), (0.6, 0.6), (0.5, 0.600_01), (0.4, 0.6)]));
+        assert_eq!(count(&polygons(&[holed], 1e-5)), [[5, 5]]);
+        assert!(polygons(&[square(0.0)], 0.1).is_empty());
+    }
+}

@@ -152,6 +152,23 @@ pub fn color() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() || std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0")
 }
 
+/// The text in lines of this width, broken between words.
+pub fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if at > 0 {
+            let fits = at + 1 + length <= width;
+            out.push(if fits { ' ' } else { '\n' });
+            at = if fits { at + 1 } else { 0 };
+        }
+        out.push_str(word);
+        at += length;
+    }
+    out
+}
+
 /// The width of the terminal; wide when output goes elsewhere.
 pub fn width() -> usize {
     match terminal_size::terminal_size() {

@@ -92,7 +92,7 @@ fn render(format: Format, summaries: &BTreeMap<String, Summary>, signals: &BTree
             let plain = |names: &[String], rows: &[Vec<String>]| output::table(names, rows, output::width(), |_, _| None);
             let mut out = format!("{}\n{}", plain(&columns, &rows()), plain(&["Signal".to_owned(), "Events".to_owned()], &there));
             if !missing.is_empty() {
-                out.push_str(&format!("\nmissing: {}\n", missing.join("; ")));
+                out.push_str(&format!("\n{}\n", output::wrapped(&format!("missing: {}", missing.join("; ")), output::width())));
             }
             out
         }

@@ -87,6 +87,11 @@ impl TableSchema {
         Box::leak(Box::new(TableSchema { name: name.leak(), columns: Columns { text: "", read: OnceLock::from(columns) }, positions: OnceLock::new() }))
     }
 
+    /// How many of the columns are documented: the first.
+    pub(crate) fn documented(&self) -> usize {
+        self.columns.text.split(' ').filter_map(column).count()
+    }
+
     /// Whether the column is one of those that are documented, in any case. Asks for none.
     pub(crate) fn documents(&self, name: &str) -> bool {
         self.columns.text.split(' ').filter_map(|column| column.split_once(':')).any(|(column, _)| column.eq_ignore_ascii_case(name))

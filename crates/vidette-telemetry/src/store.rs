@@ -356,7 +356,8 @@ pub fn is_event_of_store(path: &Path) -> bool {
 fn with_timestamps(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBatch, Error> {
     let ty = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     let (mut fields, mut columns): (Vec<_>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-    for ((field, column), schema) in batch.schema().fields().iter().zip(batch.columns()).zip(table.columns.iter()) {
+    let documented = table.documented();
+    for (at, ((field, column), schema)) in batch.schema().fields().iter().zip(batch.columns()).zip(table.columns.iter()).enumerate() {
         if schema.ty == ColumnType::DateTime {
             let ticks = column.as_primitive::<Int64Type>();
             let nanoseconds = ticks.iter().map(|ticks| ticks?.checked_sub(crate::event::UNIX_EPOCH_TICKS)?.checked_mul(100));
@@ -365,7 +366,7 @@ fn with_timestamps(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBat
             columns.push(Arc::new(times.with_timezone("UTC")));
         } else {
             // Of a column that is not documented nothing else tells the type.
-            fields.push(if table.documents(schema.name) { field.clone() } else { Arc::new(schema.ty.mark(field)) });
+            fields.push(if at < documented { field.clone() } else { Arc::new(schema.ty.mark(field)) });
             columns.push(column.clone());
         }
     }

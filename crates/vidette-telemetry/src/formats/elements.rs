@@ -40,9 +40,7 @@ impl Scan {
         }
         None
     }
-}
 
-impl Scan {
     /// The same up to what ends the array or the object, behind any of its values.
     pub(super) fn end_of_all(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
@@ -71,23 +69,13 @@ pub(super) fn is_deep(value: &[u8]) -> bool {
 
 /// The first key of an object, when it wraps an array whose first element is an object, and where that begins.
 pub(super) fn wrapper(object: &[u8]) -> Option<(&'static str, usize)> {
-    let mut rest = object;
-    let mut expect = |token: &[u8]| {
-        rest = rest.trim_ascii_start().strip_prefix(token)?;
-        Some(())
-    };
-    expect(b"{")?;
-    expect(b"\"")?;
-    let key = WRAPPERS.into_iter().find(|key| rest.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b"\"")))?;
-    rest = &rest[key.len() + 1..];
-    let mut expect = |token: &[u8]| {
-        rest = rest.trim_ascii_start().strip_prefix(token)?;
-        Some(())
-    };
-    expect(b":")?;
-    expect(b"[")?;
-    let start = object.len() - rest.len();
-    rest.trim_ascii_start().starts_with(b"{").then_some((key, start))
+    fn behind<'b>(bytes: &'b [u8], token: &[u8]) -> Option<&'b [u8]> {
+        bytes.trim_ascii_start().strip_prefix(token)
+    }
+    let name = behind(behind(object, b"{")?, b"\"")?;
+    let key = WRAPPERS.into_iter().find(|key| name.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b"\"")))?;
+    let elements = behind(behind(&name[key.len() + 1..], b":")?, b"[")?;
+    elements.trim_ascii_start().starts_with(b"{").then_some((key, object.len() - elements.len()))
 }
 
 /// The next byte that is no blank; `None` at the end.

@@ -474,6 +474,12 @@ fn coverage_says_which_rules_can_fire_and_why_not() {
     assert_eq!((&rules[1]["canFire"], &rules[1]["why"][1]), (&"in part".into(), &"no rows in DeviceEvents".into()), "{rules:?}");
 }
 
+/// The files under a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn a_folder_that_was_ingested_gives_the_same_alerts() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -494,6 +500,16 @@ fn a_folder_that_was_ingested_gives_the_same_alerts() {
     assert!(tables.contains(r#"{"signal":"DNS query","events":19}"#), "{tables}");
     assert_eq!(tables, report("tables", "samples/"));
     assert_eq!(report("coverage", &store), report("coverage", "samples/"));
+    // A part that is damaged leaves the others.
+    let parts = walk(&folder.path().join("store/WindowsEvent"));
+    std::fs::write(folder.path().join("whole"), std::fs::read(&parts[0]).expect("a part")).expect("a copy");
+    std::fs::write(&parts[0], b"PAR1 but nothing more").expect("a part");
+    for command in ["tables", "coverage"] {
+        let output = vidette(&[command, &store, "--format", "json"]);
+        assert_eq!(output.status.code(), Some(3), "{command}");
+        assert!(text(&output.stdout).starts_with('{') && text(&output.stderr).contains(&parts[0].to_string_lossy().into_owned()), "{command}: {}", text(&output.stderr));
+    }
+    std::fs::rename(folder.path().join("whole"), &parts[0]).expect("the part again");
     // What could not be read is no file that was read.
     let broken = folder.path().join("broken.zip");
     std::fs::write(&broken, b"PK\x03\x04 not really").expect("a file");

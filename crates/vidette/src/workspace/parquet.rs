@@ -114,7 +114,8 @@ async fn parquet_view(workspace: &Workspace, group: &Group) -> Result<Arc<dyn Ta
 pub async fn signals(loaded: &Loaded, paths: &[PathBuf]) -> Result<BTreeMap<(String, u32), u64>, Failure> {
     let mut signals = loaded.harvest.signals.clone();
     let files = files_under(paths).map_or_else(|_| Vec::new(), |(files, _)| files);
-    let stored: Vec<String> = files.into_iter().filter(|file| is_event_of_store(file)).map(|file| file.to_string_lossy().into_owned()).collect();
+    // What has no footer was told when the tables were made.
+    let stored: Vec<String> = files.into_iter().filter(|file| is_event_of_store(file) && Footer::read(file).is_some()).map(|file| file.to_string_lossy().into_owned()).collect();
     if stored.is_empty() {
         return Ok(signals);
     }

@@ -3,9 +3,12 @@
 //! builder the documented words and bounds are of: corners are snapped to some of them, then chains of edges become one edge
 //! where it passes near each corner of the chain and keeps away from all others.
 
+mod view;
+
 use super::geospatial::{Polygon, Vector, excess, nearest};
 use std::collections::{BTreeSet, HashSet};
-use std::f64::consts::{FRAC_PI_2, PI, TAU};
+use std::f64::consts::{FRAC_PI_2, TAU};
+use view::View;
 
 /// In metres.
 pub(super) const MOST_TOLERANCE: f64 = 7_800_000.0;
@@ -454,134 +457,10 @@ impl Chains<'_> {
     }
 }
 
-/// The directions that an edge from a point may have.
-struct View {
-    from: Vector,
-    axes: [Vector; 2],
-    open: Arc,
-    /// What is to be avoided, while all directions are open, and whether it is on the left.
-    waiting: Vec<(Arc, bool)>,
-}
-
-impl View {
-    fn from(from: Vector) -> View {
-        let up = from.any_normal();
-        View { from, axes: [up.cross(from), up], open: Arc::FULL, waiting: Vec::new() }
-    }
-
-    fn direction(&self, point: Vector) -> f64 {
-        point.dot(self.axes[1]).atan2(point.dot(self.axes[0]))
-    }
-
-    /// Half the angle that a disc takes; `None` of one around the point itself.
-    fn half(&self, center: Vector, radius: f64) -> Option<f64> {
-        let away = apart(self.from, center);
-        let sine = |chord: f64| chord * (1.0 - chord / 4.0);
-        (away > chord(radius)).then(|| (sine(chord(radius)) / sine(away)).sqrt().asin())
-    }
-
-    /// Keeps the directions that go through a disc. Whether some are left.
-    fn pass(&mut self, center: Vector, radius: f64) -> bool {
-        let Some(half) = self.half(center, radius) else { return true };
-        let middle = self.direction(center);
-        self.open = self.open.common(Arc::of(middle - half, middle + half));
-        for (arc, is_left) in std::mem::take(&mut self.waiting) {
-            self.close(arc, is_left);
-        }
-        !self.open.is_empty()
-    }
-
-    /// Keeps the directions that pass a disc on one side. Whether some are left.
-    fn avoid(&mut self, center: Vector, radius: f64, is_left: bool) -> bool {
-        let Some(half) = self.half(center, radius) else {
-            self.open = Arc::EMPTY;
-            return false;
-        };
-        let middle = self.direction(center);
-        let arc = if is_left { Arc::of(middle - half, middle + FRAC_PI_2) } else { Arc::of(middle - FRAC_PI_2, middle + half) };
-        if self.open == Arc::FULL {
-            self.waiting.push((arc, is_left));
-            return true;
-        }
-        self.close(arc, is_left);
-        !self.open.is_empty()
-    }
-
-    fn close(&mut self, arc: Arc, is_left: bool) {
-        self.open = match self.open.holds(arc) {
-            true if is_left => Arc { low: self.open.low, high: arc.low },
-            true => Arc { low: arc.high, high: self.open.high },
-            false => self.open.common(Arc { low: arc.high, high: arc.low }),
-        };
-    }
-
-    /// Whether an edge may end there; none is longer than a quarter of a circle.
-    fn sees(&self, point: Vector) -> bool {
-        let direction = self.direction(point);
-        apart(self.from, point) <= 2.0 && self.open.has(direction) && !self.waiting.iter().any(|(arc, _)| arc.has(direction))
-    }
-}
-
-/// Directions from a low one, against the clock, to a high one, which may be a smaller number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Arc {
-    low: f64,
-    high: f64,
-}
-
-impl Arc {
-    const FULL: Arc = Arc { low: -PI, high: PI };
-    const EMPTY: Arc = Arc { low: PI, high: -PI };
-
-    fn of(low: f64, high: f64) -> Arc {
-        let turned = |angle: f64| angle - TAU * (angle / TAU).round();
-        Arc { low: turned(low), high: turned(high) }
-    }
-
-    fn is_empty(self) -> bool {
-        self == Arc::EMPTY
-    }
-
-    fn is_turned(self) -> bool {
-        self.low > self.high
-    }
-
-    fn has(self, direction: f64) -> bool {
-        let (above, below) = (direction >= self.low, direction <= self.high);
-        if self.is_turned() { (above || below) && !self.is_empty() } else { above && below }
-    }
-
-    fn holds(self, other: Arc) -> bool {
-        let (above, below) = (other.low >= self.low, other.high <= self.high);
-        match (self.is_turned(), other.is_turned()) {
-            (true, false) => (above || below) && !self.is_empty(),
-            (false, true) => self == Arc::FULL || other.is_empty(),
-            _ => above && below,
-        }
-    }
-
-    fn length(self) -> f64 {
-        let length = self.high - self.low;
-        if length >= 0.0 { length } else { length + TAU }
-    }
-
-    /// What both have; of two parts one of them, whole.
-    fn common(self, other: Arc) -> Arc {
-        match (self.has(other.low), self.has(other.high)) {
-            _ if other.is_empty() => Arc::EMPTY,
-            (true, true) if self.holds(other) || other.length() < self.length() => other,
-            (true, true) => self,
-            (true, false) => Arc { low: other.low, high: self.high },
-            (false, true) => Arc { low: self.low, high: other.high },
-            (false, false) if other.has(self.low) => self,
-            (false, false) => Arc::EMPTY,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::f64::consts::PI;
 
     #[test]
     fn what_is_left_out_is_near_what_stays() {

@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::event::{Event, parse_time};
 use crate::normalize::TABLES_OF_LOGS;
 use crate::row::{Field, Row};
-use crate::schemas::{ColumnType, TABLES, TYPE_ENDS, TableSchema};
+use crate::schemas::{ColumnSchema, ColumnType, TABLES, TYPE_ENDS, TableSchema};
 use crate::store;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -79,14 +79,12 @@ const TELLING_FILES: usize = 16;
 /// long as the process lives. Of a table that is not custom only when most columns of the file are its own. To be called before
 /// anybody asks for them; a table that somebody asked for stays as it is.
 pub fn learn_more_columns(paths: &[PathBuf]) {
-    // What records have, and what Parquet says.
-    type Found = (usize, Columns, Vec<(String, ColumnType)>);
-    let mut by_table: HashMap<&str, Found> = HashMap::new();
+    let mut by_table: HashMap<&str, Told> = HashMap::new();
     for path in paths {
         let Some(table) = table_by_name(path).filter(|table| !TABLES_OF_LOGS.contains(&table.name)) else { continue };
-        let (files, columns, typed) = by_table.entry(table.name).or_default();
-        *files += 1;
-        if *files > TELLING_FILES {
+        let told = by_table.entry(table.name).or_default();
+        told.files += 1;
+        if told.files > TELLING_FILES {
             continue;
         }
         let is_of_table = |names: &mut dyn Iterator<Item = &String>| {
@@ -97,46 +95,61 @@ pub fn learn_more_columns(paths: &[PathBuf]) {
         if parquet::is_parquet(path) {
             let found = parquet::columns(path).unwrap_or_default();
             if is_of_table(&mut found.iter().map(|(name, _)| name)) {
-                typed.extend(found);
+                told.typed.extend(found);
             }
             continue;
         }
         let mut learner = Learner { path, is_first: true, limit: Some(TELLING), is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
         read_file(path, parts_of(path).into_iter().next(), &mut learner).ok();
         if is_of_table(&mut learner.columns.columns.iter().map(|(name, _)| name)) {
-            columns.merge(learner.columns);
+            told.columns.merge(learner.columns);
         }
     }
-    for (table, (_, columns, typed)) in by_table {
-        TABLES[table].extend(|known| {
-            let is_known = |name: &str| known.iter().any(|column| column.name.eq_ignore_ascii_case(name));
-            let has_ends = known.iter().any(|column| ends_in_type(column.name));
-            let mut more: Vec<(String, ColumnType)> = Vec::new();
-            for (name, ty) in typed {
-                if !is_known(&name) && more.iter().all(|(other, _)| !other.eq_ignore_ascii_case(&name)) {
-                    more.push((name, ty));
-                }
+    for (table, told) in by_table {
+        TABLES[table].extend(|known| told.beside(known));
+    }
+}
+
+/// What the files of a table tell of its columns.
+#[derive(Default)]
+struct Told {
+    files: usize,
+    /// What records have.
+    columns: Columns,
+    /// What Parquet says.
+    typed: Vec<(String, ColumnType)>,
+}
+
+impl Told {
+    /// The columns beside the known ones, as the service would name them.
+    fn beside(self, known: &[ColumnSchema]) -> Vec<(String, ColumnType)> {
+        let is_known = |name: &str| known.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+        let has_ends = known.iter().any(|column| ends_in_type(column.name));
+        let mut more: Vec<(String, ColumnType)> = Vec::new();
+        for (name, ty) in self.typed {
+            if !is_known(&name) && more.iter().all(|(other, _)| !other.eq_ignore_ascii_case(&name)) {
+                more.push((name, ty));
             }
-            for (name, seen) in columns.columns.iter().filter(|(name, _)| !name.starts_with(['_', '@'])) {
-                let plain = name.replace(' ', "_");
-                if is_known(name) || has_ends && TYPE_ENDS.iter().any(|end| is_known(&format!("{plain}{end}"))) {
-                    continue;
-                }
-                let end = match seen.ty() {
-                    _ if !has_ends || ends_in_type(name) => "",
-                    ColumnType::Long | ColumnType::Real => "_d",
-                    ColumnType::Bool => "_b",
-                    ColumnType::DateTime => "_t",
-                    _ => "_s",
-                };
-                let name = if end.is_empty() { name.clone() } else { plain + end };
-                let ty = type_of(&name, seen);
-                if !is_known(&name) && more.iter().all(|(other, _)| !other.eq_ignore_ascii_case(&name)) {
-                    more.push((name, ty));
-                }
+        }
+        for (name, seen) in self.columns.columns.iter().filter(|(name, _)| !name.starts_with(['_', '@'])) {
+            let plain = name.replace(' ', "_");
+            if is_known(name) || has_ends && TYPE_ENDS.iter().any(|end| is_known(&format!("{plain}{end}"))) {
+                continue;
             }
-            more
-        });
+            let end = match seen.ty() {
+                _ if !has_ends || ends_in_type(name) => "",
+                ColumnType::Long | ColumnType::Real => "_d",
+                ColumnType::Bool => "_b",
+                ColumnType::DateTime => "_t",
+                _ => "_s",
+            };
+            let name = if end.is_empty() { name.clone() } else { plain + end };
+            let ty = type_of(&name, seen);
+            if !is_known(&name) && more.iter().all(|(other, _)| !other.eq_ignore_ascii_case(&name)) {
+                more.push((name, ty));
+            }
+        }
+        more
     }
 }
 

@@ -76,7 +76,7 @@ impl ResultTable {
         written
     }
 
-    /// All rows as text, the way `tostring` shows them.
+    /// All rows as text, the way `tostring` shows them, but a bool as JSON does.
     pub fn text_rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::with_capacity(self.row_count());
         self.each_text_row(|row| rows.push(row));
@@ -85,7 +85,7 @@ impl ResultTable {
 
     /// The same, one after the other.
     pub fn each_text_row(&self, mut visit: impl FnMut(Vec<String>)) {
-        self.for_each(|cells| visit(cells.iter().map(|cell| crate::functions::shown(*cell)).collect()));
+        self.for_each(|cells| visit(cells.iter().map(|cell| text(*cell)).collect()));
     }
 
     fn for_each(&self, mut visit: impl FnMut(&[Cell])) {
@@ -96,6 +96,13 @@ impl ResultTable {
                 visit(&cells);
             }
         }
+    }
+}
+
+fn text(cell: Cell) -> String {
+    match cell {
+        Cell::Bool(b) => b.to_string(),
+        other => crate::functions::shown(other),
     }
 }
 

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! In reading order: [`span`], [`types`], `lexer`, `keywords`, [`syntax`], `parser`, `operators`, [`catalog`], [`bound`],
-//! `binder`, [`diagnostics`]; [`time`] and [`literals`] read and write values.
+//! `binder`, [`diagnostics`]; [`time`], [`literals`] and [`regexes`] read and write values.
 
 mod binder;
 pub mod bound;
@@ -39,6 +39,7 @@ mod never;
 mod operators;
 mod paragraphs;
 mod parser;
+pub mod regexes;
 pub mod span;
 pub mod syntax;
 pub mod time;

@@ -184,7 +184,7 @@ fn what_the_analyzer_alone_rejects_is_a_warning() {
              --> q.kql:1:136
               |
             1 | DeviceEvents | project-rename DeviceName = DeviceName | extend part = split(DeviceName, '.')['-1'], who = coalesce(AdditionalFields.a, DeviceName)
-              |                                                                                                                                        ^^^^^^^^^^ with this all become string
+              |                                                                                                                                        ^^^^^^^^^^ with this all become dynamic
               = help: say `tostring(…)` of the dynamic values
         "#]],
     );

@@ -405,12 +405,14 @@ fn pattern_regex(kind: &str, flags: &str, parts: &[Value]) -> String {
         let last = at + 1 == parts.len();
         let second = part[1].as_str().unwrap_or("");
         match part[0].as_str().unwrap_or("") {
-            "text" if regex_kind => pattern.push_str(&format!("(?:{})", second.replace("(?<", "(?P<"))),
+            "text" if regex_kind => pattern.push_str(&format!("(?:{})", vidette_kql::regexes::balanced(second))),
             "text" => pattern.push_str(&regex::escape(second)),
             "skip" if regex_kind => pattern.push_str(".*"),
             "skip" => pattern.push_str(if last { ".*" } else { ".*?" }),
             _ => {
                 let body = match second {
+                    "bool" if regex_kind => r"\s*(?i:true|false)\s*",
+                    "real" | "decimal" if regex_kind => r"\s*[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?\s*",
                     "long" | "int" if kind != "relaxed" => r"\s*(?:[-+]?\d+|0x[0-9a-fA-F]+)\s*",
                     "real" | "decimal" if kind != "relaxed" => r"\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*",
                     // A number where there is one, else whatever stands there: it reads as null.
@@ -437,7 +439,7 @@ fn reads_as(ty: &str, text: &str) -> bool {
         "datetime" => vidette_kql::time::parse_datetime(text).is_some(),
         "timespan" => vidette_kql::time::parse_timespan(text).is_some(),
         "guid" => vidette_kql::literals::guid(text).is_some(),
-        "bool" => matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "false" | "0" | "1"),
+        "bool" => super::conversion::bool_of_text(text).is_some(),
         _ => true,
     }
 }

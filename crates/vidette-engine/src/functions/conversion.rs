@@ -29,11 +29,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
             Cell::Json(json) if is_json_number(json) => return Out::from(to_real(a[0]).map(|n| n != 0.0)),
             other => display(other),
         };
-        match text.to_ascii_lowercase().as_str() {
-            "true" => Out::Bool(true),
-            "false" => Out::Bool(false),
-            _ => Out::from(long_of_text(&text).map(|n| n != 0)),
-        }
+        Out::from(bool_of_text(&text))
     }),
     // As Kusto's emulator has it: of a whole number the lower 32 bits, of a real one the nearest that fits, of a text only what
     // fits.
@@ -51,6 +47,17 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     stock("toreal", |types, a| widened(types, a, ScalarType::Real, "real_of")),
     rows("long_of", |a| Out::from(to_long(a[0]))),
     rows("real_of", |a| Out::from(to_real(a[0]))),
+    // Of `mv-expand … to typeof(…)`.
+    rows("element_of_kind", |a| {
+        let Some(json) = a[0].json() else { return Out::Null };
+        let is = match a[1].text() {
+            "number" => is_json_number(json),
+            "whole" => matches!(json, "true" | "false") || is_json_number(json) && json.parse::<i64>().is_ok(),
+            "text" => json.starts_with('"'),
+            _ => false,
+        };
+        if is { Out::Text(json.to_owned()) } else { Out::Null }
+    }),
     rows("todecimal", |a| {
         let value = match a[0] {
             Cell::Null => None,
@@ -146,11 +153,11 @@ fn hex(a: &[Cell], bits: fn(i64) -> u64) -> Out {
     Out::Text(a[0].long().map_or_else(String::new, |value| format!("{:0width$x}", bits(value))))
 }
 
-/// A value as `tostring` shows it; null is the empty string.
+/// A value as `tostring` shows it, a bool as .NET writes it; null is the empty string.
 pub(crate) fn display(cell: Cell<'_>) -> Cow<'_, str> {
     Cow::Owned(match cell {
         Cell::Null => return Cow::Borrowed(""),
-        Cell::Bool(b) => return Cow::Borrowed(if b { "true" } else { "false" }),
+        Cell::Bool(b) => return Cow::Borrowed(if b { "True" } else { "False" }),
         Cell::Guid(text) | Cell::Text(text) => return Cow::Borrowed(text),
         Cell::Json(json) => return json::text(json),
         Cell::Real(n) if n.is_infinite() => return Cow::Borrowed(if n > 0.0 { "inf" } else { "-inf" }),
@@ -178,7 +185,8 @@ pub(crate) fn to_json(cell: Cell) -> String {
 pub(super) fn write_json(cell: Cell, json: &mut String) {
     match cell {
         Cell::Null => json.push_str("null"),
-        Cell::Bool(_) | Cell::Long(_) => json.push_str(&display(cell)),
+        Cell::Bool(b) => json.push_str(if b { "true" } else { "false" }),
+        Cell::Long(_) => json.push_str(&display(cell)),
         Cell::Real(n) if n.is_finite() => json.push_str(&format_real(n)),
         Cell::Real(n) => write_json_string(&format_real(n), json),
         Cell::Json(text) => json.push_str(text),
@@ -202,6 +210,15 @@ pub(crate) fn to_long(cell: Cell) -> Option<i64> {
 
 fn is_json_number(json: &str) -> bool {
     json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// `true`, `false`, or a whole number, white space around it.
+pub(super) fn bool_of_text(text: &str) -> Option<bool> {
+    match text.trim() {
+        word if word.eq_ignore_ascii_case("true") => Some(true),
+        word if word.eq_ignore_ascii_case("false") => Some(false),
+        number => long_of_text(number).map(|n| n != 0),
+    }
 }
 
 fn long_of_text(text: &str) -> Option<i64> {

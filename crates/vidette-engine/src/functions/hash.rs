@@ -8,15 +8,21 @@ use twox_hash::XxHash64;
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("hash", xxhash),
     rows("hash_xxhash64", xxhash),
-    rows("hash_md5", |a| Out::Text(hex(&md5::Md5::digest(super::conversion::display(a[0]).as_bytes())))),
-    rows("hash_sha1", |a| Out::Text(hex(&sha1::Sha1::digest(super::conversion::display(a[0]).as_bytes())))),
-    rows("hash_sha256", |a| Out::Text(hex(&sha2::Sha256::digest(super::conversion::display(a[0]).as_bytes())))),
+    rows("hash_md5", digest::<md5::Md5>),
+    rows("hash_sha1", digest::<sha1::Sha1>),
+    rows("hash_sha256", digest::<sha2::Sha256>),
 ];
 
-/// xxHash64 of the value's bytes, numbers and times in little endian, optionally modulo the second argument.
+/// Of the value's text; an empty text, so null as well, has an empty digest, as Kusto's emulator has it.
+fn digest<D: Digest>(a: &[Cell]) -> Out {
+    let text = super::conversion::display(a[0]);
+    Out::Text(if text.is_empty() { String::new() } else { hex(&D::digest(text.as_bytes())) })
+}
+
+/// xxHash64 of the value's bytes, numbers and times in little endian, null having none; optionally modulo the second argument.
 fn xxhash(a: &[Cell]) -> Out {
     let hash = match a[0] {
-        Cell::Null => return Out::Null,
+        Cell::Null => XxHash64::oneshot(0, &[]),
         Cell::Bool(b) => XxHash64::oneshot(0, &[u8::from(b)]),
         Cell::Long(n) | Cell::DateTime(n) | Cell::TimeSpan(n) => XxHash64::oneshot(0, &n.to_le_bytes()),
         Cell::Real(n) => XxHash64::oneshot(0, &n.to_le_bytes()),

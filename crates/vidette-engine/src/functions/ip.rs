@@ -46,19 +46,19 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
     rows("ipv4_is_in_range", |a| Out::from(v4_in_range(a[0].text(), a[1].text()))),
     rows("ipv4_is_in_any_range", |a| any_range(a, v4_in_range)),
-    rows("parse_ipv6", |a| Out::Text(parse_v6(a[0].text()).map(|(address, prefix)| long_form(mask6(address, prefix))).unwrap_or_default())),
-    rows("parse_ipv6_mask", |a| match (parse_v6(a[0].text()), a[1].long()) {
+    rows("parse_ipv6", |a| Out::Text(parse_v6(a[0].text()).map(|(address, prefix)| long_form(mask6(address.into(), prefix))).unwrap_or_default())),
+    rows("parse_ipv6_mask", |a| match (comparable(a[0].text()), a[1].long()) {
         (Some((address, prefix)), Some(bits)) if (0..=128).contains(&bits) => Out::Text(long_form(mask6(address, prefix.min(bits as u32)))),
         _ => Out::Text(String::new()),
     }),
-    rows("ipv6_compare", |a| match (parse_v6(a[0].text()), parse_v6(a[1].text())) {
+    rows("ipv6_compare", |a| match (comparable(a[0].text()), comparable(a[1].text())) {
         (Some(left), Some(right)) => {
             let bits = left.1.min(right.1).min(limit6(a.get(2)));
             Out::Long(mask6(left.0, bits).cmp(&mask6(right.0, bits)) as i64)
         }
         _ => Out::Null,
     }),
-    rows("ipv6_is_match", |a| match (parse_v6(a[0].text()), parse_v6(a[1].text())) {
+    rows("ipv6_is_match", |a| match (comparable(a[0].text()), comparable(a[1].text())) {
         (Some(left), Some(right)) => {
             let bits = left.1.min(right.1).min(limit6(a.get(2)));
             Out::Bool(mask6(left.0, bits) == mask6(right.0, bits))
@@ -84,21 +84,27 @@ fn parse_v4(text: &str) -> Option<(u32, u32)> {
     Some((u32::from(address.parse::<Ipv4Addr>().ok()?), prefix))
 }
 
-fn parse_v6(text: &str) -> Option<(u128, u32)> {
+/// Address and prefix length of an IPv6 address, or of an IPv4 one as the mapped address: there, and behind an end with dots, a
+/// prefix counts the bits of the IPv4 address. A zone is passed over.
+fn parse_v6(text: &str) -> Option<(Ipv6Addr, u32)> {
     let (address, prefix) = match text.trim().split_once('/') {
         Some((address, prefix)) => (address, Some(prefix.parse::<u32>().ok()?)),
         None => (text.trim(), None),
     };
-    if let Ok(v4) = address.parse::<Ipv4Addr>() {
-        return Some((u128::from(v4.to_ipv6_mapped()), prefix.map_or(128, |bits| bits + 96)));
-    }
-    let parsed = address.parse::<Ipv6Addr>().ok()?;
-    // `::192.168.1.1` is the mapped address, and a short prefix counts its own bits.
-    if let (true, Some(v4)) = (address.contains('.'), parsed.to_ipv4()) {
-        let bits = prefix.map_or(128, |bits| if bits <= 32 { bits + 96 } else { bits.min(128) });
-        return Some((u128::from(v4.to_ipv6_mapped()), bits));
-    }
-    Some((u128::from(parsed), prefix.unwrap_or(128).min(128)))
+    let address = address.split_once('%').map_or(address, |(address, _zone)| address);
+    let (parsed, before) = match address.parse::<Ipv4Addr>() {
+        Ok(v4) => (v4.to_ipv6_mapped(), 96),
+        Err(_) => (address.parse().ok()?, if address.contains('.') { 96 } else { 0 }),
+    };
+    let bits = before + prefix.unwrap_or(128 - before);
+    (bits <= 128).then_some((parsed, bits))
+}
+
+/// As [`parse_v6`], to be compared: `::192.168.1.1` is the mapped address.
+fn comparable(text: &str) -> Option<(u128, u32)> {
+    let (address, bits) = parse_v6(text)?;
+    let mapped = address.to_ipv4().filter(|_| text.contains('.')).map(|v4| v4.to_ipv6_mapped());
+    Some((u128::from(mapped.unwrap_or(address)), bits))
 }
 
 fn mask(address: u32, bits: u32) -> u32 {
@@ -127,7 +133,7 @@ fn v4_in_range(address: &str, range: &str) -> Option<bool> {
 }
 
 fn v6_in_range(address: &str, range: &str) -> Option<bool> {
-    let ((address, _), (network, bits)) = (parse_v6(address)?, parse_v6(range)?);
+    let ((address, _), (network, bits)) = (comparable(address)?, comparable(range)?);
     Some(mask6(address, bits) == mask6(network, bits))
 }
 

@@ -6,6 +6,7 @@ use crate::cells::Out;
 use crate::json;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use vidette_kql::literals::write_json_string;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
@@ -56,8 +57,10 @@ fn parse_url(text: &str) -> String {
         Some(at) => rest.split_at(at),
         None => (rest, ""),
     };
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // Without a colon a user is part of the host.
+    let (user, host) = authority.rsplit_once('@').filter(|(user, _)| user.contains(':')).unwrap_or((":", authority));
     let (username, password) = user.split_once(':').unwrap_or((user, ""));
+    let path = if path == "/" && text.ends_with('/') { "" } else { path };
     let (host, port) = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
         _ => (host, ""),
@@ -65,21 +68,24 @@ fn parse_url(text: &str) -> String {
     let mut bag = json::bag_of_texts(&[("Scheme", scheme), ("Host", host), ("Port", port), ("Path", path), ("Username", username), ("Password", password)]);
     bag.pop();
     bag.push_str(",\"Query Parameters\":");
-    bag.push_str(&if query.is_empty() { "{}".to_owned() } else { json::write(&Value::Object(query_parameters(query))) });
+    bag.push_str(&json::write(&Value::Object(query_parameters(query))));
     bag.push_str(",\"Fragment\":");
     write_json_string(fragment, &mut bag);
     bag.push('}');
     bag
 }
 
+/// In the order of their names, the values of a repeated one as an array; what has no name or no value is left out.
 fn query_parameters(query: &str) -> Map<String, Value> {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(key, value)| (decode(key), Value::String(decode(value))))
-        .collect()
+    let mut parameters: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        if !key.is_empty() && !value.is_empty() {
+            parameters.entry(decode(key)).or_default().push(Value::String(decode(value)));
+        }
+    }
+    let one = |values: Vec<Value>| <[Value; 1]>::try_from(values).map_or_else(Value::Array, |[only]| only);
+    parameters.into_iter().map(|(key, values)| (key, one(values))).collect()
 }
 
 fn parse_path(text: &str) -> String {

@@ -11,6 +11,7 @@ use libdeflater::{CompressionLvl, Compressor};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -200,7 +201,8 @@ pub(super) fn with_regex<T>(pattern: &str, body: impl FnOnce(&Regex) -> T) -> Op
         if let Some((_, regex)) = regexes.iter().find(|(text, _)| text == pattern) {
             return regex.clone();
         }
-        let compiled = RegexBuilder::new(pattern).octal(true).build().ok().map(Rc::new);
+        let readable = vidette_kql::regexes::readable(pattern).unwrap_or(Cow::Borrowed(pattern));
+        let compiled = RegexBuilder::new(&readable).octal(true).build().ok().map(Rc::new);
         if regexes.len() == CACHED_REGEXES {
             regexes.remove(0);
         }
@@ -303,10 +305,12 @@ fn extract_all(a: &[Cell]) -> Out {
         if regex.captures_len() < 2 {
             return None;
         }
-        let wanted: Vec<usize> = match &groups {
-            Some(groups) => groups.iter().filter_map(|group| group.parse().ok().or_else(|| regex.capture_names().position(|name| name == Some(group)))).collect(),
-            None => (1..regex.captures_len()).collect(),
-        };
+        let chosen = groups.iter().flatten().filter_map(|group| group.parse().ok().or_else(|| regex.capture_names().position(|name| name == Some(group))));
+        // A group that is not there is left out; where none is left, all are given.
+        let mut wanted: Vec<usize> = chosen.filter(|group| *group < regex.captures_len()).collect();
+        if wanted.is_empty() {
+            wanted = (1..regex.captures_len()).collect();
+        }
         let matches: Vec<Value> = regex
             .captures_iter(text)
             .map(|captures| {

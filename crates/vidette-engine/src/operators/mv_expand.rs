@@ -41,7 +41,7 @@ impl Lowering<'_> {
                 ScalarType::Dynamic => named(list.clone()),
                 // Beside a longer list the rows of a shorter one are filled with nulls.
                 ScalarType::String => coalesce(vec![named(list.clone()), lit(ScalarValue::Utf8View(Some(String::new())))]),
-                ty => udf::call(conversion(ty), &[ScalarType::Dynamic], ty, vec![named(list.clone())]),
+                ty => typed(named(list.clone()), ty),
             };
             result.push(element.alias(physical(expansion.element.id)));
         }
@@ -58,18 +58,22 @@ impl Lowering<'_> {
     }
 }
 
-fn conversion(ty: ScalarType) -> &'static str {
-    match ty {
-        ScalarType::Bool => "tobool",
-        ScalarType::Int => "toint",
-        ScalarType::Long => "long_of",
-        ScalarType::Real => "real_of",
-        ScalarType::Decimal => "todecimal",
-        ScalarType::DateTime => "todatetime",
-        ScalarType::TimeSpan => "totimespan",
-        ScalarType::Guid => "toguid",
-        ScalarType::String | ScalarType::Dynamic => "tostring",
-    }
+/// An element as a value of the type, null unless it is one already: a text is no number, as Kusto's emulator has it.
+fn typed(element: Expr, ty: ScalarType) -> Expr {
+    let (kind, conversion) = match ty {
+        ScalarType::Bool => ("whole", "tobool"),
+        ScalarType::Int => ("number", "toint"),
+        ScalarType::Long => ("number", "long_of"),
+        ScalarType::Real => ("number", "real_of"),
+        ScalarType::DateTime => ("text", "todatetime"),
+        ScalarType::Guid => ("text", "toguid"),
+        // No element is one of these.
+        ScalarType::Decimal => ("none", "todecimal"),
+        ScalarType::TimeSpan => ("none", "totimespan"),
+        ScalarType::String | ScalarType::Dynamic => return element,
+    };
+    let element = udf::call("element_of_kind", &[ScalarType::Dynamic, ScalarType::String], ScalarType::Dynamic, vec![element, lit(ScalarValue::Utf8View(Some(kind.to_owned())))]);
+    udf::call(conversion, &[ScalarType::Dynamic], ty, vec![element])
 }
 
 /// The elements of a dynamic as a list of JSON texts, or of what `tostring()` makes of them.

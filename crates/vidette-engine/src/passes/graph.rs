@@ -28,8 +28,9 @@ impl Ids {
     }
 }
 
-/// Inputs: the ends of the edges, then the tables of nodes, each with its id. A row per node: the id as text, the
-/// properties. Nodes of one id are one, with the first value of each property; nodes without a row have none.
+/// Inputs: the ends of the edges, then the tables of nodes, each with its id, which has the name of the property that it is, if
+/// it is one. A row per node: the id as text, the properties. Nodes of one id are one, with the first value of each property;
+/// nodes without a row have their id alone, for each table, as Kusto's emulator has it.
 pub(super) fn nodes(inputs: &[Table], output: &mut Output) -> Result<()> {
     // By name, as the columns of the result.
     let mut names: Vec<&String> = Vec::new();
@@ -55,11 +56,15 @@ pub(super) fn nodes(inputs: &[Table], output: &mut Output) -> Result<()> {
             }
         }
     }
+    let keys: Vec<usize> = inputs[1..].iter().filter_map(|table| names.iter().position(|name| **name == table.names[table.width()])).collect();
     for row in 0..inputs[0].rows {
         for end in 0..2 {
-            let id = shown(inputs[0].argument(row, end));
+            let value = inputs[0].argument(row, end);
+            let id = shown(value);
             if ids.number(id.clone()) == rows.len() {
-                rows.push((id, vec![Out::Null; names.len()]));
+                let mut properties = vec![Out::Null; names.len()];
+                keys.iter().for_each(|key| properties[*key] = Out::from(value));
+                rows.push((id, properties));
             }
         }
     }

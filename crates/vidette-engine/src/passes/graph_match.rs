@@ -41,9 +41,9 @@ struct Search<'a> {
     used_nodes: Vec<bool>,
     /// Of shortest paths: how far each node is from the start.
     distances: Option<Vec<usize>>,
-    /// Of shortest paths: the matches by their ends.
-    best: HashMap<(usize, usize), Best>,
-    order: Vec<(usize, usize)>,
+    /// Of shortest paths: the matches by their nodes, those inside paths not among them.
+    best: HashMap<Vec<Option<usize>>, Best>,
+    order: Vec<Vec<Option<usize>>>,
 }
 
 /// Inputs: the nodes, the edges. A row per match.
@@ -88,8 +88,8 @@ pub(crate) fn run(pattern: &GraphPattern, inputs: &[Table], output: &mut Output)
         order: Vec::new(),
     };
     search.continue_at(0, output);
-    for ends in std::mem::take(&mut search.order) {
-        search.best.remove(&ends).into_iter().flat_map(|(_, rows)| rows).for_each(|row| output.push(row));
+    for nodes in std::mem::take(&mut search.order) {
+        search.best.remove(&nodes).into_iter().flat_map(|(_, rows)| rows).for_each(|row| output.push(row));
     }
     Ok(())
 }
@@ -143,6 +143,7 @@ impl Search<'_> {
     fn hop(&mut self, step: usize, wanted: &GraphStep, node: usize, output: &mut Output) {
         let (least, most) = wanted.range.unwrap_or((1, 1));
         let length = self.paths[wanted.edge].len();
+        let start = self.bound[self.steps[step].0];
         if length >= least && (length > 0 || least == 0) {
             self.arrive(step, wanted, node, output);
         }
@@ -154,8 +155,10 @@ impl Search<'_> {
             let again = match self.pattern.cycles {
                 Cycles::All => false,
                 Cycles::UniqueEdges => self.used_edges[hop.edge],
-                Cycles::None => self.used_nodes[hop.to] && self.bound[wanted.to] != Some(hop.to),
+                Cycles::None => self.used_nodes[hop.to] && (self.bound[wanted.to] != Some(hop.to) || wanted.range.is_some() && start == Some(hop.to)),
             };
+            // The shortest of paths that come to no node twice.
+            let again = again || self.pattern.shortest.is_some() && (start == Some(hop.to) || self.paths[wanted.edge].iter().any(|earlier| earlier.to == hop.to));
             let detour = self.distances.as_ref().is_some_and(|distances| distances[hop.to] != length + 1);
             if detour || again || !self.may_follow(wanted, &hop) {
                 continue;
@@ -190,6 +193,7 @@ impl Search<'_> {
             return None;
         }
         let mut distances = vec![usize::MAX; self.nodes.rows];
+        distances[start] = 0;
         let (mut here, mut length) = (vec![start], 0);
         while !here.is_empty() && length < most.min(LONGEST_PATH) {
             length += 1;
@@ -221,10 +225,9 @@ impl Search<'_> {
     fn found(&mut self, output: &mut Output) {
         let row: Vec<Out> = self.pattern.outputs.iter().map(|wanted| self.value(wanted)).collect();
         let Some(shortest) = self.pattern.shortest else { return output.push(row) };
-        let end = self.steps.last().map_or(self.starts[0], |(_, step)| step.to);
-        let ends = (self.bound[self.starts[0]].unwrap_or(0), self.bound[end].unwrap_or(0));
+        let nodes = self.bound.clone();
         let length = self.paths.iter().map(Vec::len).sum();
-        match self.best.get_mut(&ends) {
+        match self.best.get_mut(&nodes) {
             Some((best, _)) if *best < length => {}
             Some((best, rows)) if *best == length => {
                 if shortest == Shortest::All {
@@ -233,8 +236,8 @@ impl Search<'_> {
             }
             Some(best) => *best = (length, vec![row]),
             None => {
-                self.order.push(ends);
-                self.best.insert(ends, (length, vec![row]));
+                self.order.push(nodes.clone());
+                self.best.insert(nodes, (length, vec![row]));
             }
         }
     }

@@ -115,19 +115,29 @@ impl Binder<'_> {
                 }
             }
         }
-        if base == "percentile" && !bound.is_empty() {
-            bound[0] = self.percentile_subject(bound[0].clone());
-        }
         let fixed_from = match base {
-            "hll" | "percentiles_array" => 1,
-            "percentilesw_array" => 2,
+            "hll" | "percentiles_array" | "percentile" => 1,
+            "percentilesw_array" | "percentilew" => 2,
             _ => bound.len(),
         };
+        if matches!(base, "percentile" | "percentilew") && fixed_from < bound.len() {
+            bound[0] = self.percentile_subject(bound[0].clone());
+            bound[fixed_from] = self.convert(bound[fixed_from].clone(), ScalarType::Real);
+        }
         for argument in bound.iter().skip(fixed_from) {
             self.expect_fixed(argument, name.span)?;
         }
-        if base.starts_with("binary_all_") && bound.first().is_some_and(|argument| matches!(argument.ty, ScalarType::Real | ScalarType::Decimal)) {
-            bound[0] = self.convert(bound[0].clone(), ScalarType::Long);
+        if base.starts_with("binary_all_")
+            && let Some(value) = bound.first_mut()
+        {
+            match value.ty {
+                ScalarType::Real | ScalarType::Decimal | ScalarType::Dynamic => *value = self.convert(value.clone(), ScalarType::Long),
+                ScalarType::String | ScalarType::Bool | ScalarType::Guid => {
+                    self.error(codes::INTEGER_EXPECTED, "the expression must be an integer", arguments[0].span, format!("this is {}", value.ty));
+                    return None;
+                }
+                _ => {}
+            }
         }
         let first_converted = bound.first().map_or(first, |argument| argument.ty);
         let ty = match base {
@@ -143,7 +153,7 @@ impl Binder<'_> {
                 ScalarType::Int | ScalarType::Long => ScalarType::Real,
                 ty => ty,
             },
-            "min" | "max" | "take_any" | "passthrough" | "binary_all_and" | "binary_all_or" | "binary_all_xor" | "percentile" => first_converted,
+            "min" | "max" | "take_any" | "passthrough" | "binary_all_and" | "binary_all_or" | "binary_all_xor" | "percentile" | "percentilew" => first_converted,
             "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep" => ScalarType::Real,
             _ => ScalarType::Dynamic,
         };

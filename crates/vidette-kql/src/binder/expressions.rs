@@ -1,6 +1,7 @@
 //! Scalar expressions: names, operators, paths and the coercions between types.
 //! Kusto docs: `scalar-operators`, `datatypes-string-operators`, `numerical-operators`, `datetime-timespan-arithmetic`.
 
+use super::functions::{NO_PATTERN, wrong_pattern};
 use super::signatures::{AGGREGATES, SCALAR_FUNCTIONS};
 use super::{Binder, Binding, Bound, naming};
 use crate::bound::{Column, Expr, ExprKind, Subquery};
@@ -225,8 +226,15 @@ impl Binder<'_> {
                     "notcontains" => "!contains",
                     other => other,
                 };
+                let right_span = right.1;
                 let left = self.text_operand(left, codes::OPERATOR_NOT_DEFINED);
                 let right = self.text_operand(right, codes::OPERATOR_NOT_DEFINED);
+                if canonical == "matches regex"
+                    && let Some(Value::String(pattern)) = right.as_literal()
+                    && let Some(why) = wrong_pattern(pattern)
+                {
+                    self.error(codes::INVALID_USE, NO_PATTERN, right_span, why);
+                }
                 Expr::call(canonical, ScalarType::Bool, vec![left, right])
             }
         }

@@ -465,6 +465,17 @@ fn mistake(function: &str, arguments: &[Expr]) -> Option<(&'static str, usize, S
         Value::String(text) => Some(text.as_str()),
         _ => None,
     };
+    let pattern = match function {
+        "extract" | "extract_all" | "trim" | "trim_start" | "trim_end" | "replace_regex_legacy" => Some(0),
+        "replace_regex" | "indexof_regex" => Some(1),
+        "countof" if text(2).is_some_and(|kind| kind.eq_ignore_ascii_case("regex")) => Some(1),
+        _ => None,
+    };
+    if let Some(at) = pattern
+        && let Some(why) = text(at).and_then(wrong_pattern)
+    {
+        return Some((codes::INVALID_USE, at, NO_PATTERN.to_owned(), why));
+    }
     match function {
         "prev" | "next" if reads_row(arguments.get(2)?) => Some((codes::CONSTANT_EXPECTED, 2, "the expression must be a constant".to_owned(), "it reads a column".to_owned())),
         "format_datetime" | "format_timespan" => {
@@ -472,11 +483,32 @@ fn mistake(function: &str, arguments: &[Expr]) -> Option<(&'static str, usize, S
             let letter = text(1)?.chars().find(|letter| !known.contains(*letter))?;
             Some((codes::INVALID_USE, 1, format!("`{function}` has no format `{letter}`"), format!("Kusto knows the letters and delimiters {known}")))
         }
+        "datetime_part" | "datetime_add" | "datetime_diff" => {
+            let (own, asked) = (if function == "datetime_part" { PARTS } else { PERIODS }, text(0)?);
+            let known = || SHARED_PARTS.iter().chain(own);
+            if known().any(|part| asked.eq_ignore_ascii_case(part)) {
+                return None;
+            }
+            let known: Vec<&str> = known().copied().collect();
+            Some((codes::INVALID_USE, 0, format!("`{function}` has no part `{asked}`"), format!("it knows {}", known.join(", "))))
+        }
         "extract_all" if !text(0)?.contains('(') => {
             Some((codes::INVALID_USE, 0, "`extract_all` gives what the groups of its pattern match".to_owned(), "no group in parentheses".to_owned()))
         }
         _ => None,
     }
+}
+
+/// What `datetime_part`, `datetime_add` and `datetime_diff` know alike, and what else they do.
+const SHARED_PARTS: &[&str] = &["year", "quarter", "month", "day", "hour", "minute", "second", "millisecond", "microsecond", "nanosecond"];
+const PARTS: &[&str] = &["week_of_year", "dayofyear"];
+const PERIODS: &[&str] = &["week"];
+
+pub(super) const NO_PATTERN: &str = "the pattern is not a regular expression";
+
+/// Why a text is no regular expression; `None` when it is one.
+pub(super) fn wrong_pattern(text: &str) -> Option<String> {
+    crate::regexes::readable(text).err()
 }
 
 pub(super) fn reads_row(argument: &Expr) -> bool {

@@ -72,6 +72,11 @@ pub(crate) fn aggregate_name(function: &str, arguments: &[Expr]) -> String {
     {
         return format!("{function}_{argument}_{second}");
     }
+    if matches!(function, "percentile" | "percentilew")
+        && let Some(last) = arguments.last().filter(|_| arguments.len() > 1)
+    {
+        return percentile_name(&argument, if let ExprKind::Literal(value) = &last.kind { Some(value) } else { None });
+    }
     let naming = AGGREGATES.get(function).map_or(Naming::None, |signature| signature.naming);
     match naming {
         Naming::PrefixAndFirstArgument(prefix) => format!("{prefix}_{argument}"),
@@ -79,6 +84,17 @@ pub(crate) fn aggregate_name(function: &str, arguments: &[Expr]) -> String {
         _ if argument.is_empty() => format!("{function}_"),
         _ => argument,
     }
+}
+
+/// `percentile_x_99_5`
+pub(crate) fn percentile_name(subject: &str, percentile: Option<&Value>) -> String {
+    let text = match percentile {
+        Some(Value::Long(n)) => n.to_string(),
+        Some(Value::Int(n)) => n.to_string(),
+        Some(Value::Real(n)) => n.to_string().replace('.', "_"),
+        _ => String::new(),
+    };
+    format!("percentile_{subject}_{text}")
 }
 
 /// Gives out column names without repeating one.

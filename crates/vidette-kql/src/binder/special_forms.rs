@@ -38,8 +38,9 @@ impl Binder<'_> {
             }
             "coalesce" | "max_of" | "min_of" => {
                 let values: Vec<Expr> = arguments.iter().map(|argument| self.scalar(argument)).collect();
-                let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+                let mut ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
                 if function == "coalesce" && ty != ScalarType::Dynamic && values[0].ty == ScalarType::Dynamic {
+                    ty = ScalarType::Dynamic;
                     let other = values.iter().zip(arguments).find(|(value, _)| value.ty != ScalarType::Dynamic);
                     self.report(
                         Diagnostic::semantic(codes::TYPE_EXPECTED, "the expression must have the type dynamic", other.map_or(span, |(_, argument)| argument.span))

@@ -69,6 +69,11 @@ impl MakeGraph {
         let columns = input.columns.clone();
         let (mut source, mut target) = (column(binder, &columns, &self.source)?, column(binder, &columns, &self.target)?);
         let node_type = source.ty;
+        if node_type == ScalarType::Dynamic {
+            binder.error(codes::INVALID_USE, "the id of a node is not dynamic", self.source.span, "convert it, for example with `tostring()`");
+            return None;
+        }
+        alike(binder, node_type, target.ty, self.target.span)?;
         let (mut edges, mut tables) = (input.plan, Vec::new());
         if let Some((key, _)) = &self.partition {
             let key = column(binder, &columns, key)?;
@@ -83,6 +88,10 @@ impl MakeGraph {
             binder.group = group;
             let relation = relation?;
             let id = column(binder, &relation.columns, on)?;
+            alike(binder, node_type, id.ty, on.span)?;
+            // Of the same type as the ends of the edges it is what they are called by, where no row tells more.
+            let known = self.partition.is_none() && (id.ty == node_type || id.ty.is_integer() && node_type.is_integer());
+            let argument = if known { id.name.clone() } else { "$argument".to_owned() };
             let id = match &self.partition {
                 None => Bound::column(&id),
                 Some((key, _)) => {
@@ -98,15 +107,15 @@ impl MakeGraph {
                     None => found.push((column.name.clone(), column.ty)),
                 }
             }
-            read.push((relation, id));
+            read.push((relation, id, argument));
         }
-        for (relation, id) in read {
+        for (relation, id, argument) in read {
             let typed = |binder: &mut Binder, column: &Column| {
                 let ty = found.iter().find(|(name, _)| *name == column.name).map_or(column.ty, |(_, ty)| *ty);
                 (binder.column(column.name.clone(), ty), binder.convert(Bound::column(column), ty))
             };
             let mut columns: Vec<(Column, Bound)> = relation.columns.iter().map(|column| typed(binder, column)).collect();
-            columns.push((binder.column("$argument", id.ty), id));
+            columns.push((binder.column(argument, id.ty), id));
             tables.push((relation.plan, columns));
         }
         let mut inputs = vec![ends(binder, &edges, &columns, &source, &target)];
@@ -144,6 +153,15 @@ impl MakeGraph {
         }
         (Plan::Project { input: Box::new(edges), columns: shown }, tables)
     }
+}
+
+/// Ids of nodes are of one type, numbers of any.
+fn alike(binder: &mut Binder, wanted: ScalarType, found: ScalarType, span: Span) -> Option<()> {
+    if wanted == found || wanted.is_number() && found.is_number() {
+        return Some(());
+    }
+    binder.error(codes::INVALID_USE, "the ids of the nodes of a graph have one type", span, format!("this is {found}, the source of the edges is {wanted}"));
+    None
 }
 
 /// Rows, the properties of nodes among their columns, and last the id.

@@ -3,6 +3,7 @@
 
 use super::graph::graph;
 use super::project::Project;
+use crate::binder::naming::{Names, automatic_name};
 use crate::binder::{Binder, Relation};
 use crate::bound::{
     Aggregate, Column, ColumnId, Cycles, Direction, Expr as Bound, ExprKind as Kind, Fold, Graph, GraphElement, GraphOutput, GraphPattern, GraphSequence, GraphStep, JoinKind,
@@ -65,6 +66,10 @@ impl GraphMatch {
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let graph = graph(binder, &input, self.name(), self.span)?;
+        if self.columns.is_empty() {
+            binder.error(codes::INVALID_USE, format!("`{}` needs a projection", self.name()), self.span, "end it with `project` and what a match shows");
+            return None;
+        }
         let scope = GraphScope::new(binder, &graph, &self.sequences)?;
         let outer_steps = std::mem::replace(&mut binder.row.steps, scope.properties());
         let outer = binder.graph.replace(scope);
@@ -121,9 +126,52 @@ impl GraphMatch {
                 About::Several { .. } => residual.push(bound),
             }
         }
-        let project = Project { columns: self.columns.clone(), span: self.span };
+        let project = Project { columns: self.named_columns(), span: self.span };
         let rows = Relation { plan: Plan::Values { columns: Vec::new(), rows: Vec::new() }, columns: itself };
         Some((residual, project.bind(binder, rows)?))
+    }
+}
+
+impl GraphMatch {
+    /// The expressions of the projection with the names that they have in a graph, as Kusto's emulator gives them: those of
+    /// elements and their properties, and of the functions of a graph; all others are numbered.
+    fn named_columns(&self) -> Vec<Expr> {
+        let said = self.columns.iter().filter_map(|expr| if let ExprKind::Named { names, .. } = &expr.kind { names.first().map(|name| name.node.clone()) } else { None });
+        let (mut names, mut numbered) = (Names::with(said), 0);
+        let mut named = |expr: &Expr| {
+            if matches!(expr.kind, ExprKind::Named { .. }) {
+                return expr.clone();
+            }
+            let name = graph_name(expr).unwrap_or_else(|| {
+                numbered += 1;
+                format!("Column{numbered}")
+            });
+            let name = Name { node: names.unique(&name), span: expr.span };
+            Expr { kind: ExprKind::Named { names: vec![name], value: Box::new(expr.clone()) }, span: expr.span }
+        };
+        self.columns.iter().map(&mut named).collect()
+    }
+}
+
+/// `a_age` of `a.age`, `p_w` of `map(p, w)`, `inner_nodes_p_Column` of `all(inner_nodes(p), w > 1)`.
+fn graph_name(expr: &Expr) -> Option<String> {
+    let ExprKind::Call { name, arguments } = &expr.kind else { return automatic_name(expr) };
+    let first = arguments.first()?;
+    let element = match &first.kind {
+        ExprKind::Call { name, arguments } if name.node == "inner_nodes" => format!("inner_nodes_{}", arguments.first()?.name()?),
+        _ => first.name()?.to_owned(),
+    };
+    match name.node.as_str() {
+        "labels" | "node_id" | "node_degree_in" | "node_degree_out" => Some(format!("{}_{element}", name.node)),
+        "map" | "all" | "any" => {
+            let value = match &arguments.get(1)?.kind {
+                ExprKind::Call { name, arguments } if arguments.is_empty() => Some(name.node.clone()),
+                ExprKind::Call { .. } => None,
+                _ => automatic_name(&arguments[1]),
+            };
+            Some(format!("{element}_{}", value.unwrap_or_else(|| "Column".to_owned())))
+        }
+        _ => None,
     }
 }
 
@@ -250,13 +298,32 @@ impl GraphScope {
                     None => None,
                     Some((least, most)) => Some((count(binder, least)?, most.as_ref().map_or(Some(usize::MAX), |most| count(binder, most))?)),
                 };
+                if range.is_some_and(|(least, most)| least > most) {
+                    binder.error(codes::INVALID_USE, "a path has at least as many edges as it may have", edge.span, "the first number is the greater");
+                    return None;
+                }
                 let element = scope.element(binder, edge.name.as_ref(), false, range.is_some())?;
                 let to = scope.element(binder, node.as_ref(), true, false)?;
                 steps.push(GraphStep { edge: element, direction: edge.direction, range, to });
             }
             scope.sequences.push(GraphSequence { start, steps });
         }
+        if let Some(apart) = scope.apart() {
+            let span = sequences[apart].nodes.iter().flatten().next().map_or_else(Span::default, |name| name.span);
+            binder.error(codes::INVALID_USE, "all sequences of a pattern are connected by the names of nodes", span, "no other sequence names a node of this one");
+            return None;
+        }
         Some(scope)
+    }
+
+    /// The first sequence without a node of those before it, directly or by way of others.
+    fn apart(&self) -> Option<usize> {
+        let nodes = |sequence: &GraphSequence| -> HashSet<usize> { std::iter::once(sequence.start).chain(sequence.steps.iter().map(|step| step.to)).collect() };
+        let (mut joined, mut rest): (HashSet<usize>, Vec<usize>) = (nodes(self.sequences.first()?), (1..self.sequences.len()).collect());
+        while let Some(at) = rest.iter().position(|at| !nodes(&self.sequences[*at]).is_disjoint(&joined)) {
+            joined.extend(nodes(&self.sequences[rest.remove(at)]));
+        }
+        rest.first().copied()
     }
 
     /// The element of that name, a new one when there is none.
@@ -286,7 +353,7 @@ impl GraphScope {
             }
             let whole = binder.column(text, ScalarType::Dynamic);
             self.whole.push(whole.clone());
-            self.values.push(MatchValue { column: whole, element, inner: false, fold, value: Bound::call("bag_pack", ScalarType::Dynamic, bag), property: true });
+            self.values.push(MatchValue { column: whole, element, inner: false, fold, value: Bound::call("bag_pack_nonempty", ScalarType::Dynamic, bag), property: true });
         }
         Some(element)
     }

@@ -3,7 +3,7 @@
 
 use super::Operator;
 use super::take::row_count;
-use crate::binder::naming::automatic_name;
+use crate::binder::naming::{Names, automatic_name};
 use crate::binder::{Binder, GroupContext, Relation};
 use crate::bound::{Column, Expansion, Expr as Bound, Plan};
 use crate::diagnostics::codes;
@@ -83,7 +83,10 @@ fn expand(binder: &mut Binder, input: Relation, parameters: &[OperatorParameter]
         }
         expansions.push(Expansion { source, element });
     }
-    let index = parameter(parameters, "with_itemindex").and_then(Expr::name).map(|name| binder.column(name, ScalarType::Long));
+    let index = parameter(parameters, "with_itemindex").and_then(Expr::name).map(|name| {
+        let mut names = Names::with(columns.iter().map(|column| column.name.clone()));
+        binder.column(names.unique(name), ScalarType::Long)
+    });
     let bag_as_array = ["kind", "bagexpansion"].iter().any(|name| parameter(parameters, name).and_then(Expr::name) == Some("array"));
     let mut keep: Vec<Column> = input.columns;
     if let Some(group) = &binder.group {

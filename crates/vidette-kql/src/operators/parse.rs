@@ -6,6 +6,7 @@ use crate::diagnostics::{Diagnostic, codes};
 use crate::lexer::Token;
 use crate::literals::write_json_string;
 use crate::parser::Parser;
+use crate::regexes;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, Name, OperatorParameter, parameter};
 use crate::types::{ScalarType, Value};
@@ -68,6 +69,17 @@ impl Parse {
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let kind = parameter(&self.parameters, "kind").and_then(Expr::name).unwrap_or("simple");
+        if self.filter && kind == "relaxed" {
+            let span = parameter(&self.parameters, "kind").map_or(self.span, |kind| kind.span);
+            binder.error(codes::INVALID_USE, "`parse-where` has the kinds simple and regex only", span, "with this, `parse` keeps every row");
+        }
+        for part in self.parts.iter().filter(|_| kind == "regex") {
+            if let Part::Text(Expr { kind: ExprKind::Literal(Value::String(text)), span }) = part
+                && let Err(why) = regexes::readable(&regexes::balanced(text))
+            {
+                binder.error(codes::INVALID_USE, "the pattern is not a regular expression", *span, why);
+            }
+        }
         let flags = parameter(&self.parameters, "flags").and_then(Expr::name).unwrap_or_default();
         let source = binder.with_row(&input.columns, |binder| binder.scalar(&self.source));
         let source = binder.convert(source, ScalarType::String);

@@ -1,6 +1,6 @@
 //! `summarize`: one row per distinct tuple of the `by` expressions. Kusto docs: `summarize-operator`.
 
-use crate::binder::naming::{Names, automatic_name};
+use crate::binder::naming::{Names, automatic_name, percentile_name};
 use crate::binder::{Binder, Binding, Relation};
 use crate::bound::{Aggregate, Column, ColumnId, Expr as Bound, ExprKind as BoundKind, Plan};
 use crate::diagnostics::codes;
@@ -8,7 +8,7 @@ use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, Name};
-use crate::types::{ScalarType, Value};
+use crate::types::ScalarType;
 
 #[derive(Clone, Debug)]
 pub struct Summarize {
@@ -232,13 +232,7 @@ fn percentiles(binder: &mut Binder, input: &Relation, function: &Name, arguments
         if binder.expect_fixed(percentile, arguments[at].span).is_none() {
             return;
         }
-        let text = match percentile.as_literal() {
-            Some(Value::Long(n)) => n.to_string(),
-            Some(Value::Int(n)) => n.to_string(),
-            Some(Value::Real(n)) => n.to_string().replace('.', "_"),
-            _ => String::new(),
-        };
-        let name = explicit.get(at - first_percentile).map_or_else(|| format!("percentile_{subject}_{text}"), |name| name.node.clone());
+        let name = explicit.get(at - first_percentile).map_or_else(|| percentile_name(&subject, percentile.as_literal()), |name| name.node.clone());
         let percentile = binder.convert(percentile.clone(), ScalarType::Real);
         let mut values = bound[..first_percentile].to_vec();
         values[0] = binder.percentile_subject(values[0].clone());

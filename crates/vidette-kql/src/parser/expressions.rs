@@ -386,8 +386,11 @@ impl Parser<'_> {
             }
             Token::Minus | Token::Plus | Token::Long | Token::Real | Token::TimeSpan | Token::Typed(_) | Token::String => {
                 let literal = self.unary();
-                if let ExprKind::Literal(value) = &literal.kind {
-                    literals::write_json(value, json);
+                match &literal.kind {
+                    // A number of ticks, other than what `pack_array()` makes of it, as Kusto's emulator has it.
+                    ExprKind::Literal(Value::TimeSpan(ticks)) => literals::write_json(&Value::Long(*ticks), json),
+                    ExprKind::Literal(value) => literals::write_json(value, json),
+                    _ => {}
                 }
             }
             Token::Name if matches!(self.text(), "true" | "false" | "null") => json.push_str(self.bump().span.text(self.source)),

@@ -166,6 +166,44 @@ fn an_argument_of_the_wrong_type_has_the_code_of_what_was_wanted() {
 }
 
 #[test]
+fn what_the_engine_alone_rejects_is_a_warning() {
+    check(
+        "print iff(1 > 2, 'a', 5), case(1 > 2, 1, 3 > 4, int(2), long(null)), coalesce(dynamic(1), 5), coalesce(5, 1.5)",
+        expect![[r#"
+        warning[VD004]: `iff` chooses from values of one type in Kusto, which refuses this
+         --> q.kql:1:7
+          |
+        1 | print iff(1 > 2, 'a', 5), case(1 > 2, 1, 3 > 4, int(2), long(null)), coalesce(dynamic(1), 5), coalesce(5, 1.5)
+          |       ^^^^^^^^^^^^^^^^^^ from string and long
+          = help: convert one of them
+        warning[KS141]: the expression must have the type dynamic
+         --> q.kql:1:91
+          |
+        1 | print iff(1 > 2, 'a', 5), case(1 > 2, 1, 3 > 4, int(2), long(null)), coalesce(dynamic(1), 5), coalesce(5, 1.5)
+          |                                                                                           ^ with this all become dynamic
+          = help: say `tostring(…)` of the dynamic values
+        warning[VD004]: `coalesce` chooses from values of one type in Kusto, which refuses this
+         --> q.kql:1:95
+          |
+        1 | print iff(1 > 2, 'a', 5), case(1 > 2, 1, 3 > 4, int(2), long(null)), coalesce(dynamic(1), 5), coalesce(5, 1.5)
+          |                                                                                               ^^^^^^^^^^^^^^^^ from long and real
+          = help: convert one of them
+    "#]],
+    );
+    check(
+        "DeviceEvents | where AdditionalFields.a == AdditionalFields.b and AdditionalFields.c != dynamic(null)",
+        expect![[r#"
+        warning[VD004]: two dynamic values are compared, which Kusto refuses
+         --> q.kql:1:41
+          |
+        1 | DeviceEvents | where AdditionalFields.a == AdditionalFields.b and AdditionalFields.c != dynamic(null)
+          |                                         ^^ both are dynamic
+          = help: convert them, for example with `tostring()`
+    "#]],
+    );
+}
+
+#[test]
 fn what_the_analyzer_alone_rejects_is_a_warning() {
     check(
         "DeviceEvents | project-rename DeviceName = DeviceName | extend part = split(DeviceName, '.')['-1'], who = coalesce(AdditionalFields.a, DeviceName)",
@@ -369,7 +407,7 @@ fn columns_are_named_and_typed_as_kusto_does() {
         expect!["DeviceName:string A:long DeviceName1:string A1:long"],
     );
     columns(
-        "print int(1) + int(2), 1 / 2.0, 1d / 1h, now() - 1d, iff(true, 1, 2.0), dynamic({}).a.b, todatetime('x')",
+        "print int(1) + int(2), 1 / 2.0, 1d / 1h, now() - 1d, max_of(1, 2.0), dynamic({}).a.b, todatetime('x')",
         expect!["print_0:long print_1:real print_2:real print_3:datetime print_4:real print_5:dynamic print_6:datetime"],
     );
 }

@@ -217,7 +217,17 @@ impl Binder<'_> {
     pub(crate) fn binary(&mut self, operator: &Spanned<String>, left: (Expr, Span), right: (Expr, Span)) -> Expr {
         match operator.node.as_str() {
             "+" | "-" | "*" | "/" | "%" => self.arithmetic(operator, left.0, right.0),
-            "==" | "!=" => self.equality(&operator.node, left.0, right.0),
+            "==" | "!=" => {
+                // The engine's own answer: its analyzer lets it pass.
+                let dynamic = |side: &(Expr, Span)| side.0.ty == ScalarType::Dynamic && !is_broken(&side.0) && !matches!(side.0.as_literal(), Some(Value::Null(_)));
+                if dynamic(&left) && dynamic(&right) && !self.open {
+                    let message = "two dynamic values are compared, which Kusto refuses";
+                    self.report(
+                        Diagnostic::semantic(codes::INVALID_USE, message, operator.span).warning().label("both are dynamic").help("convert them, for example with `tostring()`"),
+                    );
+                }
+                self.equality(&operator.node, left.0, right.0)
+            }
             "<" | "<=" | ">" | ">=" => self.ordering(operator, left.0, right.0),
             name => {
                 let canonical = match name {

@@ -11,6 +11,18 @@ use crate::types::{ScalarType, Value};
 use std::sync::Arc;
 
 impl Binder<'_> {
+    /// What `iff`, `case` and `coalesce` choose from is of one type for Kusto's engine, which refuses a mixture that its analyzer
+    /// lets pass: int and long are one, and a dynamic or a null goes with all.
+    fn of_one_type<'e>(&mut self, function: &str, values: impl IntoIterator<Item = &'e Expr>, span: Span) {
+        let types = values.into_iter().filter(|value| value.ty != ScalarType::Dynamic && !matches!(value.as_literal(), Some(Value::Null(_))));
+        let mut types = types.map(|value| if value.ty == ScalarType::Int { ScalarType::Long } else { value.ty });
+        let Some(first) = types.next() else { return };
+        if let Some(other) = types.find(|ty| *ty != first) {
+            let message = format!("`{function}` chooses from values of one type in Kusto, which refuses this");
+            self.report(Diagnostic::semantic(codes::INVALID_USE, message, span).warning().label(format!("from {first} and {other}")).help("convert one of them"));
+        }
+    }
+
     /// Forms whose arguments or type follow rules that no signature states.
     pub(super) fn special_form(&mut self, function: &str, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
         let argument = |at: usize| arguments.get(at);
@@ -18,6 +30,7 @@ impl Binder<'_> {
             "iff" => {
                 let condition = self.bool_argument(argument(0)?);
                 let values = vec![self.scalar(argument(1)?), self.scalar(argument(2)?)];
+                self.of_one_type("iff", &values, span);
                 let ty = common_type(&[values[0].ty, values[1].ty]);
                 let mut all = vec![condition];
                 all.extend(values.into_iter().map(|value| self.convert(value, ty)));
@@ -31,14 +44,18 @@ impl Binder<'_> {
                     all.push(if condition { self.bool_argument(argument) } else { self.scalar(argument) });
                 }
                 let is_value = |at: usize| at % 2 == 1 || at == last;
-                let types: Vec<ScalarType> = all.iter().enumerate().filter(|(at, _)| is_value(*at)).map(|(_, value)| value.ty).collect();
-                let ty = common_type(&types);
+                let values: Vec<&Expr> = all.iter().enumerate().filter(|(at, _)| is_value(*at)).map(|(_, value)| value).collect();
+                let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+                self.of_one_type("case", values, span);
                 let all = all.into_iter().enumerate().map(|(at, value)| if is_value(at) { self.convert(value, ty) } else { value }).collect();
                 Expr::call("case", ty, all)
             }
             "coalesce" | "max_of" | "min_of" => {
                 let values: Vec<Expr> = arguments.iter().map(|argument| self.scalar(argument)).collect();
                 let mut ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+                if function == "coalesce" {
+                    self.of_one_type(function, &values, span);
+                }
                 if function == "coalesce" && ty != ScalarType::Dynamic && values[0].ty == ScalarType::Dynamic {
                     ty = ScalarType::Dynamic;
                     let other = values.iter().zip(arguments).find(|(value, _)| value.ty != ScalarType::Dynamic);

@@ -12,9 +12,11 @@ pub fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// Whether the text is one JSON document.
+/// Whether the text is one JSON document. `jiter` reads most texts twice as fast; it refuses some that are documents: hundreds
+/// of brackets in each other, halves of surrogate pairs.
 pub fn is_document(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    let mut reader = jiter::Jiter::new(text.as_bytes());
+    reader.next_skip().is_ok() && reader.finish().is_ok() || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// `parse_json`: text that is not JSON becomes a JSON string. An empty text is null.

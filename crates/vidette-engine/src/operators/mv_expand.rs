@@ -39,6 +39,7 @@ impl Lowering<'_> {
         for (expansion, list) in expansions.iter().zip(&lists) {
             let element = match expansion.element.ty {
                 ScalarType::Dynamic => named(list.clone()),
+                ScalarType::String if expansions.len() == 1 => named(list.clone()),
                 // Beside a longer list the rows of a shorter one are filled with nulls.
                 ScalarType::String => coalesce(vec![named(list.clone()), lit(ScalarValue::Utf8View(Some(String::new())))]),
                 ty => typed(named(list.clone()), ty),

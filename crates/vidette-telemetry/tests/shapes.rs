@@ -423,6 +423,26 @@ fn what_portals_and_their_interfaces_export_is_told_from_its_columns() {
     }
 }
 
+/// Both versions of the answers of Azure Data Explorer have more than the result.
+#[test]
+fn what_comes_with_an_answer_is_no_row() {
+    let table = r#""Columns":[{"ColumnName":"Timestamp","ColumnType":"datetime"},{"ColumnName":"DeviceName","ColumnType":"string"}],"Rows":[["2026-03-10T09:00:00.5Z","h"]]"#;
+    let first_version = format!(
+        r#"{{"Tables":[{{"TableName":"Table_0",{table}}},{{"TableName":"Table_1","Columns":[{{"ColumnName":"Value","DataType":"String"}}],"Rows":[["{{}}"]]}},{{"TableName":"Table_2","Columns":[{{"ColumnName":"Timestamp"}},{{"ColumnName":"Severity"}}],"Rows":[["2026-03-10T09:00:01Z",4]]}}]}}"#
+    );
+    let second_version = format!(
+        r#"[{{"FrameType":"DataSetHeader","IsProgressive":false,"Version":"v2.0"}},{{"FrameType":"DataTable","TableId":0,"TableKind":"QueryProperties","TableName":"@ExtendedProperties","Columns":[{{"ColumnName":"TableId"}}],"Rows":[[1]]}},{{"FrameType":"DataTable","TableId":1,"TableKind":"PrimaryResult","TableName":"PrimaryResult",{table}}},{{"FrameType":"DataSetCompletion","HasErrors":false}}]"#
+    );
+    for text in [first_version, second_version] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("DeviceInfo.json");
+        std::fs::write(&path, &text).unwrap();
+        let harvest = read(&path);
+        let rows: usize = harvest.tables.values().flatten().map(|batch| batch.num_rows()).sum();
+        assert_eq!((first(&harvest, "DeviceInfo", "DeviceName"), rows, harvest.problems.len()), ("h".to_owned(), 1, 0), "{text}: {:?}", harvest.problems);
+    }
+}
+
 #[test]
 fn columns_that_a_table_has_not_are_told() {
     let folder = tempfile::tempdir().unwrap();

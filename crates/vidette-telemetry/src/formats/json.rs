@@ -453,6 +453,9 @@ impl Records<'_> {
                 return std::mem::take(inner).into_iter().enumerate().all(|(at, value)| self.deliver(&format!("{place}, {wrapper} {}", at + 1), value));
             }
         }
+        if is_beside_the_answer(&map) {
+            return true;
+        }
         if let Some(rows) = rows_of_answer(&mut map) {
             return rows.enumerate().all(|(at, row)| self.deliver(&format!("{place}, row {}", at + 1), Value::Object(row)));
         }
@@ -495,6 +498,16 @@ impl Records<'_> {
                 true
             }
         }
+    }
+}
+
+/// Whether it is what Azure Data Explorer sends with an answer: a frame of its second version that is not the result, or one of
+/// the tables of its first version behind the result, which is `Table_0`.
+fn is_beside_the_answer(map: &serde_json::Map<String, Value>) -> bool {
+    let text = |key: &str| map.get(key).and_then(Value::as_str);
+    match text("FrameType") {
+        Some(_) => text("TableKind") != Some("PrimaryResult"),
+        None => map.contains_key("Rows") && text("TableName").and_then(|name| name.strip_prefix("Table_")).is_some_and(|number| number != "0"),
     }
 }
 

@@ -57,7 +57,8 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     rows("geo_polygon_centroid", |a| on_polygons(a[0], |polygons| show_point(polygons.iter().map(Polygon::centroid).fold(Vector::default(), Vector::plus).unit()))),
     rows("geo_line_centroid", |a| match lines(a[0]) {
         Some(lines) => {
-            let parts = lines.iter().flat_map(|line| line.windows(2)).map(|edge| edge[0].plus(edge[1]).unit().times(edge[0].angle(edge[1])));
+            // S2 weighs an edge by its chord.
+            let parts = lines.iter().flat_map(|line| line.windows(2)).map(|edge| edge[0].plus(edge[1]).unit().times(edge[1].minus(edge[0]).length()));
             show_point(parts.fold(Vector::default(), Vector::plus).unit())
         }
         None => Out::Null,
@@ -139,7 +140,7 @@ impl Vector {
 
     /// Whether it is the same point but for rounding.
     pub(super) fn is_at(self, other: Vector) -> bool {
-        self.plus(other.times(-1.0)).length() < 1e-14
+        self.minus(other).length() < 1e-14
     }
 
     /// The same for points that are the same but for rounding.
@@ -161,6 +162,10 @@ impl Vector {
         Vector([self.0[0] + other.0[0], self.0[1] + other.0[1], self.0[2] + other.0[2]])
     }
 
+    pub(super) fn minus(self, other: Vector) -> Vector {
+        self.plus(other.times(-1.0))
+    }
+
     pub(super) fn times(self, factor: f64) -> Vector {
         Vector(self.0.map(|n| n * factor))
     }
@@ -176,7 +181,7 @@ impl Vector {
 
     /// The cross product of two points on the sphere, exact also when they are near each other.
     pub(super) fn normal(self, other: Vector) -> Vector {
-        self.plus(other).cross(other.plus(self.times(-1.0))).times(0.5)
+        self.plus(other).cross(other.minus(self)).times(0.5)
     }
 
     /// Whether one is the other's opposite, so that no line between them is the shortest.
@@ -208,7 +213,7 @@ impl Polygon {
     /// The mean of its points, times its area.
     fn centroid(&self) -> Vector {
         let whole = |ring: &Vec<Vector>| if excess(ring) < 0.0 { moment(ring).times(-1.0) } else { moment(ring) };
-        self.rings[1..].iter().map(whole).fold(whole(&self.rings[0]), |sum, hole| sum.plus(hole.times(-1.0)))
+        self.rings[1..].iter().map(whole).fold(whole(&self.rings[0]), |sum, hole| sum.minus(hole))
     }
 }
 
@@ -232,7 +237,8 @@ pub(super) fn excess(ring: &[Vector]) -> f64 {
     ring.windows(2)
         .map(|edge| {
             let (a, b, c) = (ring[0], edge[0], edge[1]);
-            2.0 * a.dot(b.cross(c)).atan2(1.0 + a.dot(b) + b.dot(c) + c.dot(a))
+            // Differences are exact where points are near to each other.
+            2.0 * a.dot(b.minus(a).cross(c.minus(a))).atan2(1.0 + a.dot(b) + b.dot(c) + c.dot(a))
         })
         .sum()
 }

@@ -381,7 +381,7 @@ fn clipped(lines: &[Vec<Vector>], polygons: &[Polygon]) -> Out {
         let first = edges.first().copied().unwrap_or(usize::MAX);
         // In the direction of the line.
         if let Some(edge) = origin.edges.get(first)
-            && edge[0].plus(edge[1].times(-1.0)).dot(points[0].plus(points[1].times(-1.0))) < 0.0
+            && edge[0].minus(edge[1]).dot(points[0].minus(points[1])) < 0.0
         {
             points.reverse();
         }

@@ -199,7 +199,7 @@ impl Simplifier {
                 let side = sign(from, to, b);
                 let turn = sign(a, b, c);
                 // Where the three parts meet, the part of the one amid them ends.
-                let meeting = a.plus(b.times(-1.0)).cross(b.plus(c.times(-1.0))).times(turn);
+                let meeting = a.minus(b).cross(b.minus(c)).times(turn);
                 if turn == side || from.normal(to).dot(meeting).signum() != side {
                     break;
                 }
@@ -312,7 +312,7 @@ impl Along {
 
 /// The squared length of a straight line through the sphere.
 fn apart(a: Vector, b: Vector) -> f64 {
-    let between = a.plus(b.times(-1.0));
+    let between = a.minus(b);
     between.dot(between)
 }
 

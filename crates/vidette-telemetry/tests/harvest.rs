@@ -169,7 +169,11 @@ fn a_long_line_is_read_record_by_record_or_refused() {
     let harvest = read(&path);
     assert_eq!((harvest.events_read, harvest.summaries["DeviceProcessEvents"].rows, harvest.summaries["DeviceNetworkEvents"].rows), (21, 20, 1));
     assert_eq!(harvest.problems.len(), 1, "{:?}", harvest.problems);
-    assert!(harvest.problems[0].place.as_deref() == Some("line 2") && harvest.problems[0].message.contains("no record is that long"), "{:?}", harvest.problems);
+    assert!(
+        harvest.problems[0].place.as_deref() == Some("line 1 behind byte 20973685") && harvest.problems[0].message.contains("no record is that long"),
+        "{:?}",
+        harvest.problems
+    );
 }
 
 #[test]

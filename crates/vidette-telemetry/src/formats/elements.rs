@@ -2,6 +2,7 @@
 //! reads one.
 
 use super::json::WRAPPERS;
+use super::rows::is_of_event;
 use std::io::{BufRead, Read, Result};
 
 /// Goes over a value among others, in an array or an object, up to what ends it.
@@ -67,15 +68,28 @@ pub(super) fn is_deep(value: &[u8]) -> bool {
     scan.deepest > DEEPEST
 }
 
-/// The first key of an object, when it wraps an array whose first element is an object, and where that begins.
+/// The first key of an object that wraps an array whose first element is an object, and where that begins. What stands before it
+/// must be there as a whole, and none of it be what an event has.
 pub(super) fn wrapper(object: &[u8]) -> Option<(&'static str, usize)> {
     fn behind<'b>(bytes: &'b [u8], token: &[u8]) -> Option<&'b [u8]> {
         bytes.trim_ascii_start().strip_prefix(token)
     }
-    let name = behind(behind(object, b"{")?, b"\"")?;
-    let key = WRAPPERS.into_iter().find(|key| name.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b"\"")))?;
-    let elements = behind(behind(&name[key.len() + 1..], b":")?, b"[")?;
-    elements.trim_ascii_start().starts_with(b"{").then_some((key, object.len() - elements.len()))
+    let mut rest = behind(object, b"{")?;
+    loop {
+        let name = behind(rest, b"\"")?;
+        let (name, value) = name.split_at(memchr::memchr2(b'"', b'\\', name)?);
+        let value = behind(value.strip_prefix(b"\"")?, b":")?;
+        let name = std::str::from_utf8(name).ok()?;
+        if let Some(key) = WRAPPERS.into_iter().find(|key| *key == name)
+            && let Some(elements) = behind(value, b"[").filter(|elements| elements.trim_ascii_start().starts_with(b"{"))
+        {
+            return Some((key, object.len() - elements.len()));
+        }
+        if is_of_event(name) {
+            return None;
+        }
+        rest = value[Scan::default().end(value)?..].strip_prefix(b",")?;
+    }
 }
 
 /// The next byte that is no blank; `None` at the end.
@@ -173,14 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapper_is_known_by_its_first_key() {
+    fn a_wrapper_is_known_by_a_key() {
         for (object, expected) in [
             (r#"{"records":[{"a":1}]}"#, Some(("records", 12))),
             (" {\n \"value\" : [ {}", Some(("value", 15))),
             (r#"{"Results":[]}"#, None),
             (r#"{"value":[1]}"#, None),
             (r#"{"valued":[{}]}"#, None),
-            (r#"{"a":1,"value":[{}]}"#, None),
+            (r#"{"@odata.context":"https:\/\/x[{", "Stats" : {"a":[1]},"value":[{}]}"#, Some(("value", 64))),
+            (r#"{"results":[],"value":[{"a":1}]}"#, Some(("value", 23))),
+            (r#"{"a":1,"value":[2]}"#, None),
+            (r#"{"a":{"b":["#, None),
+            (r#"{"winlog":{},"value":[{}]}"#, None),
+            (r#"{"a\"":1,"value":[{}]}"#, None),
         ] {
             assert_eq!(wrapper(object.as_bytes()), expected, "{object}");
         }

@@ -19,12 +19,13 @@ pub(super) const ENVELOPES: [&str; 2] = ["result", "_source"];
 /// The arrays of records that exports wrap into one object.
 pub(super) const WRAPPERS: [&str; 7] = ["records", "Records", "Results", "results", "value", "tables", "Tables"];
 
-pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
+    let mut input = Counted { input, at: 0 };
     let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
     if head.starts_with(b"\xef\xbb\xbf") {
         input.consume(3);
     }
-    let mut records = Records::of(path, 0, sink);
+    let (mut records, mut any) = (Records::of(path, 0, sink), false);
     // Arrays, and objects that wrap one, however many; what is behind them is read by lines.
     loop {
         let unreadable = |error: std::io::Error| Problem::file(path, error.to_string());
@@ -32,9 +33,14 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
         let (place, start) = match wrapper(input.fill_buf().map_err(unreadable)?) {
             Some(wrapper) => wrapper,
             None if first == b'[' => ("element", 1),
-            None => return records.read_lines(Counted { input, at: 0 }, 0..u64::MAX),
+            None => {
+                // Lines are counted from where arrays ended.
+                let start = if any { input.at } else { 0 };
+                return records.read_lines(input, start..u64::MAX, true);
+            }
         };
         input.consume(start);
+        any = true;
         if !records.read_elements(place, &mut input)? {
             return Ok(());
         }
@@ -85,7 +91,8 @@ pub(super) fn read_part(path: &Path, mut file: File, part: Range<u64>, sink: &mu
     if part.start > 0 {
         input.skip_until(b'\n').map_err(unreadable)?;
     }
-    Records::of(path, part.start, sink).read_lines(input, part)
+    let is_first = part.start == 0;
+    Records::of(path, part.start, sink).read_lines(input, part, is_first)
 }
 
 /// A reader that knows where in the file it is.
@@ -133,7 +140,8 @@ impl<'a> Records<'a> {
         Records { path, rows: rows::Lines::of(path, sink), number, sink }
     }
 
-    fn read_lines(&mut self, mut input: Counted, part: Range<u64>) -> Result<(), Problem> {
+    /// The lines that begin in a part; where no line can be before it, the first may be that of a document over several.
+    fn read_lines(&mut self, mut input: Counted, part: Range<u64>, is_first: bool) -> Result<(), Problem> {
         let mut line = Vec::new();
         for count in 1u64.. {
             let place = || if part.start == 0 { format!("line {count}") } else { format!("line {count} behind byte {}", part.start) };
@@ -166,7 +174,7 @@ impl<'a> Records<'a> {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 // The first line of a document written over several lines.
-                Err(error) if count == 1 && part.start == 0 && error.is_eof() => {
+                Err(error) if count == 1 && is_first && error.is_eof() => {
                     let rest = std::io::Cursor::new(std::mem::take(&mut line));
                     return self.read_document(rest.chain(input));
                 }

@@ -126,8 +126,13 @@ impl<'de> Keys<'de> for Envelope<'_> {
 
 /// Keys of wrappers, and of events as shippers write them.
 fn is_of_another_shape(key: &str) -> bool {
+    WRAPPERS.contains(&key) || is_of_event(key)
+}
+
+/// Keys of events as shippers write them, and of what holds one.
+pub(super) fn is_of_event(key: &str) -> bool {
     const KEYS: [&str; 13] = ["_raw", "hits", "event", "Event", "System", "xml", "winlog", "win", "data", "event_id", "StringInserts", "ts", "properties"];
-    [&KEYS[..], &ENVELOPES, &WRAPPERS].iter().any(|keys| keys.contains(&key)) || ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))
+    [&KEYS[..], &ENVELOPES].iter().any(|keys| keys.contains(&key)) || ["winlog.", "win.", "data.win."].iter().any(|start| key.starts_with(start))
 }
 
 /// What an object's keys are.

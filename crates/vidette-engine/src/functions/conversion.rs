@@ -212,9 +212,10 @@ fn is_json_number(json: &str) -> bool {
     json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// `true`, `false`, or a whole number, white space around it.
+/// `true`, `false`, or a whole number, only this with white space around it: an answer recorded of Kusto's emulator has
+/// `tobool(" true")` of a column as null.
 pub(super) fn bool_of_text(text: &str) -> Option<bool> {
-    match text.trim() {
+    match text {
         word if word.eq_ignore_ascii_case("true") => Some(true),
         word if word.eq_ignore_ascii_case("false") => Some(false),
         number => long_of_text(number).map(|n| n != 0),

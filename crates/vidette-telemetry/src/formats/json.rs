@@ -514,8 +514,9 @@ impl Records<'_> {
 fn is_beside_the_answer(map: &serde_json::Map<String, Value>) -> bool {
     let text = |key: &str| map.get(key).and_then(Value::as_str);
     match text("FrameType") {
-        Some(_) => text("TableKind") != Some("PrimaryResult"),
-        None => map.contains_key("Rows") && text("TableName").and_then(|name| name.strip_prefix("Table_")).is_some_and(|number| number != "0"),
+        Some("DataSetHeader" | "DataSetCompletion") => true,
+        Some("DataTable") => text("TableKind").is_some_and(|kind| kind != "PrimaryResult"),
+        _ => map.contains_key("Rows") && text("TableName").and_then(|name| name.strip_prefix("Table_")).is_some_and(|number| number != "0"),
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) const PASSES: &[(&str, Pass)] = &[
     ("activity_engagement", activity::activity_engagement),
     ("new_activity_metrics", activity::new_activity_metrics),
     ("funnel_sequence_completion", activity::funnel_sequence_completion),
+    ("funnel_sequence", activity::funnel_sequence),
     ("sequence_detect", activity::sequence_detect),
     ("geo_polygon_lookup", lookup::geo_polygon_lookup),
     ("geo_line_lookup", lookup::geo_line_lookup),

@@ -5,6 +5,7 @@
 mod aggregates;
 pub(crate) mod expressions;
 mod functions;
+mod guessed;
 pub(crate) mod naming;
 mod patterns;
 mod signatures;
@@ -15,7 +16,7 @@ mod tuples;
 
 use crate::bound::{Aggregate, Column, ColumnId, Expr, Plan, Query, Render, Subquery};
 use crate::catalog::{Catalog, Feature, Question, QuestionKind};
-use crate::diagnostics::{Diagnostic, codes};
+use crate::diagnostics::{Diagnostic, Severity, codes};
 use crate::never::why_never;
 use crate::operators::GraphScope;
 use crate::span::Span;
@@ -28,7 +29,30 @@ pub use functions::canonical;
 pub use signatures::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS};
 
 /// Binds a parsed query: one bound query per tabular statement. With any error diagnostic the queries must not run.
+///
+/// A table whose columns nobody knows has those that the query asks of it: such a query is bound again, with them.
 pub fn bind<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog) -> (Vec<Query>, Vec<Diagnostic>) {
+    let errors = |diagnostics: &[Diagnostic]| diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    let (mut queries, mut diagnostics, mut open) = bind_once(query, catalog, OpenTables::default());
+    // An operator may show what it asks for one name after the other.
+    for _ in 0..MOST_BINDINGS {
+        if open.asked.iter().all(Vec::is_empty) {
+            break;
+        }
+        let again = bind_once(query, catalog, OpenTables { promised: open.promises(), ..OpenTables::default() });
+        // Nothing follows from a column that nobody knows: if an error does, it stays unbound.
+        if errors(&again.1) > errors(&diagnostics) {
+            break;
+        }
+        (queries, diagnostics, open) = again;
+    }
+    (queries, diagnostics)
+}
+
+/// How often a query with open tables is bound again.
+const MOST_BINDINGS: usize = 4;
+
+fn bind_once<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog, open_tables: OpenTables) -> (Vec<Query>, Vec<Diagnostic>, OpenTables) {
     let mut binder = Binder {
         catalog,
         diagnostics: Vec::new(),
@@ -43,7 +67,9 @@ pub fn bind<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog) -> (Vec<Quer
         aggregates: None,
         scalar_depth: 0,
         questions: 0,
-        open: false,
+        open: None,
+        open_tables,
+        fuzzy: false,
         declared: Vec::new(),
         in_order: None,
         settings: Vec::new(),
@@ -54,7 +80,27 @@ pub fn bind<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog) -> (Vec<Quer
     let queries = binder.bind_statements(query);
     binder.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     binder.diagnostics.dedup_by(|a, b| a.span == b.span && a.code == b.code);
-    (queries, binder.diagnostics)
+    (queries, binder.diagnostics, binder.open_tables)
+}
+
+/// Tables whose columns nobody knows, in the order of binding.
+#[derive(Default)]
+struct OpenTables {
+    /// By table, the columns that the query asks of it.
+    asked: Vec<Vec<String>>,
+    /// What it asked when it was bound before.
+    promised: Vec<Vec<String>>,
+    /// The columns that were promised.
+    columns: HashSet<ColumnId>,
+}
+
+impl OpenTables {
+    /// By table, what was asked so far.
+    fn promises(mut self) -> Vec<Vec<String>> {
+        self.promised.resize_with(self.asked.len().max(self.promised.len()), Vec::new);
+        self.promised.iter_mut().zip(self.asked).for_each(|(promised, asked)| promised.extend(asked));
+        self.promised
+    }
 }
 
 pub(crate) struct Binder<'a> {
@@ -75,8 +121,11 @@ pub(crate) struct Binder<'a> {
     scalar_depth: usize,
     /// Questions asked so far.
     questions: usize,
-    /// The rows have columns that are not known: an unknown name may be one of them.
-    pub(crate) open: bool,
+    /// The rows have columns of this open table: an unknown name may be one of them.
+    pub(crate) open: Option<usize>,
+    open_tables: OpenTables,
+    /// In a leg of a fuzzy union: a table that nobody knows is no error.
+    pub(crate) fuzzy: bool,
     /// The names that `let` gave in these statements.
     pub(crate) declared: Vec<String>,
     /// Whether the rows of the operator that is bound are in an order that Kusto knows of; `None` where that is not told.
@@ -142,7 +191,7 @@ impl Drop for Scope {
 pub(crate) enum Binding {
     Scalar(Expr),
     /// The last tells whether the rows have columns that are not known.
-    Tabular(Arc<Plan>, Vec<Column>, bool),
+    Tabular(Arc<Plan>, Vec<Column>, Option<usize>),
     Function(Arc<FunctionDeclaration>, Environment),
     Pattern(Arc<syntax::Pattern>, Environment),
     /// Bound with errors that are already reported.
@@ -292,9 +341,9 @@ impl Binder<'_> {
         relation
     }
 
-    /// Binds what has rows of its own; also whether these have columns that are not known.
-    pub(crate) fn apart<T>(&mut self, bind: impl FnOnce(&mut Self) -> T) -> (T, bool) {
-        let outer = std::mem::replace(&mut self.open, false);
+    /// Binds what has rows of its own; also the open table whose columns these have.
+    pub(crate) fn apart<T>(&mut self, bind: impl FnOnce(&mut Self) -> T) -> (T, Option<usize>) {
+        let outer = self.open.take();
         let bound = bind(self);
         (bound, std::mem::replace(&mut self.open, outer))
     }
@@ -302,7 +351,7 @@ impl Binder<'_> {
     /// As [`Binder::apart`]; the rows become a part of those that are bound here.
     pub(crate) fn joining<T>(&mut self, bind: impl FnOnce(&mut Self) -> T) -> T {
         let (bound, open) = self.apart(bind);
-        self.open |= open;
+        self.open = self.open.or(open);
         bound
     }
 
@@ -310,10 +359,28 @@ impl Binder<'_> {
     pub(crate) fn ask(&mut self, plan: Plan, column: Column, kind: QuestionKind) -> Option<Vec<(String, ScalarType)>> {
         let number = self.questions;
         self.questions += 1;
-        let query = Query { plan, columns: vec![column], render: None, subqueries: self.subqueries.clone() };
-        let answer = self.catalog.ask(number, &Question { query, kind });
-        self.open |= answer.is_none();
-        answer
+        let query = Query { plan, columns: vec![column], render: None, subqueries: self.subqueries.clone(), guessed: HashSet::new() };
+        self.catalog.ask(number, &Question { query, kind })
+    }
+
+    /// From here on the rows have columns that are not known: those that the query asks for.
+    pub(crate) fn open_up(&mut self) -> Vec<Column> {
+        let number = self.open_tables.asked.len();
+        self.open = Some(number);
+        self.open_tables.asked.push(Vec::new());
+        let names = self.open_tables.promised.get(number).cloned().unwrap_or_default();
+        let columns: Vec<Column> = names.into_iter().map(|name| self.column(name, ScalarType::Dynamic)).collect();
+        self.open_tables.columns.extend(columns.iter().map(|column| column.id));
+        columns
+    }
+
+    /// Notes a name that may be a column of the open table.
+    pub(crate) fn ask_for(&mut self, name: &str) {
+        if let Some(asked) = self.open.and_then(|number| self.open_tables.asked.get_mut(number))
+            && !asked.iter().any(|known| known == name)
+        {
+            asked.push(name.to_owned());
+        }
     }
 
     /// The results of an operator that has several: the first goes on, the others end here.

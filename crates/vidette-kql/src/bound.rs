@@ -4,6 +4,7 @@
 
 use crate::span::Span;
 use crate::types::{ScalarType, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Identifies a column within one bound query; two columns of the same name have different ids.
@@ -360,6 +361,8 @@ pub struct Query {
     pub render: Option<Render>,
     /// In dependency order: a subquery refers only to earlier ones.
     pub subqueries: Vec<Subquery>,
+    /// Columns of tables whose columns nobody knows: that they are dynamic is a guess.
+    pub guessed: HashSet<ColumnId>,
 }
 
 impl Plan {

@@ -38,6 +38,7 @@ pub mod codes {
     pub const SIDE_OF_JOIN: &str = "KS183";
     pub const INCOMPLETE_FRAGMENT: &str = "KS198";
     pub const UNKNOWN_TABLE: &str = "KS204";
+    pub const UNKNOWN_IN_FUZZY: &str = "KS205";
     pub const NEEDS_BRACKETS: &str = "KS228";
     pub const CONSTANT_EXPECTED: &str = "KS129";
     pub const TEXT_BEFORE_COLUMN: &str = "KS101";

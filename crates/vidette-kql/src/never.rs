@@ -2,7 +2,7 @@
 
 /// Each reason with the operators, functions and plugins that it keeps out.
 const NEVER: &[(&str, &[&str])] = &[
-    ("no query reaches the network", &["http_request", "http_request_post"]),
+    ("no query reaches the network", &["http_request", "http_request_post", "inline_external_table"]),
     ("no query runs foreign code", &["python", "r", "csharp"]),
     ("no query reaches another database", &["sql_request", "mysql_request", "postgresql_request", "cosmosdb_sql_request"]),
     (

@@ -11,6 +11,7 @@ use vidette_telemetry::schemas::TABLES;
 
 /// Microsoft's unifying parsers over Defender's tables.
 const ASIM: &str = include_str!("../functions/asim.kql");
+const PLATFORM: &str = include_str!("../functions/platform.kql");
 
 /// The schemas of ASIM, each a function with four names; some have further names for a part of their events.
 const ASIM_SCHEMAS: &[(&str, &[&str])] = &[
@@ -49,10 +50,12 @@ struct Saved {
     parsed: OnceLock<Option<Arc<FunctionDeclaration>>>,
 }
 
-static FUNCTIONS: LazyLock<HashMap<&'static str, Saved>> = LazyLock::new(|| {
-    let texts = std::iter::once(ASIM).chain(vidette_rules::embedded_functions());
-    texts.flat_map(statements).map(|(name, text)| (name, Saved { text, parsed: OnceLock::new() })).collect()
-});
+static FUNCTIONS: LazyLock<HashMap<&'static str, Saved>> =
+    LazyLock::new(|| texts().flat_map(statements).map(|(name, text)| (name, Saved { text, parsed: OnceLock::new() })).collect());
+
+fn texts() -> impl Iterator<Item = &'static str> {
+    [ASIM, PLATFORM].into_iter().chain(vidette_rules::embedded_functions())
+}
 
 /// The statements of a text, by name; each begins a line with `let`.
 fn statements(text: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_function_is_found_as_it_was_written() {
-        for text in std::iter::once(ASIM).chain(vidette_rules::embedded_functions()) {
+        for text in texts() {
             let (query, diagnostics) = vidette_kql::parse(text);
             assert!(diagnostics.is_empty(), "{diagnostics:?}");
             let written = query.statements.iter().map(|statement| match statement {

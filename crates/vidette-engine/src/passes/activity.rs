@@ -370,6 +370,57 @@ pub(super) fn funnel_sequence_completion(inputs: &[Table], output: &mut Output) 
     Ok(())
 }
 
+/// `funnel_sequence(id, time, start, end, window, bin, state, sequence)`: a row per way in which a user takes the states of
+/// the sequence one right after the other: the period, the state before, the state after, the user.
+///
+/// A state that repeats counts once. Two states follow each other when at most the window lies between them.
+pub(super) fn funnel_sequence(inputs: &[Table], output: &mut Output) -> Result<()> {
+    const NAME: &str = "funnel_sequence";
+    let table = &inputs[0];
+    if table.rows == 0 {
+        return Ok(());
+    }
+    let windows = Periods::of(table, [2, 3, 5], NAME)?;
+    let most = ticks(table, 4, NAME)?;
+    let sequence: Vec<String> = table.constant(7).json().map(crate::json::strings).unwrap_or_default();
+    let mut users: BTreeMap<String, Vec<(i64, usize)>> = BTreeMap::new();
+    for row in 0..table.rows {
+        let Some(time) = table.argument(row, 1).long().filter(|time| windows.find(*time).is_some()) else { continue };
+        users.entry(shown(table.argument(row, 0))).or_default().push((time, row));
+    }
+    for mut events in users.into_values() {
+        events.sort_unstable();
+        let mut states: Vec<State> = Vec::new();
+        for (time, row) in events {
+            let name = shown(table.argument(row, 6));
+            match states.last_mut() {
+                Some(state) if state.name == name && time - state.last <= most => state.last = time,
+                _ => states.push(State { name, first: time, last: time, row }),
+            }
+        }
+        let follows = |at: usize| states[at].first - states[at - 1].last <= most;
+        for (at, taken) in states.windows(sequence.len().max(1)).enumerate() {
+            let end = at + taken.len();
+            if !taken.iter().map(|state| &state.name).eq(&sequence) || !(at + 1..end).all(follows) {
+                continue;
+            }
+            let before = if at > 0 && follows(at) { states[at - 1].name.clone() } else { String::new() };
+            let after = if end < states.len() && follows(end) { states[end].name.clone() } else { String::new() };
+            let Some(window) = windows.find(taken[0].first) else { continue };
+            output.push([Out::Long(windows.starts[window]), Out::Text(before), Out::Text(after), Out::from(table.argument(taken[0].row, 0))]);
+        }
+    }
+    Ok(())
+}
+
+/// A user's state, from its first event to its last.
+struct State {
+    name: String,
+    first: i64,
+    last: i64,
+    row: usize,
+}
+
 /// `sequence_detect(time, step window, whole window, predicate…, group…)`: every way in which rows meet the predicates
 /// one after the other, each at most the step window after the one before.
 pub(super) fn sequence_detect(inputs: &[Table], output: &mut Output) -> Result<()> {

@@ -103,10 +103,15 @@ impl Binder<'_> {
             "hll_if" => "hll",
             name => name.strip_suffix("if").unwrap_or(name),
         };
-        let first = bound.first().map_or(ScalarType::Long, |argument| argument.ty);
-        let numeric = matches!(base, "sum" | "avg" | "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep");
-        if numeric {
-            for argument in &mut bound {
+        self.convert_arguments(base, &mut bound, arguments, name.span)?;
+        let ty = result_type(base, bound.first().map_or(ScalarType::Long, |argument| argument.ty));
+        Some(Aggregate { function: base.to_owned(), arguments: bound, filter, ty, span: name.span })
+    }
+
+    /// Brings the arguments to the types that the aggregation takes; `None` when one cannot be.
+    fn convert_arguments(&mut self, base: &str, bound: &mut [Expr], arguments: &[syntax::Expr], span: Span) -> Option<()> {
+        if matches!(base, "sum" | "avg" | "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep") {
+            for argument in bound.iter_mut() {
                 if argument.ty == ScalarType::Dynamic {
                     *argument = self.convert(argument.clone(), ScalarType::Real);
                 } else if !argument.ty.is_summable() {
@@ -125,7 +130,7 @@ impl Binder<'_> {
             bound[fixed_from] = self.convert(bound[fixed_from].clone(), ScalarType::Real);
         }
         for argument in bound.iter().skip(fixed_from) {
-            self.expect_fixed(argument, name.span)?;
+            self.expect_fixed(argument, span)?;
         }
         if base.starts_with("binary_all_")
             && let Some(value) = bound.first_mut()
@@ -139,24 +144,18 @@ impl Binder<'_> {
                 _ => {}
             }
         }
-        let first_converted = bound.first().map_or(first, |argument| argument.ty);
-        let ty = match base {
-            "count" | "cnt" | "dcount" | "count_distinct" => ScalarType::Long,
-            "sum" => {
-                if first_converted == ScalarType::Int {
-                    ScalarType::Long
-                } else {
-                    first_converted
-                }
-            }
-            "avg" => match first_converted {
-                ScalarType::Int | ScalarType::Long => ScalarType::Real,
-                ty => ty,
-            },
-            "min" | "max" | "take_any" | "passthrough" | "binary_all_and" | "binary_all_or" | "binary_all_xor" | "percentile" | "percentilew" => first_converted,
-            "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep" => ScalarType::Real,
-            _ => ScalarType::Dynamic,
-        };
-        Some(Aggregate { function: base.to_owned(), arguments: bound, filter, ty, span: name.span })
+        Some(())
+    }
+}
+
+/// What an aggregation gives of values of a type.
+fn result_type(base: &str, subject: ScalarType) -> ScalarType {
+    match base {
+        "count" | "cnt" | "dcount" | "count_distinct" => ScalarType::Long,
+        "sum" if subject == ScalarType::Int => ScalarType::Long,
+        "avg" if matches!(subject, ScalarType::Int | ScalarType::Long) => ScalarType::Real,
+        "sum" | "avg" | "min" | "max" | "take_any" | "passthrough" | "binary_all_and" | "binary_all_or" | "binary_all_xor" | "percentile" | "percentilew" => subject,
+        "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep" => ScalarType::Real,
+        _ => ScalarType::Dynamic,
     }
 }

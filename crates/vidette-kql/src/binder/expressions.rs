@@ -136,8 +136,8 @@ impl Binder<'_> {
 
     /// `KS142`, with the nearest name as help and fix.
     pub(crate) fn unknown_name(&mut self, name: &str, span: Span) {
-        if self.open {
-            return;
+        if self.open.is_some() {
+            return self.ask_for(name);
         }
         if SCALAR_FUNCTIONS.contains_key(name) || self.aggregates.is_some() && AGGREGATES.contains_key(name) {
             self.error(codes::ARGUMENTS_MISSING, format!("the function `{name}` needs its arguments"), span, format!("write `{name}(…)`"));
@@ -171,7 +171,7 @@ impl Binder<'_> {
         let bound = self.scalar(expr);
         match bound.ty {
             ScalarType::Bool => bound,
-            ScalarType::Dynamic if self.open || code == codes::OPERATOR_NOT_DEFINED || is_broken(&bound) => self.convert(bound, ScalarType::Bool),
+            ScalarType::Dynamic if self.open.is_some() || code == codes::OPERATOR_NOT_DEFINED || is_broken(&bound) => self.convert(bound, ScalarType::Bool),
             ScalarType::Int | ScalarType::Long if bound.as_literal().is_some() => self.convert(bound, ScalarType::Bool),
             ty => {
                 let diagnostic = Diagnostic::semantic(code, "the expression must have the type bool", expr.span).label(format!("this is {ty}"));
@@ -183,7 +183,7 @@ impl Binder<'_> {
 
     /// Kusto groups and sorts by no dynamic value.
     pub(crate) fn not_dynamic(&mut self, value: &Expr, span: Span) {
-        if value.ty == ScalarType::Dynamic && !self.open && !is_broken(value) {
+        if value.ty == ScalarType::Dynamic && self.open.is_none() && !is_broken(value) {
             let message = "a value of the type dynamic is not allowed in this context";
             self.report(Diagnostic::semantic(codes::NOT_DYNAMIC, message, span).label("this is dynamic").help("convert it, for example with `tostring()`"));
         }
@@ -220,7 +220,7 @@ impl Binder<'_> {
             "==" | "!=" => {
                 // The engine's own answer: its analyzer lets it pass.
                 let dynamic = |side: &(Expr, Span)| side.0.ty == ScalarType::Dynamic && !is_broken(&side.0) && !matches!(side.0.as_literal(), Some(Value::Null(_)));
-                if dynamic(&left) && dynamic(&right) && !self.open {
+                if dynamic(&left) && dynamic(&right) && self.open.is_none() {
                     let message = "two dynamic values are compared, which Kusto refuses";
                     self.report(
                         Diagnostic::semantic(codes::INVALID_USE, message, operator.span).warning().label("both are dynamic").help("convert them, for example with `tostring()`"),

@@ -94,6 +94,10 @@ impl Binder<'_> {
             },
             "toscalar" => self.toscalar(arguments, name.span),
             "table" => self.table_function(arguments, span),
+            "inline_external_table" => {
+                self.refuse_named("operator", &name.node, name.span);
+                Bound::Broken
+            }
             "_GetWatchlist" => self.watchlist(arguments, span),
             "database" | "cluster" | "workspace" | "app" => {
                 self.error(codes::SCALAR_EXPECTED, format!("`{}(…)` needs a table after it", name.node), span, "name a table: `.Table`");
@@ -106,6 +110,7 @@ impl Binder<'_> {
                 self.report(Diagnostic::semantic(codes::AGGREGATE_NOT_ALLOWED, message, name.span).label("an aggregate function").help("use it in `summarize`"));
                 Bound::Broken
             }
+            function if self.fuzzy && !self.in_scalar_context() => self.missing_table(function, name.span).map_or(Bound::Broken, Bound::Tabular),
             function => {
                 self.unknown_function(function, name.span);
                 Bound::Broken

@@ -25,121 +25,35 @@ impl Binder<'_> {
 
     /// Forms whose arguments or type follow rules that no signature states.
     pub(super) fn special_form(&mut self, function: &str, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
-        let argument = |at: usize| arguments.get(at);
+        let first = arguments.first();
         Some(match function {
-            "iff" => {
-                let condition = self.bool_argument(argument(0)?);
-                let values = vec![self.scalar(argument(1)?), self.scalar(argument(2)?)];
-                self.of_one_type("iff", &values, span);
-                let ty = common_type(&[values[0].ty, values[1].ty]);
-                let mut all = vec![condition];
-                all.extend(values.into_iter().map(|value| self.convert(value, ty)));
-                Expr::call("iff", ty, all)
-            }
-            "case" => {
-                let mut all: Vec<Expr> = Vec::new();
-                let last = arguments.len() - 1;
-                for (at, argument) in arguments.iter().enumerate() {
-                    let condition = at % 2 == 0 && at != last;
-                    all.push(if condition { self.bool_argument(argument) } else { self.scalar(argument) });
-                }
-                let is_value = |at: usize| at % 2 == 1 || at == last;
-                let values: Vec<&Expr> = all.iter().enumerate().filter(|(at, _)| is_value(*at)).map(|(_, value)| value).collect();
-                let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
-                self.of_one_type("case", values, span);
-                let all = all.into_iter().enumerate().map(|(at, value)| if is_value(at) { self.convert(value, ty) } else { value }).collect();
-                Expr::call("case", ty, all)
-            }
-            "coalesce" | "max_of" | "min_of" => {
-                let values: Vec<Expr> = arguments.iter().map(|argument| self.scalar(argument)).collect();
-                let mut ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
-                if function == "coalesce" {
-                    self.of_one_type(function, &values, span);
-                }
-                if function == "coalesce" && ty != ScalarType::Dynamic && values[0].ty == ScalarType::Dynamic {
-                    ty = ScalarType::Dynamic;
-                    let other = values.iter().zip(arguments).find(|(value, _)| value.ty != ScalarType::Dynamic);
-                    self.report(
-                        Diagnostic::semantic(codes::TYPE_EXPECTED, "the expression must have the type dynamic", other.map_or(span, |(_, argument)| argument.span))
-                            .warning()
-                            .label(format!("with this all become {ty}"))
-                            .help("say `tostring(…)` of the dynamic values"),
-                    );
-                }
-                let values = values.into_iter().map(|value| self.convert(value, ty)).collect();
-                Expr::call(function, ty, values)
+            "iff" => self.iff(arguments, span)?,
+            "case" => self.case(arguments, span),
+            "coalesce" => self.coalesce(arguments, span),
+            "max_of" | "min_of" => {
+                let values = self.scalars(arguments);
+                self.of_common_type(function, values)
             }
             "not" => {
-                let operand = self.bool_argument(argument(0)?);
+                let operand = self.bool_argument(first?);
                 Expr::call("not", ScalarType::Bool, vec![operand])
             }
             "bag_pack" => {
-                let mut all = Vec::new();
-                for (at, argument) in arguments.iter().enumerate() {
-                    let value = self.scalar(argument);
-                    all.push(self.convert(value, if at % 2 == 0 { ScalarType::String } else { ScalarType::Dynamic }));
-                }
+                let types = [ScalarType::String, ScalarType::Dynamic].into_iter().cycle();
+                let all = arguments.iter().zip(types).map(|(argument, ty)| self.converted(argument, ty)).collect();
                 Expr::call("bag_pack", ScalarType::Dynamic, all)
             }
             "bag_pack_columns" => {
-                let mut all = Vec::new();
-                for argument in arguments {
-                    let name = naming::automatic_name(argument).unwrap_or_default();
-                    let value = self.scalar(argument);
-                    all.push(Expr::literal(Value::String(name)));
-                    all.push(self.convert(value, ScalarType::Dynamic));
-                }
+                let named = |argument: &syntax::Expr| Expr::literal(Value::String(naming::automatic_name(argument).unwrap_or_default()));
+                let all = arguments.iter().flat_map(|argument| [named(argument), self.converted(argument, ScalarType::Dynamic)]).collect();
                 Expr::call("bag_pack", ScalarType::Dynamic, all)
             }
-            "pack_all" => {
-                let ignore_empty = match argument(0) {
-                    Some(argument) => self.scalar(argument).as_literal() == Some(&Value::Bool(true)),
-                    None => false,
-                };
-                let mut all = Vec::new();
-                for column in self.row.columns.clone() {
-                    all.push(Expr::literal(Value::String(column.name.clone())));
-                    all.push(self.convert(Expr::column(&column), ScalarType::Dynamic));
-                }
-                Expr::call(if ignore_empty { "bag_pack_nonempty" } else { "bag_pack" }, ScalarType::Dynamic, all)
-            }
-            "pack_array" => {
-                let mut all = Vec::new();
-                for argument in arguments {
-                    if matches!(argument.kind, Syntax::Star) {
-                        all.extend(self.row.columns.clone().iter().map(Expr::column));
-                    } else {
-                        all.push(self.scalar(argument));
-                    }
-                }
-                let all = all.into_iter().map(|value| self.convert(value, ScalarType::Dynamic)).collect();
-                Expr::call("pack_array", ScalarType::Dynamic, all)
-            }
-            "column_names_of" => match self.bind_table_argument(argument(0)?) {
-                Bound::Tabular(table) => {
-                    let mut names = String::new();
-                    for column in &table.columns {
-                        names.push(if names.is_empty() { '[' } else { ',' });
-                        write_json_string(&column.name, &mut names);
-                    }
-                    Expr::literal(Value::Dynamic(names + "]"))
-                }
-                _ => broken(),
-            },
-            "column_ifexists" => {
-                let name = self.scalar(argument(0)?);
-                let fallback = self.scalar(argument(1)?);
-                let Some(Value::String(name)) = name.as_literal() else {
-                    self.error(codes::INVALID_USE, "`column_ifexists` expects a column name as a string literal", argument(0)?.span, "not a literal");
-                    return Some(broken());
-                };
-                match self.row.columns.iter().find(|column| column.name == *name) {
-                    Some(column) => Expr::column(column),
-                    None => fallback,
-                }
-            }
+            "pack_all" => self.pack_all(first),
+            "pack_array" => self.pack_array(arguments),
+            "column_names_of" => self.column_names_of(first?),
+            "column_ifexists" => self.column_ifexists(first?, arguments.get(1)?),
             "parse_json" => {
-                let value = self.scalar(argument(0)?);
+                let value = self.scalar(first?);
                 match value.ty {
                     ScalarType::String | ScalarType::Dynamic => Expr::call("parse_json", ScalarType::Dynamic, vec![value]),
                     _ => self.convert(value, ScalarType::Dynamic),
@@ -150,9 +64,101 @@ impl Binder<'_> {
                 time.map_or_else(|| Expr::literal(Value::Null(ScalarType::DateTime)), Expr::column)
             }
             "bin" => self.bin(arguments, span)?,
-            "bin_auto" => self.bin_auto(argument(0)?, span),
+            "bin_auto" => self.bin_auto(first?, span),
             _ => return None,
         })
+    }
+
+    fn scalars(&mut self, arguments: &[syntax::Expr]) -> Vec<Expr> {
+        arguments.iter().map(|argument| self.scalar(argument)).collect()
+    }
+
+    fn converted(&mut self, argument: &syntax::Expr, ty: ScalarType) -> Expr {
+        let value = self.scalar(argument);
+        self.convert(value, ty)
+    }
+
+    /// A call whose arguments and result have the type that holds all of them.
+    fn of_common_type(&mut self, function: &str, values: Vec<Expr>) -> Expr {
+        let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+        let values = values.into_iter().map(|value| self.convert(value, ty)).collect();
+        Expr::call(function, ty, values)
+    }
+
+    fn iff(&mut self, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
+        let condition = self.bool_argument(arguments.first()?);
+        let values = [self.scalar(arguments.get(1)?), self.scalar(arguments.get(2)?)];
+        self.of_one_type("iff", &values, span);
+        let ty = common_type(&[values[0].ty, values[1].ty]);
+        let values = values.map(|value| self.convert(value, ty));
+        Some(Expr::call("iff", ty, std::iter::once(condition).chain(values).collect()))
+    }
+
+    fn case(&mut self, arguments: &[syntax::Expr], span: Span) -> Expr {
+        let last = arguments.len().saturating_sub(1);
+        let is_value = |at: usize| at % 2 == 1 || at == last;
+        let all: Vec<Expr> = arguments.iter().enumerate().map(|(at, argument)| if is_value(at) { self.scalar(argument) } else { self.bool_argument(argument) }).collect();
+        let values: Vec<&Expr> = all.iter().enumerate().filter(|(at, _)| is_value(*at)).map(|(_, value)| value).collect();
+        let ty = common_type(&values.iter().map(|value| value.ty).collect::<Vec<_>>());
+        self.of_one_type("case", values, span);
+        let all = all.into_iter().enumerate().map(|(at, value)| if is_value(at) { self.convert(value, ty) } else { value }).collect();
+        Expr::call("case", ty, all)
+    }
+
+    /// With a dynamic value first all are dynamic, as for Kusto's engine; its analyzer refuses the others.
+    fn coalesce(&mut self, arguments: &[syntax::Expr], span: Span) -> Expr {
+        let mut values = self.scalars(arguments);
+        self.of_one_type("coalesce", &values, span);
+        let other = values.iter().position(|value| value.ty != ScalarType::Dynamic);
+        if let (Some(ScalarType::Dynamic), Some(other)) = (values.first().map(|value| value.ty), other) {
+            let wrong = Diagnostic::semantic(codes::TYPE_EXPECTED, "the expression must have the type dynamic", arguments[other].span);
+            self.report(wrong.warning().label("with this all become dynamic").help("say `tostring(…)` of the dynamic values"));
+            values = values.into_iter().map(|value| self.convert(value, ScalarType::Dynamic)).collect();
+        }
+        self.of_common_type("coalesce", values)
+    }
+
+    fn pack_all(&mut self, ignore_empty: Option<&syntax::Expr>) -> Expr {
+        let ignore_empty = ignore_empty.is_some_and(|argument| self.scalar(argument).as_literal() == Some(&Value::Bool(true)));
+        let mut all = Vec::new();
+        for column in self.row.columns.clone() {
+            all.push(Expr::literal(Value::String(column.name.clone())));
+            all.push(self.convert(Expr::column(&column), ScalarType::Dynamic));
+        }
+        Expr::call(if ignore_empty { "bag_pack_nonempty" } else { "bag_pack" }, ScalarType::Dynamic, all)
+    }
+
+    fn pack_array(&mut self, arguments: &[syntax::Expr]) -> Expr {
+        let mut all = Vec::new();
+        for argument in arguments {
+            if matches!(argument.kind, Syntax::Star) {
+                all.extend(self.row.columns.clone().iter().map(Expr::column));
+            } else {
+                all.push(self.scalar(argument));
+            }
+        }
+        let all = all.into_iter().map(|value| self.convert(value, ScalarType::Dynamic)).collect();
+        Expr::call("pack_array", ScalarType::Dynamic, all)
+    }
+
+    fn column_names_of(&mut self, table: &syntax::Expr) -> Expr {
+        let Bound::Tabular(table) = self.bind_table_argument(table) else { return broken() };
+        let mut names = String::new();
+        for column in &table.columns {
+            names.push(if names.is_empty() { '[' } else { ',' });
+            write_json_string(&column.name, &mut names);
+        }
+        Expr::literal(Value::Dynamic(names + "]"))
+    }
+
+    fn column_ifexists(&mut self, argument: &syntax::Expr, fallback: &syntax::Expr) -> Expr {
+        let name = self.scalar(argument);
+        let fallback = self.scalar(fallback);
+        let Some(Value::String(name)) = name.as_literal() else {
+            self.error(codes::INVALID_USE, "`column_ifexists` expects a column name as a string literal", argument.span, "not a literal");
+            return broken();
+        };
+        self.row.columns.iter().find(|column| column.name == *name).map_or(fallback, Expr::column)
     }
 
     /// The size and the fixed point come from `set` statements. Kusto docs: `bin-auto-function`.

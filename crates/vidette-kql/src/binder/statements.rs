@@ -1,6 +1,6 @@
 //! Statements and tabular expressions.
 
-use super::{Binder, Binding, Bound, Relation};
+use super::{Binder, Binding, Bound, Relation, guessed};
 use crate::bound::{Column, Expr, Plan, Query};
 use crate::catalog::{Feature, Reading};
 use crate::diagnostics::{Diagnostic, codes, nearest};
@@ -9,6 +9,7 @@ use crate::operators::extend::add_columns;
 use crate::span::Span;
 use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement, UNLISTED_COLUMN};
 use crate::types::{ScalarType, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Binder<'_> {
@@ -23,9 +24,15 @@ impl Binder<'_> {
                     Bound::Broken => self.nothing(),
                 };
                 let render = self.render.take();
-                results.push(Query { plan: relation.plan, columns: relation.columns, render, subqueries: Vec::new() });
+                results.push(Query { plan: relation.plan, columns: relation.columns, render, subqueries: Vec::new(), guessed: HashSet::new() });
                 let more = std::mem::take(&mut self.more);
-                results.extend(more.into_iter().map(|relation| Query { plan: relation.plan, columns: relation.columns, render: None, subqueries: Vec::new() }));
+                results.extend(more.into_iter().map(|relation| Query {
+                    plan: relation.plan,
+                    columns: relation.columns,
+                    render: None,
+                    subqueries: Vec::new(),
+                    guessed: HashSet::new(),
+                }));
             } else {
                 self.bind_declaration(statement);
             }
@@ -33,6 +40,7 @@ impl Binder<'_> {
         // Every result carries all subqueries: an unused one is dropped when the plan is lowered.
         for result in &mut results {
             result.subqueries = self.subqueries.clone();
+            result.guessed = guessed::columns(&result.plan, &self.open_tables.columns);
         }
         results
     }
@@ -227,7 +235,7 @@ impl Binder<'_> {
         match self.lookup(name) {
             Some(Binding::Scalar(value)) => Bound::Scalar(value),
             Some(Binding::Tabular(plan, columns, open)) => {
-                self.open |= open;
+                self.open = self.open.or(open);
                 Bound::Tabular(self.reference(&plan, &columns))
             }
             Some(Binding::Function(function, environment)) => self.call_user_function(name, &function, &environment, Vec::new(), span),
@@ -235,10 +243,12 @@ impl Binder<'_> {
             Some(Binding::Pattern(..)) => self.pattern(name, &[], None, span).unwrap_or(Bound::Broken),
             None => match self.named_table(name) {
                 Some(relation) => Bound::Tabular(relation),
-                None if self.open && !self.row.columns.is_empty() => Bound::Scalar(open_column(name)),
+                None if self.open.is_some() && !self.row.columns.is_empty() => {
+                    self.ask_for(name);
+                    Bound::Scalar(open_column(name))
+                }
                 None if self.row.columns.is_empty() && self.row.sides.is_none() && !self.in_scalar_context() => {
-                    self.unknown_table(name, span);
-                    Bound::Broken
+                    self.missing_table(name, span).map_or(Bound::Broken, Bound::Tabular)
                 }
                 None => {
                     self.unknown_name(name, span);
@@ -251,7 +261,7 @@ impl Binder<'_> {
     fn table_by_name(&mut self, name: &str, span: Span) -> Option<Relation> {
         match self.lookup(name) {
             Some(Binding::Tabular(plan, columns, open)) => {
-                self.open |= open;
+                self.open = self.open.or(open);
                 return Some(self.reference(&plan, &columns));
             }
             Some(Binding::Function(function, environment)) => {
@@ -267,25 +277,45 @@ impl Binder<'_> {
             }
             None => {}
         }
-        let table = self.named_table(name);
-        if table.is_none() {
-            self.unknown_table(name, span);
-        }
-        table
+        self.named_table(name).or_else(|| self.missing_table(name, span))
     }
 
     pub(crate) fn named_table(&mut self, name: &str) -> Option<Relation> {
         let schema = self.catalog.table(name)?;
-        self.open |= OPEN_TABLES.contains(&name);
         let columns: Vec<Column> = schema.into_iter().map(|(name, ty)| self.column(name, ty)).collect();
         self.row.table_name = Some(name.to_owned());
         let relation = Relation { plan: Plan::Table { name: name.to_owned(), columns: columns.clone() }, columns };
-        let unlisted = EVENT_TABLES.contains(&name) && self.words.contains(UNLISTED_COLUMN) && relation.columns.iter().all(|column| column.name != UNLISTED_COLUMN);
-        if !unlisted {
-            return Some(relation);
+        if OPEN_TABLES.contains(&name) {
+            let asked = self.open_up();
+            return Some(self.with_absent(relation, asked));
         }
-        let column = self.column(UNLISTED_COLUMN, ScalarType::String);
-        Some(add_columns(self, relation, vec![(column, Expr::absent(ScalarType::String))]))
+        if EVENT_TABLES.contains(&name) && self.words.contains(UNLISTED_COLUMN) && relation.columns.iter().all(|column| column.name != UNLISTED_COLUMN) {
+            let column = self.column(UNLISTED_COLUMN, ScalarType::String);
+            self.open_tables.columns.insert(column.id);
+            return Some(self.with_absent(relation, vec![column]));
+        }
+        Some(relation)
+    }
+
+    /// The relation with further columns, which no row has a value of.
+    pub(crate) fn with_absent(&mut self, relation: Relation, columns: Vec<Column>) -> Relation {
+        if columns.is_empty() {
+            return relation;
+        }
+        let absent = columns.into_iter().map(|column| (column.clone(), Expr::absent(column.ty))).collect();
+        add_columns(self, relation, absent)
+    }
+
+    /// A table that nobody knows: an error, but in a leg of a fuzzy union, which has no rows for it and the columns that are asked of
+    /// it. Kusto docs: `union-operator`, "isfuzzy".
+    pub(crate) fn missing_table(&mut self, name: &str, span: Span) -> Option<Relation> {
+        if !self.fuzzy {
+            self.unknown_table(name, span);
+            return None;
+        }
+        self.report(Diagnostic::semantic(codes::UNKNOWN_IN_FUZZY, format!("unknown table `{name}`: it has no rows"), span).warning().label("a fuzzy union leaves it out"));
+        let columns = self.open_up();
+        Some(Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns })
     }
 
     pub(crate) fn unknown_table(&mut self, name: &str, span: Span) {
@@ -368,7 +398,8 @@ impl Binder<'_> {
         Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows }, columns })
     }
 
-    /// A cell of `datatable`: a literal, converted to the column's type as Kusto does.
+    /// A cell of `datatable`: a literal, converted to the column's type. Microsoft's analyzer takes any literal for any column; what
+    /// Kusto's engine makes of one that no conversion is for is not documented, here it is null.
     fn constant_cell(&mut self, expr: &syntax::Expr, ty: ScalarType) -> Value {
         let span = expr.span;
         if matches!(&expr.kind, ExprKind::Name(name) if name == "null") {
@@ -383,7 +414,8 @@ impl Binder<'_> {
             Some(value) => value,
             None => {
                 let label = format!("a {} in a column of type {ty}", value.scalar_type());
-                self.error(codes::TYPE_EXPECTED, format!("the expression must have the type {ty}"), span, label);
+                let message = "the value is null: no conversion leads to the type of its column";
+                self.report(Diagnostic::semantic(codes::INVALID_USE, message, span).warning().label(label));
                 Value::Null(ty)
             }
         }
@@ -442,6 +474,16 @@ pub(crate) fn cast_literal(value: &Value, ty: ScalarType) -> Option<Value> {
             crate::literals::write_json(other, &mut json);
             Value::Dynamic(json)
         }
+        (Value::Bool(flag), ScalarType::String) => Value::String(if *flag { "True" } else { "False" }.to_owned()),
+        (Value::Dynamic(json), ScalarType::String) => Value::String(json.clone()),
+        (other, ScalarType::String) => {
+            let mut json = String::new();
+            crate::literals::write_json(other, &mut json);
+            Value::String(json.trim_matches('"').to_owned())
+        }
+        (Value::Bool(flag), ScalarType::Long) => Value::Long(i64::from(*flag)),
+        (Value::Bool(flag), ScalarType::Int) => Value::Int(i32::from(*flag)),
+        (Value::Bool(flag), ScalarType::Real) => Value::Real(f64::from(u8::from(*flag))),
         _ => return None,
     })
 }

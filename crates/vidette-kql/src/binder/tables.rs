@@ -4,6 +4,7 @@ use super::{Binder, Binding, Bound, Relation};
 use crate::bound::{Column, Plan};
 use crate::catalog::{Feature, Watchlist};
 use crate::diagnostics::{Diagnostic, codes};
+use crate::literals::write_json_string;
 use crate::span::Span;
 use crate::syntax::{self, ExprKind};
 use crate::types::{ScalarType, Value};
@@ -15,6 +16,30 @@ const SCOPES: &[&str] = &["cluster", "database", "workspace", "app", "resource"]
 /// Functions that stand for a service whose tables no workspace holds: Azure Resource Graph, Azure Data Explorer.
 const ELSEWHERE: &[&str] = &["arg", "adx"];
 
+/// The columns of every watchlist, as ASIM's public parser `_ASIM_GetWatchlistRaw` reads them.
+const WATCHLIST: &[(&str, ScalarType)] =
+    &[("_DTItemId", ScalarType::String), ("LastUpdatedTimeUTC", ScalarType::DateTime), ("SearchKey", ScalarType::String), ("WatchlistItem", ScalarType::Dynamic)];
+
+/// What a file of a watchlist tells of such a column: its key, and the row as a bag.
+fn watchlist_value(name: &str, ty: ScalarType, columns: &[String], row: &[String]) -> Value {
+    match name {
+        "SearchKey" => Value::String(row.first().cloned().unwrap_or_default()),
+        "WatchlistItem" => {
+            let mut bag = String::new();
+            for (column, value) in columns.iter().zip(row) {
+                bag.push(if bag.is_empty() { '{' } else { ',' });
+                write_json_string(column, &mut bag);
+                bag.push(':');
+                write_json_string(value, &mut bag);
+            }
+            bag.push('}');
+            Value::Dynamic(bag)
+        }
+        _ if ty == ScalarType::String => Value::String(String::new()),
+        _ => Value::Null(ty),
+    }
+}
+
 impl Binder<'_> {
     /// `database("x").T`, `workspace("w").T`, `cluster("c").database("d").T`; `None` when it is something else.
     pub(super) fn remote_table(&mut self, target: &syntax::Expr, member: &syntax::Expr) -> Option<Bound> {
@@ -24,8 +49,8 @@ impl Binder<'_> {
             if !self.catalog.runs(Feature::Plugin, &name.node) {
                 self.refuse(&format!("`{}`, whose tables are elsewhere,", name.node), name.span);
             }
-            self.open = true;
-            return Some(Bound::Broken);
+            let columns = self.open_up();
+            return Some(Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns }));
         }
         if !is_scope(target) {
             return None;
@@ -33,10 +58,7 @@ impl Binder<'_> {
         Some(match &member.kind {
             ExprKind::Name(name) => match self.named_table(name) {
                 Some(relation) => Bound::Tabular(relation),
-                None => {
-                    self.unknown_table(name, member.span);
-                    Bound::Broken
-                }
+                None => self.missing_table(name, member.span).map_or(Bound::Broken, Bound::Tabular),
             },
             ExprKind::Call { name, arguments } if name.node == "table" => self.table_function(arguments, member.span),
             _ => self.bind_any(member),
@@ -59,10 +81,7 @@ impl Binder<'_> {
                         let name = name.clone();
                         self.call_user_function(&name, &function, &scope, Vec::new(), argument.span)
                     }
-                    _ => {
-                        self.unknown_table(&name.clone(), argument.span);
-                        Bound::Broken
-                    }
+                    _ => self.missing_table(&name.clone(), argument.span).map_or(Bound::Broken, Bound::Tabular),
                 },
             },
             _ => {
@@ -72,33 +91,35 @@ impl Binder<'_> {
         }
     }
 
-    /// `_GetWatchlist("alias")`: every column is a string; a file without a `SearchKey` has its first column as that. One that nobody
-    /// gave is empty, whatever columns are asked of it: rules and the parsers of ASIM ask for watchlists that most workspaces do
-    /// not have.
+    /// `_GetWatchlist("alias")`: the columns that every watchlist has, then those of the file, all strings; a file without a
+    /// `SearchKey` has its first column as that. One that nobody gave is empty, and has the columns that are asked of it: rules and
+    /// the parsers of ASIM ask for watchlists that most workspaces do not have.
     pub(super) fn watchlist(&mut self, arguments: &[syntax::Expr], span: Span) -> Bound {
-        const KEY: &str = "SearchKey";
         let alias = arguments.first().map(|argument| self.scalar(argument));
         let Some(Value::String(alias)) = alias.as_ref().and_then(|alias| alias.as_literal()) else {
             self.error(codes::INVALID_USE, "`_GetWatchlist` expects the alias of a watchlist", span, "not a string literal");
             return Bound::Broken;
         };
-        let mut watchlist = match self.catalog.watchlist(alias) {
-            Some(watchlist) => watchlist,
-            None => {
-                let message = format!("no watchlist `{alias}`: it is empty");
-                let help = format!("give a file `{alias}.csv` beside the rules");
-                self.report(Diagnostic::semantic(codes::NO_WATCHLIST, message, span).warning().label("no CSV file of that name was given").help(help));
-                self.open = true;
-                Watchlist::default()
-            }
+        let known = self.catalog.watchlist(alias);
+        let asked = if known.is_none() {
+            let message = format!("no watchlist `{alias}`: it is empty");
+            let help = format!("give a file `{alias}.csv` beside the rules");
+            self.report(Diagnostic::semantic(codes::NO_WATCHLIST, message, span).warning().label("no CSV file of that name was given").help(help));
+            self.open_up()
+        } else {
+            Vec::new()
         };
-        if !watchlist.columns.iter().any(|name| name == KEY) {
-            watchlist.columns.push(KEY.to_owned());
-            watchlist.rows.iter_mut().for_each(|row| row.push(row.first().cloned().unwrap_or_default()));
-        }
-        let columns: Vec<Column> = watchlist.columns.iter().map(|name| self.column(name.clone(), ScalarType::String)).collect();
-        let rows = watchlist.rows.into_iter().map(|row| row.into_iter().map(Value::String).collect()).collect();
-        Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows }, columns })
+        let Watchlist { columns: own, rows } = known.unwrap_or_default();
+        let common: Vec<&(&str, ScalarType)> = WATCHLIST.iter().filter(|(name, _)| !own.iter().any(|own| own == name)).collect();
+        let mut columns: Vec<Column> = common.iter().map(|(name, ty)| self.column(*name, *ty)).collect();
+        columns.extend(own.iter().map(|name| self.column(name.clone(), ScalarType::String)));
+        columns.extend(asked);
+        let rows = rows.into_iter().map(|row| {
+            let mut values: Vec<Value> = common.iter().map(|(name, ty)| watchlist_value(name, *ty, &own, &row)).collect();
+            values.extend(row.into_iter().map(Value::String));
+            values
+        });
+        Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows: rows.collect() }, columns })
     }
 
     /// What `*` stands for: the views of the query, the tables with rows, and, without a row, the columns of the other known tables,

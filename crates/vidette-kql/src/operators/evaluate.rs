@@ -5,7 +5,7 @@
 use super::Operator;
 use super::count::Count;
 use super::fork::branches;
-use super::summarize::aggregate;
+use super::summarize::{Summarize, aggregate};
 use super::take::Take;
 use crate::binder::naming::{Names, automatic_name};
 use crate::binder::{Binder, Binding, PLUGINS, Relation};
@@ -63,6 +63,7 @@ impl Evaluate {
             "ipv4_lookup" | "ipv6_lookup" => self.ip_lookup(binder, input),
             "preview" => self.preview(binder, input),
             "geo_polygon_lookup" | "geo_line_lookup" => self.geo_lookup(binder, input),
+            "funnel_sequence" => self.funnel_sequence(binder, input),
             _ => self.pass(binder, input),
         }
     }
@@ -112,6 +113,8 @@ impl Evaluate {
                 [times.to_vec(), rest(6), named(&counts)].concat()
             }
             "funnel_sequence_completion" => [vec![time, argument(5)?], named(&[("Period", TimeSpan), ("dcount", Long)])].concat(),
+            // A row per sequence that was found; `funnel_sequence` counts the users.
+            "funnel_sequence" => [vec![time], named(&[("prev", ScalarType::String), ("next", ScalarType::String)]), vec![("$user".to_owned(), argument(0)?.1)]].concat(),
             "dcount_intersect" => [own, (0..values.len()).map(|at| (format!("s{at}"), Long)).collect()].concat(),
             "rolling_percentile" => {
                 let (value, ty) = argument(0)?;
@@ -157,6 +160,32 @@ impl Evaluate {
         let some = [Operator::Take(Take { count: count.clone(), span: self.span })];
         let all = [Operator::Count(Count { alias: None, span: self.span })];
         branches(binder, input, &[&some, &all])
+    }
+
+    /// `funnel_sequence(id, time, start, end, window, bin, state, sequence)`: users by what came before and after the
+    /// sequence, then by what came before, then by what came after.
+    fn funnel_sequence(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
+        if self.arguments.len() != 8 {
+            binder.error(codes::ARGUMENT_COUNT, "the plugin `funnel_sequence` expects 8 arguments", self.plugin.span, "users, times, start, end, window, bin, states, sequence");
+            return None;
+        }
+        let found = self.pass(binder, input)?;
+        let [time, prev, next, user] = found.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>().try_into().ok()?;
+        let here = |kind: ExprKind| Expr { kind, span: self.span };
+        let name = |name: &str| here(ExprKind::Name(name.to_owned()));
+        let named = |alias: &str, function: &str, arguments: Vec<Expr>| {
+            let spanned = |text: &str| Name { node: text.to_owned(), span: self.span };
+            let call = ExprKind::Call { name: spanned(function), arguments };
+            here(ExprKind::Named { names: vec![spanned(alias)], value: Box::new(here(call)) })
+        };
+        let users = |by: &[&String]| {
+            // Kusto names at most 128 of the users.
+            let most = here(ExprKind::Literal(Value::Long(128)));
+            let aggregates = vec![named("dcount", "dcount", vec![name(&user)]), named("samples", "make_set", vec![name(&user), most])];
+            Operator::Summarize(Summarize { aggregates, by: by.iter().map(|column| name(column)).collect(), span: self.span })
+        };
+        let (around, before, after) = ([users(&[&time, &prev, &next])], [users(&[&time, &prev])], [users(&[&time, &next])]);
+        branches(binder, found, &[&around, &before, &after])
     }
 
     /// Nulls for the arguments that may be left out from the middle: start and end, or the cohort.
@@ -278,7 +307,13 @@ impl Evaluate {
                 shown.extend(kept.iter().map(|column| (column.clone(), Bound::column(column))));
                 let hidden = binder.column("$bag", Dynamic);
                 let plan = Plan::Project { input: Box::new(input.plan.clone()), columns: vec![(hidden.clone(), Bound::column(&bag))] };
-                let properties = binder.ask(plan, hidden, QuestionKind::Properties).unwrap_or_default();
+                let properties = match binder.ask(plan, hidden, QuestionKind::Properties) {
+                    Some(properties) => properties,
+                    None => {
+                        shown.extend(binder.open_up().into_iter().map(|column| (column.clone(), Bound::absent(column.ty))));
+                        Vec::new()
+                    }
+                };
                 unpacked.extend(properties.into_iter().filter(|(name, _)| !ignored.contains(name)).map(|(name, ty)| (format!("{prefix}{name}"), name, ty)));
             }
         }
@@ -321,6 +356,7 @@ impl Evaluate {
             by = input.columns.iter().filter(|column| column.id != pivot.id && !inside.contains(&column.name)).cloned().collect();
         }
         let text = binder.convert(Bound::column(&pivot), ScalarType::String);
+        let mut asked = Vec::new();
         let names: Vec<(String, ScalarType)> = match &self.schema {
             Some((declared, _)) => {
                 let keys = |name: &str| by.iter().any(|column| column.name == name);
@@ -329,7 +365,10 @@ impl Evaluate {
             None => {
                 let hidden = binder.column("$value", ScalarType::String);
                 let plan = Plan::Project { input: Box::new(input.plan.clone()), columns: vec![(hidden.clone(), text.clone())] };
-                binder.ask(plan, hidden, QuestionKind::Values).unwrap_or_default()
+                binder.ask(plan, hidden, QuestionKind::Values).unwrap_or_else(|| {
+                    asked = binder.open_up();
+                    Vec::new()
+                })
             }
         };
         let keys: Vec<(Column, Bound)> = by.iter().map(|column| (binder.column(column.name.clone(), column.ty), Bound::column(column))).collect();
@@ -349,6 +388,7 @@ impl Evaluate {
             aggregates.extend(collected);
             shown.push((binder.column(name, value.ty), value));
         }
+        shown.extend(asked.into_iter().map(|column| (column.clone(), Bound::absent(column.ty))));
         let plan = aggregate(binder, input, keys, aggregates);
         Some(binder.project(Relation { plan, columns: Vec::new() }, shown))
     }

@@ -86,7 +86,7 @@ impl Join {
         match &condition.kind {
             ExprKind::Name(name) => {
                 let has = |side: &Relation| side.columns.iter().any(|column| column.name == *name);
-                if !binder.open && has(left) != has(right) {
+                if binder.open.is_none() && has(left) != has(right) {
                     let absent = if has(left) { "not a column of the right" } else { "not a column of the left" };
                     binder.error(codes::MISSING_COLUMN_OF_JOIN, format!("the column `{name}` must exist on both sides of the join"), condition.span, absent);
                     return;

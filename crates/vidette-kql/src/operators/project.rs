@@ -73,6 +73,12 @@ fn check_pattern(binder: &mut Binder, input: &Relation, pattern: &Name) {
     if input.columns.iter().any(|column| wildcard_matches(&pattern.node, &column.name)) {
         return;
     }
+    if binder.open.is_some() {
+        if !pattern.node.contains('*') {
+            binder.ask_for(&pattern.node);
+        }
+        return;
+    }
     let mut diagnostic = Diagnostic::semantic(codes::UNKNOWN_NAME, format!("unknown name `{}`", pattern.node), pattern.span).label("not a column");
     if let Some(suggestion) = nearest(&pattern.node, input.columns.iter().map(|column| column.name.as_str())) {
         diagnostic = diagnostic.help(format!("a column with a similar name exists: `{suggestion}`")).fix(pattern.span, suggestion);

@@ -91,11 +91,13 @@ impl Union {
         }
         let outer = binder.row.table_name.take();
         let group = binder.group.take();
+        let outer_fuzzy = std::mem::replace(&mut binder.fuzzy, fuzzy);
         let relation = binder.with_row(&[], |binder| {
             let relation = binder.tabular(table);
             (relation, binder.row.table_name.clone())
         });
         binder.group = group;
+        binder.fuzzy = outer_fuzzy;
         binder.row.table_name = outer;
         let (relation, table_name) = relation;
         // What a `let` names is not known by that name in Kusto's result, as long as it is no view.

@@ -261,6 +261,7 @@ impl Parser<'_> {
             ("datatable", Token::OpenParen) => return self.datatable(),
             ("datatable", Token::Name) if self.peek_at(2) == Token::Assign => return self.datatable(),
             ("externaldata" | "external_data", Token::OpenParen) => return self.externaldata(),
+            ("inline_external_table", Token::OpenParen | Token::Name) => return self.inline_external_table(),
             ("typeof", Token::OpenParen) => return self.type_of(),
             ("true" | "false" | "null" | "True" | "False" | "TRUE" | "FALSE", token) if token != Token::OpenParen => {
                 let lexeme = self.bump();
@@ -461,6 +462,14 @@ impl Parser<'_> {
         }
         let span = start.to(Span::new(self.previous_end(), self.previous_end()));
         Expr::new(ExprKind::ExternalData { columns, locations, properties }, span)
+    }
+
+    /// `inline_external_table(columns) kind=… (locations)`, which the binder refuses.
+    fn inline_external_table(&mut self) -> Expr {
+        let lexeme = self.bump();
+        self.recover();
+        let name = Spanned { node: lexeme.span.text(self.source).to_owned(), span: lexeme.span };
+        Expr::new(ExprKind::Call { name, arguments: Vec::new() }, lexeme.span)
     }
 
     fn type_of(&mut self) -> Expr {

@@ -8,6 +8,7 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use vidette_engine::{Checker, Clock, Error, ResultTable, Workspace};
+use vidette_kql::bound::{Column, Query};
 use vidette_kql::{Severity, compile, errors};
 use vidette_telemetry::Keep;
 
@@ -77,11 +78,16 @@ fn columns(table: &ResultTable) -> Vec<Value> {
     table.columns.iter().map(|(name, ty)| json!({"name": name, "type": ty.name()})).collect()
 }
 
+fn type_name(query: &Query, column: &Column) -> &'static str {
+    if query.guessed.contains(&column.id) { "unknown" } else { column.ty.name() }
+}
+
 /// The schema of the last result and all diagnostics, nothing executed.
 fn judge(workspace: &Workspace, id: Value, query: &str) -> Value {
     let (queries, diagnostics) = compile(query, &Checker::new(workspace));
     let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    let columns = queries.last().filter(|_| !failed).map(|query| query.columns.iter().map(|column| json!({"name": column.name, "type": column.ty.name()})).collect::<Vec<_>>());
+    let columns =
+        queries.last().filter(|_| !failed).map(|query| query.columns.iter().map(|column| json!({"name": column.name, "type": type_name(query, column)})).collect::<Vec<_>>());
     let diagnostics: Vec<Value> =
         diagnostics.iter().map(|d| json!({"kind": d.kind, "severity": d.severity, "code": d.code, "message": d.message, "start": d.span.start, "length": d.span.len()})).collect();
     json!({"id": id, "columns": columns, "diagnostics": diagnostics})

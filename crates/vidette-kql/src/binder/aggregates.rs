@@ -63,6 +63,14 @@ impl Binder<'_> {
         None
     }
 
+    /// What Kusto's engine aggregates although its analyzer, and so the portal, refuses it.
+    fn not_in_portal(&mut self, function: &str, code: &'static str, why: &str, argument: &Expr, span: Span) {
+        if self.open.is_none() && !is_broken(argument) {
+            let warning = Diagnostic::semantic(code, format!("`{function}` {why}"), span).warning();
+            self.report(warning.label(format!("this is {}", argument.ty)).help("convert it, for example with `tolong()`"));
+        }
+    }
+
     /// Binds one aggregation function with one result.
     pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
         let signature = AGGREGATES.get(name.node.as_str())?;
@@ -113,12 +121,18 @@ impl Binder<'_> {
         if matches!(base, "sum" | "avg" | "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep") {
             for argument in bound.iter_mut() {
                 if argument.ty == ScalarType::Dynamic {
+                    let (code, why) =
+                        if base == "avg" { (codes::NO_OVERLOAD, "is not compatible with dynamic values") } else { (codes::NOT_SUMMABLE, "sums numbers, timespans and datetimes") };
+                    self.not_in_portal(base, code, why, argument, arguments[0].span);
                     *argument = self.convert(argument.clone(), ScalarType::Real);
                 } else if !argument.ty.is_summable() {
                     self.error(codes::NOT_SUMMABLE, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
                     return None;
                 }
             }
+        }
+        if let ("max" | "min", Some(ScalarType::Dynamic | ScalarType::Guid)) = (base, bound.first().map(|argument| argument.ty)) {
+            self.not_in_portal(base, codes::NOT_ORDERABLE, "orders numbers, times, strings and bools", &bound[0].clone(), arguments[0].span);
         }
         let fixed_from = match base {
             "hll" | "percentiles_array" | "percentile" => 1,

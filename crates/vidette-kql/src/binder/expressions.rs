@@ -207,6 +207,11 @@ impl Binder<'_> {
                 Expr::call("negate", ScalarType::Real, vec![value])
             }
             ty if ty.is_number() || ty == ScalarType::TimeSpan => Expr::call("negate", ty, vec![value]),
+            ScalarType::DateTime => {
+                let ticks = self.ticks(value);
+                let negative = Expr::call("negate", ScalarType::Long, vec![ticks]);
+                self.convert(negative, ScalarType::DateTime)
+            }
             ty => {
                 self.error(codes::OPERATOR_NOT_DEFINED, format!("the operator `-` is not defined for the operand type {ty}"), operator.span, format!("the operand is {ty}"));
                 broken()
@@ -228,7 +233,10 @@ impl Binder<'_> {
                 }
                 self.equality(&operator.node, left.0, right.0)
             }
-            "<" | "<=" | ">" | ">=" => self.ordering(operator, left.0, right.0),
+            "<" | "<=" | ">" | ">=" => {
+                self.order_of_dynamic(operator, &left.0, &right.0);
+                self.ordering(operator, left.0, right.0)
+            }
             name => {
                 let canonical = match name {
                     "containscs" => "contains_cs",
@@ -296,10 +304,31 @@ impl Binder<'_> {
             ("/", TimeSpan, TimeSpan) | ("/", DateTime, TimeSpan) => (l, r, Real),
             ("*" | "/", TimeSpan, r) if r.is_number() => (l, Real, TimeSpan),
             ("*", l, TimeSpan) if l.is_number() => (Real, r, TimeSpan),
+            ("*" | "/" | "%", DateTime, r) if r.is_number() => return self.on_ticks(operator, left, right, DateTime),
+            ("*", l, DateTime) if l.is_number() => return self.on_ticks(operator, left, right, DateTime),
+            ("%", TimeSpan, r) if r.is_number() => return self.on_ticks(operator, left, right, TimeSpan),
+            ("+", DateTime, DateTime) | ("-", TimeSpan, DateTime) => return self.on_ticks(operator, left, right, DateTime),
+            ("%", DateTime, DateTime) | ("*", TimeSpan, TimeSpan) => return self.on_ticks(operator, left, right, TimeSpan),
+            ("/", DateTime, DateTime) => {
+                let (left, right) = (self.ticks(left), self.ticks(right));
+                return Expr::call(op, Real, vec![self.convert(left, Real), self.convert(right, Real)]);
+            }
             _ => return self.undefined(operator, left.ty, right.ty),
         };
         let arguments = vec![self.convert(left, l), self.convert(right, r)];
         Expr::call(op, result, arguments)
+    }
+
+    /// Arithmetic that Microsoft's operators have for times and no page documents: that of their ticks.
+    fn on_ticks(&mut self, operator: &Spanned<String>, left: Expr, right: Expr, result: ScalarType) -> Expr {
+        let (left, right) = (self.ticks(left), self.ticks(right));
+        let ticks = self.arithmetic(operator, left, right);
+        let ticks = self.convert(ticks, ScalarType::Long);
+        self.convert(ticks, result)
+    }
+
+    fn ticks(&mut self, value: Expr) -> Expr {
+        if matches!(value.ty, ScalarType::DateTime | ScalarType::TimeSpan) { self.convert(value, ScalarType::Long) } else { value }
     }
 
     fn equality(&mut self, operator: &str, left: Expr, right: Expr) -> Expr {
@@ -322,6 +351,20 @@ impl Binder<'_> {
         (self.convert(left, common), self.convert(right, common))
     }
 
+    /// Microsoft's analyzer refuses to order dynamic values and others than numbers, which runs here.
+    fn order_of_dynamic(&mut self, operator: &Spanned<String>, left: &Expr, right: &Expr) {
+        let other = match (left.ty, right.ty) {
+            (ScalarType::Dynamic, other) | (other, ScalarType::Dynamic) => other,
+            _ => return,
+        };
+        let refused = matches!(other, ScalarType::DateTime | ScalarType::TimeSpan | ScalarType::Bool | ScalarType::Guid);
+        if refused && self.open.is_none() && !is_broken(left) && !is_broken(right) {
+            let message = format!("the operator `{}` is not defined for the operand types {} and {}", operator.node, left.ty, right.ty);
+            let warning = Diagnostic::semantic(codes::OPERATOR_NOT_DEFINED, message, operator.span).warning();
+            self.report(warning.label(format!("{} {} {}", left.ty, operator.node, right.ty)).help(format!("convert the dynamic value: `to{other}(…)`")));
+        }
+    }
+
     fn ordering(&mut self, operator: &Spanned<String>, left: Expr, right: Expr) -> Expr {
         use ScalarType::{Bool, DateTime, Dynamic, String, TimeSpan};
         let defined = match (left.ty, right.ty) {
@@ -342,6 +385,18 @@ impl Binder<'_> {
         Expr::call(&operator.node, ScalarType::Bool, vec![left, right])
     }
 
+    /// Microsoft's analyzer refuses ranges of dynamic values and others than numbers, which run here.
+    fn dynamic_range(&mut self, operator: &Spanned<String>, values: [&Expr; 3]) {
+        use ScalarType::{Bool, DateTime, Dynamic, Guid, TimeSpan};
+        let other = values.iter().map(|value| value.ty).find(|ty| *ty != Dynamic).unwrap_or(Dynamic);
+        let refused = values.iter().any(|value| value.ty == Dynamic) && matches!(other, Bool | DateTime | Dynamic | Guid | TimeSpan);
+        if refused && self.open.is_none() && !values.iter().any(|value| is_broken(value)) {
+            let code = if values[0].ty == Dynamic && matches!(other, DateTime | TimeSpan) { codes::NOT_SUMMABLE } else { codes::NOT_A_NUMBER };
+            let warning = Diagnostic::semantic(code, format!("`{}` of dynamic values", operator.node), operator.span).warning();
+            self.report(warning.label(format!("between {other} and dynamic")).help("convert what is dynamic, for example with `todatetime()`"));
+        }
+    }
+
     fn between(&mut self, operator: &Spanned<String>, value: &syntax::Expr, low: &syntax::Expr, high: &syntax::Expr) -> Expr {
         let value = self.scalar(value);
         let low = self.scalar(low);
@@ -349,6 +404,7 @@ impl Binder<'_> {
         if low.ty == ScalarType::DateTime && high.ty == ScalarType::TimeSpan {
             high = Expr::call("+", ScalarType::DateTime, vec![low.clone(), high]);
         }
+        self.dynamic_range(operator, [&value, &low, &high]);
         let at = |text: &str| Spanned { node: text.to_owned(), span: operator.span };
         if operator.node == "between" {
             let above = self.ordering(&at(">="), value.clone(), low);

@@ -1,6 +1,6 @@
 //! Forms whose arguments or types follow rules that no signature states: `iff`, `case`, `bag_pack`, `bin` and their kind.
 
-use super::expressions::{broken, common_type, widest};
+use super::expressions::{broken, common_type, is_broken, widest};
 use super::{Binder, Bound, naming};
 use crate::bound::{Expr, ExprKind};
 use crate::diagnostics::{Diagnostic, codes};
@@ -178,6 +178,23 @@ impl Binder<'_> {
         }
     }
 
+    /// What `bin` takes; Microsoft's analyzer refuses more than its engine does.
+    fn check_bin(&mut self, value: &Expr, size: &Expr, span: Span) {
+        let is_time = |ty: ScalarType| matches!(ty, ScalarType::DateTime | ScalarType::TimeSpan);
+        if self.open.is_some() || is_broken(value) || is_broken(size) {
+            return;
+        }
+        if matches!(value.ty, ScalarType::String | ScalarType::Bool | ScalarType::Guid) {
+            self.error(codes::NOT_A_NUMBER, "the expression value must be a number or a time", span, format!("this is a bin of {}", value.ty));
+        } else if value.ty == ScalarType::Dynamic {
+            let warning = Diagnostic::semantic(codes::NOT_A_NUMBER, "the expression value must be a number or a time", span).warning();
+            self.report(warning.label("this is a bin of dynamic").help("convert it, for example with `tolong()`"));
+        } else if is_time(value.ty) != is_time(size.ty) {
+            let message = format!("`bin` is not compatible with arguments ({}, {})", value.ty, size.ty);
+            self.report(Diagnostic::semantic(codes::NO_OVERLOAD, message, span).warning().label("a bin of another kind than the value"));
+        }
+    }
+
     /// `bin(value, size)`; without a size (`floor(x)`) it is 1. A plain number counts days for times.
     fn bin(&mut self, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
         let value = self.scalar(arguments.first()?);
@@ -187,6 +204,7 @@ impl Binder<'_> {
             return Some(Expr { kind: ExprKind::Call { function: "bin".to_owned(), arguments: Arc::new(vec![value, one]), span }, ty });
         };
         let mut size = self.scalar(size);
+        self.check_bin(&value, &size, span);
         let value = if value.ty == ScalarType::Dynamic { self.convert(value, ScalarType::Real) } else { value };
         if matches!(value.ty, ScalarType::DateTime | ScalarType::TimeSpan) {
             if !matches!(size.ty, ScalarType::TimeSpan | ScalarType::DateTime) {

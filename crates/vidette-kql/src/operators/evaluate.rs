@@ -331,6 +331,10 @@ impl Evaluate {
                 (None, _) => shown.push((column, value)),
             }
         }
+        // As they were declared; what `*` stands for comes first.
+        if let Some((declared, _)) = &self.schema {
+            shown.sort_by_key(|(column, _)| declared.iter().position(|declared| declared.name.node == column.name));
+        }
         Some(binder.project(input, shown))
     }
 

@@ -110,7 +110,7 @@ impl Binder<'_> {
                 self.report(Diagnostic::semantic(codes::AGGREGATE_NOT_ALLOWED, message, name.span).label("an aggregate function").help("use it in `summarize`"));
                 Bound::Broken
             }
-            function if self.fuzzy && !self.in_scalar_context() => self.missing_table(function, name.span).map_or(Bound::Broken, Bound::Tabular),
+            function if self.fuzzy && !self.in_scalar_context() => self.missing_table(function, codes::UNKNOWN_FUNCTION, name.span).map_or(Bound::Broken, Bound::Tabular),
             function => {
                 self.unknown_function(function, name.span);
                 Bound::Broken

@@ -248,7 +248,7 @@ impl Binder<'_> {
                     Bound::Scalar(open_column(name))
                 }
                 None if self.row.columns.is_empty() && self.row.sides.is_none() && !self.in_scalar_context() => {
-                    self.missing_table(name, span).map_or(Bound::Broken, Bound::Tabular)
+                    self.missing_table(name, codes::UNKNOWN_NAME, span).map_or(Bound::Broken, Bound::Tabular)
                 }
                 None => {
                     self.unknown_name(name, span);
@@ -277,7 +277,7 @@ impl Binder<'_> {
             }
             None => {}
         }
-        self.named_table(name).or_else(|| self.missing_table(name, span))
+        self.named_table(name).or_else(|| self.missing_table(name, codes::UNKNOWN_TABLE, span))
     }
 
     pub(crate) fn named_table(&mut self, name: &str) -> Option<Relation> {
@@ -308,9 +308,9 @@ impl Binder<'_> {
 
     /// A table that nobody knows: an error, but in a leg of a fuzzy union, which has no rows for it and the columns that are asked of
     /// it. Kusto docs: `union-operator`, "isfuzzy".
-    pub(crate) fn missing_table(&mut self, name: &str, span: Span) -> Option<Relation> {
+    pub(crate) fn missing_table(&mut self, name: &str, code: &'static str, span: Span) -> Option<Relation> {
         if !self.fuzzy {
-            self.unknown_table(name, span);
+            self.unknown_table(name, code, span);
             return None;
         }
         self.report(Diagnostic::semantic(codes::UNKNOWN_IN_FUZZY, format!("unknown table `{name}`: it has no rows"), span).warning().label("a fuzzy union leaves it out"));
@@ -318,11 +318,12 @@ impl Binder<'_> {
         Some(Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns })
     }
 
-    pub(crate) fn unknown_table(&mut self, name: &str, span: Span) {
+    /// Where a value could stand, too, Kusto calls it an unknown name (KS142).
+    pub(crate) fn unknown_table(&mut self, name: &str, code: &'static str, span: Span) {
         let mut candidates = self.catalog.table_names();
         candidates.extend(self.names_in_scope());
         let suggestion = nearest(name, candidates.iter().map(String::as_str)).map(str::to_owned);
-        let mut diagnostic = Diagnostic::semantic(codes::UNKNOWN_TABLE, format!("unknown table `{name}`"), span).label("not a known table, tabular variable or function");
+        let mut diagnostic = Diagnostic::semantic(code, format!("unknown table `{name}`"), span).label("not a known table, tabular variable or function");
         if let Some(suggestion) = suggestion {
             diagnostic = diagnostic.help(format!("a table with a similar name exists: `{suggestion}`")).fix(span, suggestion);
         }

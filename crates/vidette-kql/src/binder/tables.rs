@@ -58,7 +58,7 @@ impl Binder<'_> {
         Some(match &member.kind {
             ExprKind::Name(name) => match self.named_table(name) {
                 Some(relation) => Bound::Tabular(relation),
-                None => self.missing_table(name, member.span).map_or(Bound::Broken, Bound::Tabular),
+                None => self.missing_table(name, codes::UNKNOWN_TABLE, member.span).map_or(Bound::Broken, Bound::Tabular),
             },
             ExprKind::Call { name, arguments } if name.node == "table" => self.table_function(arguments, member.span),
             _ => self.bind_any(member),
@@ -81,7 +81,7 @@ impl Binder<'_> {
                         let name = name.clone();
                         self.call_user_function(&name, &function, &scope, Vec::new(), argument.span)
                     }
-                    _ => self.missing_table(&name.clone(), argument.span).map_or(Bound::Broken, Bound::Tabular),
+                    _ => self.missing_table(&name.clone(), codes::UNKNOWN_TABLE, argument.span).map_or(Bound::Broken, Bound::Tabular),
                 },
             },
             _ => {

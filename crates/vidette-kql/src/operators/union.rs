@@ -64,7 +64,7 @@ impl Union {
             }
             let names = binder.wildcard_tables(pattern);
             if names.is_empty() && !any_view && !fuzzy {
-                binder.unknown_table(pattern, table.span);
+                binder.unknown_table(pattern, codes::UNKNOWN_NAME, table.span);
                 return None;
             }
             for name in names {

@@ -7,7 +7,7 @@ use crate::workspace::{self, Wanted};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use vidette_engine::{Error, ResultTable};
-use vidette_kql::{Diagnostic, UNKNOWN_TABLE};
+use vidette_kql::Diagnostic;
 use vidette_rules::{HuntingQuery, Pack};
 use vidette_telemetry::{files_under, other_table};
 
@@ -104,7 +104,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
 
 /// What is said where a query asks for a file by its name, whose records turned out to be of known tables.
 fn files_of_known_tables(diagnostics: &[Diagnostic], paths: &[PathBuf]) -> String {
-    let unknown = |name: &str| diagnostics.iter().any(|diagnostic| diagnostic.code == UNKNOWN_TABLE && diagnostic.message.contains(&format!("`{name}`")));
+    let unknown = |name: &str| diagnostics.iter().any(|diagnostic| diagnostic.message.starts_with(&format!("unknown table `{name}`")));
     let files = files_under(paths).map(|(files, _)| files).unwrap_or_default();
     let of_known = files.iter().filter(|file| other_table(file).is_some_and(|name| unknown(&name)));
     of_known.map(|file| format!("note: what {} holds is read as rows of known tables; `vidette tables {0}` shows which\n", file.display())).collect()

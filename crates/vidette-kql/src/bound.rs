@@ -150,13 +150,13 @@ pub enum Plan {
     },
     Take {
         input: Box<Plan>,
-        count: u64,
+        count: Expr,
     },
     /// Rows numbered and kept up to `count` per distinct tuple of `partition` (for subqueries of `mv-apply`).
     TakePerGroup {
         input: Box<Plan>,
         partition: Vec<ColumnId>,
-        count: u64,
+        count: Expr,
     },
     /// Equality of the key pairs; a null key matches nothing. Columns of both sides stay, except in semi and anti joins.
     Join {
@@ -406,16 +406,10 @@ impl Plan {
     /// Calls `visit` on every expression of this plan and the plans below it.
     pub fn visit_expressions(&self, visit: &mut dyn FnMut(&Expr)) {
         self.visit(&mut |plan| match plan {
-            Plan::Table { .. }
-            | Plan::Values { .. }
-            | Plan::Take { .. }
-            | Plan::TakePerGroup { .. }
-            | Plan::RowId { .. }
-            | Plan::Pass { .. }
-            | Plan::Graph(_)
-            | Plan::Reference { .. } => {}
+            Plan::Table { .. } | Plan::Values { .. } | Plan::RowId { .. } | Plan::Pass { .. } | Plan::Graph(_) | Plan::Reference { .. } => {}
             Plan::Range { start, end, step, .. } => [start, end, step].into_iter().for_each(&mut *visit),
             Plan::Filter { predicate, .. } => visit(predicate),
+            Plan::Take { count, .. } | Plan::TakePerGroup { count, .. } => visit(count),
             Plan::Project { columns, .. } => columns.iter().for_each(|(_, expr)| visit(expr)),
             Plan::Aggregate { by, aggregates, .. } => {
                 by.iter().for_each(|(_, expr)| visit(expr));

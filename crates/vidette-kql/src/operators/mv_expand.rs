@@ -11,7 +11,7 @@ use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, ExprKind, OperatorParameter, parameter};
-use crate::types::ScalarType;
+use crate::types::{ScalarType, Value};
 
 /// `name = expr to typeof(type)`
 #[derive(Clone, Debug)]
@@ -59,7 +59,13 @@ fn parse_item(parser: &mut Parser) -> Item {
 
 fn expand(binder: &mut Binder, input: Relation, parameters: &[OperatorParameter], items: &[Item], limit: Option<&Expr>) -> Option<Relation> {
     let limit = match limit {
-        Some(limit) => Some(row_count(binder, limit)?),
+        Some(limit) => match row_count(binder, limit)?.as_literal() {
+            Some(Value::Long(count)) => Some(*count as u64),
+            _ => {
+                binder.refuse("a computed number of elements", limit.span);
+                return None;
+            }
+        },
         None => None,
     };
     let mut columns = input.columns.clone();

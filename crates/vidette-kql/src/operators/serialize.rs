@@ -3,11 +3,12 @@
 
 use super::extend::extend;
 use crate::binder::{Binder, Binding, Relation};
-use crate::bound::Plan;
+use crate::bound::{Expr as Bound, Plan};
 use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
 use crate::syntax::{Expr, Name};
+use crate::types::Value;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl Serialize {
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         if self.consume {
-            return Some(Relation { plan: Plan::Take { input: Box::new(input.plan), count: 0 }, columns: Vec::new() });
+            return Some(Relation { plan: Plan::Take { input: Box::new(input.plan), count: Bound::literal(Value::Long(0)) }, columns: Vec::new() });
         }
         if let Some(alias) = &self.alias {
             let input = if self.once { binder.once(input) } else { input };

@@ -253,6 +253,13 @@ fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// What word processors and web pages make of quotes.
+pub(crate) fn has_typographic_quotes(text: &str) -> bool {
+    text.contains(['“', '”', '„', '‘', '’', '«', '»'])
+}
+
+pub(crate) const STRAIGHT_QUOTES: &str = "typographic quotes begin no text in KQL: write \"…\"";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,7 +47,7 @@ pub mod types;
 
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
 pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist};
-pub use diagnostics::codes::NO_WATCHLIST;
+pub use diagnostics::codes::{NO_WATCHLIST, NOT_SUPPORTED};
 pub use diagnostics::{Diagnostic, Fix, Kind, Severity, errors, line_and_column, render};
 pub use lexer::lex;
 pub use never::why_never;

@@ -6,7 +6,7 @@
 mod expressions;
 mod statements;
 
-use crate::diagnostics::{Diagnostic, codes};
+use crate::diagnostics::{Diagnostic, STRAIGHT_QUOTES, codes, has_typographic_quotes};
 use crate::keywords;
 use crate::lexer::{Lexeme, Token, lex};
 use crate::span::{Span, Spanned};
@@ -157,7 +157,10 @@ impl<'a> Parser<'a> {
         self.last_error = self.at;
         let span = self.span();
         let found = if self.peek() == Token::End { "the query ends here".to_owned() } else { format!("found `{}`", self.text()) };
-        self.diagnostics.push(Diagnostic::error(code, message, span).label(found));
+        let diagnostic = Diagnostic::error(code, message, span).label(found);
+        // The words of such a text are names to the lexer.
+        let quoted = [self.at.saturating_sub(1), self.at].into_iter().filter_map(|at| self.tokens.get(at)).any(|lexeme| has_typographic_quotes(lexeme.span.text(self.source)));
+        self.diagnostics.push(if quoted { diagnostic.help(STRAIGHT_QUOTES) } else { diagnostic });
     }
 
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {

@@ -350,6 +350,17 @@ fn syntax_errors_point_at_the_place() {
     "#]],
     );
     check(
+        "DeviceEvents | where ActionType in (“File created”)",
+        expect![[r#"
+            error[KS005]: expected: )
+             --> q.kql:1:43
+              |
+            1 | DeviceEvents | where ActionType in (“File created”)
+              |                                           ^^^^^^^^ found `created”`
+              = help: typographic quotes begin no text in KQL: write "…"
+        "#]],
+    );
+    check(
         "DeviceEvents | where (1 == 1",
         expect![[r#"
         error[KS005]: expected: )

@@ -5,7 +5,7 @@ use super::functions::{NO_PATTERN, wrong_pattern};
 use super::signatures::{AGGREGATES, SCALAR_FUNCTIONS};
 use super::{Binder, Binding, Bound, naming};
 use crate::bound::{Column, Expr, ExprKind, Subquery};
-use crate::diagnostics::{Diagnostic, codes, nearest};
+use crate::diagnostics::{Diagnostic, STRAIGHT_QUOTES, codes, has_typographic_quotes, nearest};
 use crate::keywords;
 use crate::span::{Span, Spanned};
 use crate::syntax::{self, ExprKind as Syntax};
@@ -150,7 +150,9 @@ impl Binder<'_> {
         let mut candidates: Vec<String> = self.row.columns.iter().map(|column| column.name.clone()).collect();
         candidates.extend(self.names_in_scope());
         let mut diagnostic = Diagnostic::semantic(codes::UNKNOWN_NAME, format!("unknown name `{name}`"), span).label(label);
-        if let Some(suggestion) = nearest(name, candidates.iter().map(String::as_str)) {
+        if has_typographic_quotes(name) {
+            diagnostic = diagnostic.help(STRAIGHT_QUOTES);
+        } else if let Some(suggestion) = nearest(name, candidates.iter().map(String::as_str)) {
             diagnostic = diagnostic.help(format!("a column with a similar name exists: `{suggestion}`")).fix(span, suggestion);
         }
         self.report(diagnostic);

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vidette_engine::Workspace;
-use vidette_kql::{Diagnostic, Severity, compile};
+use vidette_kql::{Diagnostic, NOT_SUPPORTED, Severity, compile};
 use vidette_rules::{Origin, Pack};
 
 #[derive(clap::Args, Debug)]
@@ -114,9 +114,16 @@ fn fix(workspace: &Workspace, subjects: &[Subject]) -> Result<bool, Failure> {
     Ok(!files.is_empty())
 }
 
+/// What is to be said of a query. That Vidette does not run it, or has no copy of a file that it reads, is no mistake of the query.
+fn judged(query: &str, workspace: &Workspace) -> Vec<Diagnostic> {
+    let mut diagnostics = compile(query, workspace).1;
+    diagnostics.iter_mut().filter(|diagnostic| diagnostic.code == NOT_SUPPORTED).for_each(|diagnostic| diagnostic.severity = Severity::Warning);
+    diagnostics
+}
+
 /// Prints the diagnostics of a query, and counts them.
 fn report(workspace: &Workspace, subject: &Subject, format: Report, found: &mut Found) -> Result<(), Failure> {
-    let (text, diagnostics) = subject.origin.in_file(&subject.query, &compile(&subject.query, workspace).1);
+    let (text, diagnostics) = subject.origin.in_file(&subject.query, &judged(&subject.query, workspace));
     let place = |diagnostic: &Diagnostic| vidette_kql::line_and_column(&text, diagnostic.span.start);
     let told = match format {
         Report::Text => vidette_kql::render(&text, &subject.file, &diagnostics),

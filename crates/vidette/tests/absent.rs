@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{text, vidette};
+use common::{batch, text, vidette};
 
 #[test]
 fn what_nobody_gave_is_empty_whatever_is_asked_of_it() {
@@ -21,6 +21,41 @@ fn what_nobody_gave_is_empty_whatever_is_asked_of_it() {
     assert!(text(&output.stderr).contains("no watchlist `Servers`: it is empty"), "{}", text(&output.stderr));
     let output = vidette(&["query", "Event | getschema | where ColumnName == 'mg' | count", "--format", "ndjson"]);
     assert_eq!(text(&output.stdout).trim(), r#"{"Count":0}"#, "a column that no reference lists is there only for queries that name it");
+}
+
+#[test]
+fn open_tables_have_the_columns_that_are_asked_of_them() {
+    for (query, columns) in [
+        ("_GetWatchlist('Servers') | where Owner == 'x'", "_DTItemId:string LastUpdatedTimeUTC:datetime SearchKey:string WatchlistItem:dynamic Owner:unknown"),
+        ("DeviceEvents | project Id = DeviceId | join kind=leftouter (_GetWatchlist('Servers') | project Id = Device, Owner) on Id", "Id:string Id1:unknown Owner:unknown"),
+        ("arg('').Resources | where type == 'vm' | project name, place = tostring(location), state = iff(type == 'x', 'y', state)", "name:unknown place:string state:unknown"),
+        ("DeviceEvents | project a = AdditionalFields | evaluate bag_unpack(a) | summarize max(Score), n = count() by Host", "Host:unknown max_Score:unknown n:long"),
+        ("union isfuzzy=true (Nowhere | where A == 1 | project A), (print B = 1)", "A:unknown B:long"),
+        ("DeviceEvents | project DeviceId, Mistyped", "(none)"),
+    ] {
+        let output = batch(&["--check"], &serde_json::json!({"query": query}).to_string());
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an answer");
+        let told = |column: &serde_json::Value| format!("{}:{}", column["name"], column["type"]).replace('"', "");
+        let found = answer["columns"].as_array().map(|columns| columns.iter().map(told).collect::<Vec<_>>().join(" "));
+        assert_eq!(found.as_deref().unwrap_or("(none)"), columns, "{query}: {answer}");
+    }
+}
+
+#[test]
+fn a_watchlist_has_the_columns_that_all_have() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("Servers.csv", "Host,Owner\nwks-hr-02.contoso.example,it\nwks-hr-03.contoso.example,hr\n");
+    let query = "DeviceNetworkEvents | where DeviceName in ((_GetWatchlist('Servers') | where WatchlistItem.Owner == Owner and Owner == 'it' and isempty(_DTItemId) and isnull(LastUpdatedTimeUTC) | project SearchKey)) | distinct DeviceName";
+    write(
+        "rule.yaml",
+        &format!(
+            "id: 5a2b3c4d-0000-4000-8000-000000000009\nkind: Scheduled\nname: Server\nseverity: Low\nqueryFrequency: 14d\nqueryPeriod: 14d\nentityMappings:\n- entityType: Host\n  fieldMappings:\n  - identifier: FullName\n    columnName: DeviceName\nquery: |\n  {query}\n"
+        ),
+    );
+    let output = vidette(&["hunt", "samples/", "--rules", folder.path().to_str().expect("a path"), "--format", "ndjson"]);
+    let hosts = text(&output.stdout);
+    assert!(hosts.contains("wks-hr-02.contoso.example") && hosts.lines().count() == 1, "{hosts}{}", text(&output.stderr));
 }
 
 #[test]

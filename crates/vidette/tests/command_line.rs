@@ -2,9 +2,8 @@
 
 mod common;
 
-use common::{root, text, vidette};
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use common::{batch, root, text, vidette};
+use std::process::{Command, Output};
 
 fn alerts(output: &Output) -> Vec<serde_json::Value> {
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("an alert is a JSON line")).collect()
@@ -62,12 +61,8 @@ fn hunt_finds_the_four_tests_and_nothing_benign() {
 
 #[test]
 fn batch_answers_each_line_over_the_files_it_is_given() {
-    let mut child =
-        Command::new(env!("CARGO_BIN_EXE_vidette")).args(["batch", "samples/"]).current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary runs");
     let lines = "{\"id\": 1, \"query\": \"DeviceProcessEvents | summarize n = count() | project some = n > 0\"}\n{\"id\": 2, \"query\": \"print todynamic(dynamic({})), nope\"}\n";
-    child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("the lines are written");
-    let output = child.wait_with_output().expect("it ends");
-    let answers = alerts(&output);
+    let answers = alerts(&batch(&["samples/"], lines));
     assert_eq!(answers[0], serde_json::json!({"id": 1, "columns": [{"name": "some", "type": "bool"}], "rows": [[true]]}));
     assert_eq!(answers[1], serde_json::json!({"id": 2, "error": "error[KS142]: unknown name `nope`"}));
 }
@@ -243,9 +238,7 @@ fn rows_are_written_as_they_come() {
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), written);
     let long = "range x from 1 to 2600000 step 1 | extend a = x, b = x, c = x";
     let line = serde_json::json!({"id": 1, "query": long}).to_string();
-    let mut batch = Command::new(env!("CARGO_BIN_EXE_vidette")).arg("batch").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary runs");
-    batch.stdin.take().expect("an input").write_all(line.as_bytes()).expect("it reads");
-    let answer = text(&batch.wait_with_output().expect("it ends").stdout);
+    let answer = text(&batch(&[], &line).stdout);
     assert!(answer.contains("more than 10000000 values"), "{}", answer.chars().take(200).collect::<String>());
 }
 

@@ -10,7 +10,7 @@ use crate::diagnostics::{Diagnostic, STRAIGHT_QUOTES, codes, has_typographic_quo
 use crate::keywords;
 use crate::lexer::{Lexeme, Token, lex};
 use crate::span::{Span, Spanned};
-use crate::syntax::{ColumnDeclaration, Expr, ExprKind, Name, OperatorParameter, Query, UNLISTED_COLUMN};
+use crate::syntax::{ColumnDeclaration, Expr, ExprKind, Name, OperatorParameter, Query, UNLISTED_COLUMNS};
 use crate::types::ScalarType;
 use std::collections::HashSet;
 
@@ -71,7 +71,8 @@ impl<'a> Parser<'a> {
     /// See [`Query::words`].
     fn words(&self) -> HashSet<String> {
         let text = |lexeme: &Lexeme| lexeme.span.text(self.source);
-        let everything = |lexeme: &Lexeme| lexeme.token == Token::Star || lexeme.token == Token::Name && matches!(text(lexeme), "search" | "find" | UNLISTED_COLUMN);
+        let everything =
+            |lexeme: &Lexeme| lexeme.token == Token::Star || lexeme.token == Token::Name && (matches!(text(lexeme), "search" | "find") || UNLISTED_COLUMNS.contains(&text(lexeme)));
         if !self.tokens.iter().any(everything) {
             return HashSet::new();
         }

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 pub type Name = Spanned<String>;
 
-/// The management group of an event. Sentinel's own rules over `Event` name it, though no reference of these tables lists it:
-/// it is there when a query names it.
-pub(crate) const UNLISTED_COLUMN: &str = "MG";
+/// The management group and the origin of an event. Sentinel's own rules over the tables of events name them, though no reference of these
+/// tables lists them: they are there when a query names them.
+pub(crate) const UNLISTED_COLUMNS: [&str; 2] = ["MG", "EventOriginId"];
 
 /// All statements of a query text, in order.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::operators::Operator;
 use crate::operators::extend::add_columns;
 use crate::span::Span;
-use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement, UNLISTED_COLUMN};
+use crate::syntax::{self, ColumnDeclaration, ExprKind, LetValue, Parameter, ParameterType, Statement, UNLISTED_COLUMNS};
 use crate::types::{ScalarType, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -289,12 +289,14 @@ impl Binder<'_> {
             let asked = self.open_up();
             return Some(self.with_absent(relation, asked));
         }
-        if EVENT_TABLES.contains(&name) && self.words.contains(UNLISTED_COLUMN) && relation.columns.iter().all(|column| column.name != UNLISTED_COLUMN) {
-            let column = self.column(UNLISTED_COLUMN, ScalarType::String);
-            self.open_tables.columns.insert(column.id);
-            return Some(self.with_absent(relation, vec![column]));
+        if !EVENT_TABLES.contains(&name) {
+            return Some(relation);
         }
-        Some(relation)
+        let named = |name: &&str| self.words.contains(*name) && relation.columns.iter().all(|column| column.name != **name);
+        let unlisted: Vec<&str> = UNLISTED_COLUMNS.into_iter().filter(named).collect();
+        let unlisted: Vec<Column> = unlisted.into_iter().map(|name| self.column(name, ScalarType::String)).collect();
+        self.open_tables.columns.extend(unlisted.iter().map(|column| column.id));
+        Some(self.with_absent(relation, unlisted))
     }
 
     /// The relation with further columns, which no row has a value of.

@@ -36,10 +36,8 @@ pub fn bind<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog) -> (Vec<Quer
     let (mut queries, mut diagnostics, mut open) = bind_once(query, catalog, OpenTables::default());
     // An operator may show what it asks for one name after the other.
     for _ in 0..MOST_BINDINGS {
-        if open.asked.iter().all(Vec::is_empty) {
-            break;
-        }
-        let again = bind_once(query, catalog, OpenTables { promised: open.promises(), ..OpenTables::default() });
+        let Some(promised) = open.promises() else { break };
+        let again = bind_once(query, catalog, OpenTables { promised, ..OpenTables::default() });
         // Nothing follows from a column that nobody knows: if an error does, it stays unbound.
         if errors(&again.1) > errors(&diagnostics) {
             break;
@@ -95,11 +93,17 @@ struct OpenTables {
 }
 
 impl OpenTables {
-    /// By table, what was asked so far.
-    fn promises(mut self) -> Vec<Vec<String>> {
+    /// By table, what was asked so far; `None` when all of it was promised before.
+    fn promises(mut self) -> Option<Vec<Vec<String>>> {
         self.promised.resize_with(self.asked.len().max(self.promised.len()), Vec::new);
-        self.promised.iter_mut().zip(self.asked).for_each(|(promised, asked)| promised.extend(asked));
-        self.promised
+        let mut more = false;
+        for (promised, asked) in self.promised.iter_mut().zip(self.asked) {
+            // What is asked in spite of a promise was projected away.
+            let new: Vec<String> = asked.into_iter().filter(|name| !promised.contains(name)).collect();
+            more |= !new.is_empty();
+            promised.extend(new);
+        }
+        more.then_some(self.promised)
     }
 }
 

@@ -160,7 +160,8 @@ impl<'a> Parser<'a> {
         let found = if self.peek() == Token::End { "the query ends here".to_owned() } else { format!("found `{}`", self.text()) };
         let diagnostic = Diagnostic::error(code, message, span).label(found);
         // The words of such a text are names to the lexer.
-        let quoted = [self.at.saturating_sub(1), self.at].into_iter().filter_map(|at| self.tokens.get(at)).any(|lexeme| has_typographic_quotes(lexeme.span.text(self.source)));
+        let near = [self.at.saturating_sub(1), self.at].into_iter().filter_map(|at| self.tokens.get(at));
+        let quoted = near.filter(|lexeme| lexeme.token == Token::Name).any(|lexeme| has_typographic_quotes(lexeme.span.text(self.source)));
         self.diagnostics.push(if quoted { diagnostic.help(STRAIGHT_QUOTES) } else { diagnostic });
     }
 

@@ -4,6 +4,7 @@ use crate::bound::{Aggregate, Column, ColumnId, Expr, ExprKind, Plan};
 use crate::span::Span;
 use crate::types::ScalarType;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The columns of a plan that hold what a column of an open table holds, the `open` ones among them.
 pub(super) fn columns(plan: &Plan, open: &HashSet<ColumnId>) -> HashSet<ColumnId> {
@@ -11,14 +12,16 @@ pub(super) fn columns(plan: &Plan, open: &HashSet<ColumnId>) -> HashSet<ColumnId
     if open.is_empty() {
         return guessed;
     }
-    let mut plans = Vec::new();
-    let mut waiting = vec![plan];
-    while let Some(plan) = waiting.pop() {
-        plans.push(plan);
-        waiting.extend(plan.inputs());
-    }
-    // Inputs stand behind what reads them.
-    for plan in plans.into_iter().rev() {
+    // A plan comes after its inputs, and one that is used more than once is looked at once.
+    let mut seen = HashSet::new();
+    let mut waiting = vec![(plan, false)];
+    while let Some((plan, ready)) = waiting.pop() {
+        if !ready {
+            waiting.push((plan, true));
+            let shared = matches!(plan, Plan::Reference { plan, .. } if !seen.insert(Arc::as_ptr(plan)));
+            waiting.extend(plan.inputs().into_iter().filter(|_| !shared).map(|input| (input, false)));
+            continue;
+        }
         match plan {
             Plan::Project { columns, .. } => take(&mut guessed, columns, is_guessed),
             Plan::Aggregate { by, aggregates, .. } => {

@@ -413,7 +413,7 @@ impl Binder<'_> {
             self.error(codes::INVALID_USE, "a cell of `datatable` must be a constant", span, "not a constant");
             return Value::Null(ty);
         };
-        match cast_literal(&value, ty) {
+        match cast_literal(&value, ty).or_else(|| cell_literal(&value, ty)) {
             Some(value) => value,
             None => {
                 let label = format!("a {} in a column of type {ty}", value.scalar_type());
@@ -449,6 +449,22 @@ pub(crate) fn fold(expr: &Expr) -> Option<Value> {
     }
 }
 
+/// A literal as a cell of `datatable` of another type, beside what [`cast_literal`] converts: its text, or a bool as a number.
+fn cell_literal(value: &Value, ty: ScalarType) -> Option<Value> {
+    Some(match (value, ty) {
+        (Value::Bool(flag), ScalarType::String) => Value::String(if *flag { "True" } else { "False" }.to_owned()),
+        (other, ScalarType::String) => {
+            let mut json = String::new();
+            crate::literals::write_json(other, &mut json);
+            Value::String(json.trim_matches('"').to_owned())
+        }
+        (Value::Bool(flag), ScalarType::Long) => Value::Long(i64::from(*flag)),
+        (Value::Bool(flag), ScalarType::Int) => Value::Int(i32::from(*flag)),
+        (Value::Bool(flag), ScalarType::Real) => Value::Real(f64::from(u8::from(*flag))),
+        _ => return None,
+    })
+}
+
 /// A literal as another type, where Kusto converts literals silently.
 pub(crate) fn cast_literal(value: &Value, ty: ScalarType) -> Option<Value> {
     if value.scalar_type() == ty {
@@ -477,16 +493,6 @@ pub(crate) fn cast_literal(value: &Value, ty: ScalarType) -> Option<Value> {
             crate::literals::write_json(other, &mut json);
             Value::Dynamic(json)
         }
-        (Value::Bool(flag), ScalarType::String) => Value::String(if *flag { "True" } else { "False" }.to_owned()),
-        (Value::Dynamic(json), ScalarType::String) => Value::String(json.clone()),
-        (other, ScalarType::String) => {
-            let mut json = String::new();
-            crate::literals::write_json(other, &mut json);
-            Value::String(json.trim_matches('"').to_owned())
-        }
-        (Value::Bool(flag), ScalarType::Long) => Value::Long(i64::from(*flag)),
-        (Value::Bool(flag), ScalarType::Int) => Value::Int(i32::from(*flag)),
-        (Value::Bool(flag), ScalarType::Real) => Value::Real(f64::from(u8::from(*flag))),
         _ => return None,
     })
 }

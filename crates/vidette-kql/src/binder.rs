@@ -7,6 +7,7 @@ pub(crate) mod expressions;
 mod functions;
 mod guessed;
 pub(crate) mod naming;
+mod operators;
 mod patterns;
 mod signatures;
 mod special_forms;

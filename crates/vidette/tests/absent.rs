@@ -59,6 +59,18 @@ fn a_watchlist_has_the_columns_that_all_have() {
 }
 
 #[test]
+fn a_device_has_the_addresses_that_it_reported_last() {
+    for (query, rows) in [
+        ("AssignedIPAddresses('wks-hr-02.contoso.example') | project IPAddress, IPType", "{\"IPAddress\":\"10.20.4.52\",\"IPType\":\"Private\"}"),
+        ("AssignedIPAddresses('wks-hr-02.contoso.example', datetime(2026-03-10))", ""),
+        ("AssignedIPAddresses('nobody')", ""),
+    ] {
+        let output = vidette(&["query", query, "samples/", "--format", "ndjson"]);
+        assert_eq!(text(&output.stdout).trim(), rows, "{query}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_row_without_a_time_is_seen_by_the_last_window_of_a_replayed_rule() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {

@@ -379,6 +379,14 @@ impl Binder<'_> {
         columns
     }
 
+    /// The columns of relations that come from an open table: no row tells their type.
+    pub(crate) fn guessed<'a>(&self, relations: impl Iterator<Item = &'a Relation>) -> HashSet<ColumnId> {
+        if self.open_tables.columns.is_empty() {
+            return HashSet::new();
+        }
+        relations.flat_map(|relation| guessed::columns(&relation.plan, &self.open_tables.columns)).collect()
+    }
+
     /// Notes a name that may be a column of the open table.
     pub(crate) fn ask_for(&mut self, name: &str) {
         if let Some(asked) = self.open.and_then(|number| self.open_tables.asked.get_mut(number))

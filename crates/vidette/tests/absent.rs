@@ -28,6 +28,8 @@ fn open_tables_have_the_columns_that_are_asked_of_them() {
     for (query, columns) in [
         ("_GetWatchlist('Servers') | where Owner == 'x'", "_DTItemId:string LastUpdatedTimeUTC:datetime SearchKey:string WatchlistItem:dynamic Owner:unknown"),
         ("DeviceEvents | project Id = DeviceId | join kind=leftouter (_GetWatchlist('Servers') | project Id = Device, Owner) on Id", "Id:string Id1:unknown Owner:unknown"),
+        ("_GetWatchlist('Servers') | project-rename Who = Owner | where isnotempty(Who) | project Who", "Who:unknown"),
+        ("union (_GetWatchlist('Servers') | project Owner), (print Owner = 'a')", "Owner_unknown:unknown Owner_string:string"),
         ("arg('').Resources | where type == 'vm' | project name, place = tostring(location), state = iff(type == 'x', 'y', state)", "name:unknown place:string state:unknown"),
         ("DeviceEvents | project a = AdditionalFields | evaluate bag_unpack(a) | summarize max(Score), n = count() by Host", "Host:unknown max_Score:unknown n:long"),
         ("union isfuzzy=true (Nowhere | where A == 1 | project A), (print B = 1)", "A:unknown B:long"),

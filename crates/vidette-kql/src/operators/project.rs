@@ -2,6 +2,7 @@
 //! Kusto docs: `project-operator`, `project-away-operator`, `project-keep-operator`, `project-rename-operator`,
 //! `project-reorder-operator`.
 
+use crate::binder::expressions::broken;
 use crate::binder::naming::Names;
 use crate::binder::tables::wildcard_matches;
 use crate::binder::{Binder, Relation};
@@ -109,9 +110,9 @@ impl ProjectRename {
                 binder.error(codes::EXPECTED, "expected: new name = old name", rename.span, "no new name");
                 continue;
             };
-            let Some(old) = binder.with_row(&input.columns, |binder| binder.column_reference(value)) else { continue };
+            let old = binder.with_row(&input.columns, |binder| binder.column_reference(value));
             let new = &names[0];
-            if old.name == new.node {
+            if old.as_ref().is_some_and(|old| old.name == new.node) {
                 // Microsoft's analyzer has an error here; parsers of ASIM that run have it.
                 let message = format!("a column with the name `{}` is already declared", new.node);
                 binder.report(Diagnostic::semantic(codes::DUPLICATE_COLUMN, message, new.span).warning().label("it has this name"));
@@ -119,6 +120,12 @@ impl ProjectRename {
                 binder.declared_twice(&new.node, new.span);
                 continue;
             }
+            let Some(old) = old else {
+                // The new name is known all the same: what follows asks nobody for it.
+                let value = broken();
+                columns.push((binder.column(new.node.clone(), value.ty), value));
+                continue;
+            };
             if let Some(slot) = columns.iter_mut().find(|(column, _)| column.id == old.id) {
                 slot.0 = binder.column(new.node.clone(), old.ty);
             }

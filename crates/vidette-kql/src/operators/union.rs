@@ -127,6 +127,11 @@ pub(crate) fn combine(binder: &mut Binder, inputs: Vec<(String, Relation)>, inne
     if inner {
         types.iter_mut().for_each(|(name, types)| types.retain(|ty| lookups.iter().all(|lookup| lookup.contains_key(&(*name, *ty)))));
     }
+    let guessed = binder.guessed(inputs.iter().map(|(_, relation)| relation));
+    let unknown = |name: &str, ty| {
+        let mut same = lookups.iter().filter_map(|lookup| lookup.get(&(name, ty))).peekable();
+        same.peek().is_some() && same.all(|column| guessed.contains(&column.id))
+    };
     let mut names = Names::default();
     let mut columns: Vec<(Column, Option<&str>)> = Vec::new();
     if let Some(source) = source {
@@ -136,7 +141,12 @@ pub(crate) fn combine(binder: &mut Binder, inputs: Vec<(String, Relation)>, inne
     for name in order {
         let several = types[name].len() > 1;
         for ty in &types[name] {
-            let shown = names.unique(&if several { format!("{name}_{ty}") } else { name.to_owned() });
+            let shown = match several {
+                true if unknown(name, *ty) => format!("{name}_unknown"),
+                true => format!("{name}_{ty}"),
+                false => name.to_owned(),
+            };
+            let shown = names.unique(&shown);
             columns.push((binder.column(shown, *ty), Some(name)));
         }
     }

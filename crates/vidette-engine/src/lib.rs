@@ -23,6 +23,7 @@ mod external;
 mod files;
 mod functions;
 mod json;
+mod local;
 mod lower;
 mod nested;
 mod operators;

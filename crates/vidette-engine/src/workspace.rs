@@ -3,9 +3,11 @@
 use crate::aggregates::AGGREGATES;
 use crate::external;
 use crate::functions;
+use crate::local::LocalFiles;
 use crate::operators::Planner;
 use crate::table::Table;
 use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -131,7 +133,10 @@ impl Workspace {
         let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(crate::optimizer::rules());
         let state = state.with_physical_optimizer_rules(crate::optimizer::physical_rules()).with_query_planner(Arc::new(Planner));
         let state = match runtime.build_arc() {
-            Ok(runtime) => state.with_runtime_env(runtime),
+            Ok(runtime) => {
+                runtime.register_object_store(ObjectStoreUrl::local_filesystem().as_ref(), Arc::new(LocalFiles::default()));
+                state.with_runtime_env(runtime)
+            }
             Err(_) => state,
         };
         let session = SessionContext::new_with_state(state.build());

@@ -3,7 +3,7 @@
 
 use super::is_let_through;
 use crate::functions::Hll;
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, StringViewArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, LargeBinaryBuilder, StringViewArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::hash_utils::{HLL_RANDOM_STATE, create_hashes};
 use datafusion::common::{Result, ScalarValue, exec_err};
@@ -11,6 +11,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::io::Write;
 use std::sync::Arc;
 
 /// What is made of the distinct values.
@@ -88,7 +89,7 @@ impl AggregateUDFImpl for DistinctCount {
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format!("{}[values]", arguments.name), DataType::Binary, true))])
+        Ok(vec![Arc::new(Field::new(format!("{}[values]", arguments.name), DataType::LargeBinary, true))])
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -168,10 +169,16 @@ impl Distinct {
     }
 
     /// A zero and the hashes, or a one and the registers.
-    fn state(&self) -> Vec<u8> {
+    fn write_state(&self, out: &mut impl Write) -> std::io::Result<()> {
         match self {
-            Distinct::Few(hashes) => std::iter::once(0).chain(hashes.iter().flat_map(|hash| hash.to_le_bytes())).collect(),
-            Distinct::Many(sketch) => std::iter::once(1).chain(sketch.registers().iter().copied()).collect(),
+            Distinct::Few(hashes) => {
+                out.write_all(&[0])?;
+                hashes.iter().try_for_each(|hash| out.write_all(&hash.to_le_bytes()))
+            }
+            Distinct::Many(sketch) => {
+                out.write_all(&[1])?;
+                out.write_all(sketch.registers())
+            }
         }
     }
 
@@ -239,10 +246,13 @@ impl Groups {
         }
     }
 
-    fn states(groups: &[Distinct]) -> ArrayRef {
-        let mut states = BinaryBuilder::new();
-        groups.iter().for_each(|group| states.append_value(group.state()));
-        Arc::new(states.finish())
+    fn states(groups: &[Distinct]) -> Result<ArrayRef> {
+        let mut states = LargeBinaryBuilder::new();
+        for group in groups {
+            group.write_state(&mut states)?;
+            states.append_value([]);
+        }
+        Ok(Arc::new(states.finish()))
     }
 }
 
@@ -265,12 +275,12 @@ impl GroupsAccumulator for Groups {
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![Groups::states(&emit_to.take_needed(&mut self.groups))])
+        Ok(vec![Groups::states(&emit_to.take_needed(&mut self.groups))?])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], count: usize) -> Result<()> {
         self.grow(count);
-        let states = states[0].as_binary::<i32>();
+        let states = states[0].as_binary::<i64>();
         for (row, group) in groups.iter().enumerate() {
             if states.is_valid(row) {
                 self.groups[*group].merge(states.value(row), self.accuracy)?;
@@ -283,7 +293,7 @@ impl GroupsAccumulator for Groups {
         let mut each = Groups::new(self.made, self.accuracy);
         let rows: Vec<usize> = (0..values[0].len()).collect();
         GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
-        Ok(vec![Groups::states(&each.groups)])
+        Ok(vec![Groups::states(&each.groups)?])
     }
 
     fn size(&self) -> usize {
@@ -312,7 +322,9 @@ impl Accumulator for Groups {
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         self.grow(1);
-        Ok(vec![ScalarValue::Binary(Some(self.groups[0].state()))])
+        let mut state = Vec::new();
+        self.groups[0].write_state(&mut state)?;
+        Ok(vec![ScalarValue::LargeBinary(Some(state))])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

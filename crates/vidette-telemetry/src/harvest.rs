@@ -25,6 +25,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 const LANDED_ROWS: usize = 512;
 /// Records a reader hands over at a time.
 const PARCEL_ROWS: usize = 512;
+/// Parcels that may wait however few readers there are, so that neither side waits for the other.
+const LEAST_WAITING: usize = 16;
 /// Bytes of finished rows that stay in memory.
 const MEMORY_BUDGET_BYTES: usize = 64 << 20;
 
@@ -282,7 +284,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
         .collect();
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(units.len().max(1));
-    let (sender, receiver) = sync_channel::<Parcel>(workers * 2);
+    let (sender, receiver) = sync_channel::<Parcel>((workers * 2).max(LEAST_WAITING));
     let (units, next) = (&units, &next);
     let Reading { keep, seen, carve, watch, direct_parquet } = reading;
     let counts = matches!(keep, Keep::Counts);

@@ -445,10 +445,13 @@ impl Scan<'_, '_> {
                 }
             };
             if let Some(anywhere) = class.anywhere {
-                let anywhere = &scanner.fields[anywhere as usize];
+                let (field, remembered) = (&scanner.fields[anywhere as usize], &mut remembered[anywhere as usize]);
                 for text in [Some(name), value].into_iter().flatten() {
-                    let searched = anywhere.find(text, &mut |literal| note(&mut known.seen, literal));
-                    known.odd |= !searched || is_odd(text);
+                    known.odd |= is_odd(text);
+                    match remembered.find(field, text) {
+                        Some(literals) => literals.iter().for_each(|literal| note(&mut known.seen, *literal)),
+                        None => known.odd = true,
+                    }
                 }
             }
             let Some(number) = class.field(scanner, at, name) else { continue };

@@ -35,6 +35,6 @@ pub use evtx_writer::write_evtx;
 pub use folders::files_under;
 pub use formats::{Footer, is_parquet, learn, learn_more_columns, other_table, recognize, table_of_parquet};
 pub use harvest::{Harvest, Keep, Origin, Progress, Reading, Sieve, Summary, Watch, Watcher, harvest, harvest_files};
-pub use normalize::{Normalizer, SIGNALS, tables_of, tables_of_events, windows_event};
+pub use normalize::{Normalizer, SIGNALS, bag_of_data, tables_of, tables_of_events, windows_event};
 pub use spill::Spill;
 pub use store::{Seen, Step, Store, is_event_of_store, is_made_of_events};

@@ -11,7 +11,7 @@ pub(crate) mod sysmon;
 pub(crate) use columns::start_of;
 pub(crate) use exported::event_of;
 pub(crate) use sentinel::TABLES_OF_LOGS;
-pub use sentinel::windows_event;
+pub use sentinel::{bag_of_data, windows_event};
 
 use crate::context::Context;
 use crate::devices::{DEVICE_TABLES, tells};

@@ -526,7 +526,7 @@ impl Watcher for Scan<'_, '_> {
         let data = event.data.iter().map(|(name, value)| (name.as_ref(), Some(value.as_ref())));
         self.examine(&class, data, || windows_event(event));
         if !self.matched.is_empty() {
-            self.raise(&Found::of_event(event, time_ticks));
+            self.raise(&Found::new(event, time_ticks));
         }
     }
 }

@@ -165,13 +165,13 @@ fn windows_row(event: &Event, asked: &Columns) -> Row {
     landing.text("Provider", &event.provider);
     landing.long("EventLevel", event.level);
     if asked.contains_key("EventData") {
-        landing.set("EventData", Field::Json(bag(event)));
+        landing.set("EventData", Field::Json(bag_of_data(event)));
     }
     landing.row
 }
 
-/// The data as a bag; values of one name are an array.
-fn bag(event: &Event) -> String {
+/// The data of an event as a bag in JSON; values of one name are an array.
+pub fn bag_of_data(event: &Event) -> String {
     let mut bag = Vec::with_capacity(event.data.iter().map(|(name, value)| name.len() + value.len() + 8).sum());
     let write = |text: &str, after: &[u8], bag: &mut Vec<u8>| {
         serde_json::to_writer(&mut *bag, text).ok();
@@ -314,8 +314,8 @@ mod tests {
     fn data_of_one_name_are_an_array() {
         let data = [("Data", "a\"b"), ("x", "1"), ("Data", "c"), ("Data", "")];
         let event = Event { data: data.map(|(name, value)| (name.into(), value.into())).to_vec(), ..Event::default() };
-        assert_eq!(bag(&event), r#"{"Data":["a\"b","c",""],"x":"1"}"#);
-        assert_eq!(bag(&Event::default()), "{}");
+        assert_eq!(bag_of_data(&event), r#"{"Data":["a\"b","c",""],"x":"1"}"#);
+        assert_eq!(bag_of_data(&Event::default()), "{}");
         assert_eq!(
             event_data(&event),
             r#"<EventData xmlns="http://schemas.microsoft.com/win/2004/08/events/event"><Data>a&quot;b</Data><Data Name="x">1</Data><Data>c</Data><Data></Data></EventData>"#

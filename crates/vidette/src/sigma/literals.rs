@@ -31,6 +31,9 @@ pub struct Field {
 }
 
 impl Field {
+    /// Texts of fewer letters make an automaton that is fast and still small.
+    const FEW_LETTERS: usize = 4096;
+
     /// Looks for a text, too; the literal of this number is seen when it lies so.
     pub fn add(&mut self, text: &str, how: Match, literal: u32) {
         match how {
@@ -54,8 +57,9 @@ impl Field {
             return true;
         }
         // An automaton of one case is smaller and sooner made than one of both.
-        let make =
-            || AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::ContiguousNFA)).build(self.texts.iter().map(|text| text.to_ascii_lowercase()));
+        let letters: usize = self.texts.iter().map(String::len).sum();
+        let kind = if letters < Self::FEW_LETTERS { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
+        let make = || AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(self.texts.iter().map(|text| text.to_ascii_lowercase()));
         let Some(automaton) = self.automaton.get_or_init(|| make().ok()) else { return false };
         FOLDED.with_borrow_mut(|folded| {
             folded.clear();
@@ -122,7 +126,7 @@ impl Trie {
 pub struct Remembered(Vec<(String, Vec<u32>)>);
 
 impl Remembered {
-    const SLOTS: usize = 2048;
+    const SLOTS: usize = 4096;
     const LONGEST: usize = 1024;
 
     /// The literals in a value of the field; `None` when they could not be looked for.

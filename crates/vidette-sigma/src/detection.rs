@@ -1,6 +1,7 @@
 //! Conditions and detections to a predicate in KQL, and to the gate before it.
 
 use crate::gate::{Gate, Match, Network, Test as Is};
+use crate::needs;
 use crate::source::{Field, Origin, Place};
 use crate::text::{is_identifier, literal, pattern, windash};
 use base64::Engine;
@@ -194,7 +195,8 @@ impl<'a> Writer<'a> {
             let flags: String = [(Modifier::IgnoreCase, 'i'), (Modifier::Multiline, 'm'), (Modifier::DotAll, 's')].iter().filter(|(flag, _)| has(*flag)).map(|(_, c)| *c).collect();
             let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
             let expression = format!("{flags}{value}");
-            return Ok(Predicate { gate: Gate::regex(&field.origin.names, &expression, Gate::All(Vec::new())), text: format!("{column} matches regex {}", literal(&expression)) });
+            let needs = Gate::any_literal(&field.origin.names, &needs::of_regex(&expression));
+            return Ok(Predicate { gate: Gate::regex(&field.origin.names, &expression, needs), text: format!("{column} matches regex {}", literal(&expression)) });
         }
         if [Modifier::Minute, Modifier::Hour, Modifier::Day, Modifier::Week, Modifier::Month, Modifier::Year].into_iter().any(has) {
             return open(time_part(item, value));
@@ -234,11 +236,8 @@ impl<'a> Writer<'a> {
                     let expression = if cased { expression.replacen("(?is)", "(?s)", 1) } else { expression };
                     let longest = string.parts.iter().filter_map(|part| if let StringPart::Plain(text) = part { Some(text) } else { None }).max_by_key(|text| text.len());
                     // What the longest text cannot tell, the expression does.
-                    let needs = longest.map(|text| Gate::literal(&field.origin.names, text, Match::Contains)).filter(|gate| !matches!(gate, Gate::Open));
-                    Predicate {
-                        gate: Gate::regex(&field.origin.names, &expression, needs.unwrap_or(Gate::All(Vec::new()))),
-                        text: format!("{column} matches regex {}", literal(&expression)),
-                    }
+                    let needs = Gate::any_literal(&field.origin.names, longest.map_or(&[], std::slice::from_ref));
+                    Predicate { gate: Gate::regex(&field.origin.names, &expression, needs), text: format!("{column} matches regex {}", literal(&expression)) }
                 }
             })
             .collect();

@@ -206,6 +206,12 @@ impl Gate {
         Gate::Literal { fields: fields.to_vec(), text: text.to_ascii_lowercase(), how }
     }
 
+    /// That the field has one of the texts somewhere; every event has it when there are none, or when one of them cannot be looked for.
+    pub(crate) fn any_literal(fields: &[String], texts: &[String]) -> Gate {
+        let gates: Vec<Gate> = texts.iter().map(|text| Gate::literal(fields, text, Match::Contains)).collect();
+        if gates.is_empty() || gates.iter().any(|gate| matches!(gate, Gate::Open)) { Gate::All(Vec::new()) } else { Gate::any(gates) }
+    }
+
     /// A test beside what must occur for it to hold.
     pub(crate) fn test(fields: &[String], test: Test, needs: Gate) -> Gate {
         if fields.is_empty() || fields[0] == "*" {

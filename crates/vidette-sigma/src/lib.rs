@@ -14,6 +14,7 @@
 mod correlation;
 mod detection;
 mod gate;
+mod needs;
 mod rules;
 mod source;
 mod text;

@@ -17,7 +17,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
 use found::Found;
-use gates::{Known, Resolved, triggers};
+use gates::{COLUMNS, Known, Resolved, is_own, triggers};
 use literals::{Field, Remembered, is_odd};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -38,8 +38,6 @@ const MOST_WAITING: usize = 16_384;
 /// Event ids, and channels and providers of one, whose classes are kept: more than any machine logs.
 const MOST_IDS: usize = 8192;
 const MOST_OF_ID: usize = 64;
-/// The events' own columns that gates ask for; their fields have these numbers.
-const COLUMNS: [&str; 3] = ["Channel", "Provider", "EventID"];
 /// The weight of what every event of a class has.
 const ALWAYS: f64 = 1e9;
 /// Parts of texts that many events have somewhere, and the weight of such a text: more than of lists of others.
@@ -164,18 +162,16 @@ impl<'r> Scanner<'r> {
                 Resolved::All(parts)
             }
             Gate::Any(parts) => {
-                let mut parts: Vec<Resolved> = parts.iter().map(|part| self.resolve(part, literals)).collect();
+                let mut parts = gates::merged(parts.iter().map(|part| self.resolve(part, literals)));
                 parts.sort_by(|a, b| self.likelihood(b).total_cmp(&self.likelihood(a)));
-                Resolved::Any(parts)
+                if parts.len() == 1 { parts.remove(0) } else { Resolved::Any(parts) }
             }
             Gate::Not(part) => Resolved::Not(Box::new(self.resolve(part, literals))),
             Gate::Literal { fields, text, how } => {
-                let first = self.literal(&fields[0], text, *how, literals);
                 if fields[0] == ANYWHERE {
-                    return Resolved::Anywhere(first);
+                    return Resolved::Anywhere(self.literal(ANYWHERE, text, *how, literals));
                 }
-                let others = fields.windows(2).map(|names| (self.field(&names[0]), self.literal(&names[1], text, *how, literals))).collect();
-                Resolved::Literal(first, others)
+                Resolved::Literals(fields.iter().map(|name| (self.field(name), vec![self.literal(name, text, *how, literals)])).collect())
             }
             Gate::Test { fields, test } => {
                 let numbers: Vec<u32> = fields.iter().map(|field| self.field(field)).collect();
@@ -192,7 +188,7 @@ impl<'r> Scanner<'r> {
             Resolved::Open | Resolved::Test(..) => ALWAYS,
             Resolved::Not(part) => (ALWAYS - self.likelihood(part)).max(0.0),
             Resolved::Anywhere(literal) => self.weights[*literal as usize],
-            Resolved::Literal(first, _) => self.weights[*first as usize],
+            Resolved::Literals(columns) => columns[0].1.iter().map(|literal| self.weights[*literal as usize]).sum(),
             Resolved::All(parts) => parts.first().map_or(ALWAYS, |first| self.likelihood(first)),
             Resolved::Any(parts) => parts.iter().map(|part| self.likelihood(part)).sum(),
         }
@@ -221,7 +217,7 @@ impl<'r> Scanner<'r> {
         self.triggers.push(Vec::new());
         // An event's class tells those in its own columns; of the others short ones are there more often than long ones.
         self.weights.push(match name {
-            _ if (of as usize) < COLUMNS.len() => ALWAYS,
+            _ if is_own(of) => ALWAYS,
             _ if !text.is_ascii() => 0.01,
             _ if COMMON.iter().any(|common| text.contains(common)) => OFTEN,
             _ if text.ends_with(".exe") => 20.0,
@@ -315,8 +311,7 @@ impl Class {
         for (number, value) in own.iter().enumerate() {
             odd |= !scanner.fields[number].find(value, &mut |literal| literals.push(literal));
         }
-        let is_own = |literal: u32| (scanner.field_of[literal as usize] as usize) < COLUMNS.len();
-        let seen = |literal: u32| (is_own(literal) && !odd).then(|| literals.contains(&literal));
+        let seen = |literal: u32| (is_own(scanner.field_of[literal as usize]) && !odd).then(|| literals.contains(&literal));
         let mut candidates = vec![0; scanner.rules.len().div_ceil(64)];
         let mut asks = vec![false; scanner.fields.len()];
         for (at, entry) in scanner.rules.iter().enumerate() {
@@ -343,7 +338,7 @@ impl Class {
             return *number;
         }
         // The own columns are not meant by a field of their name.
-        let number = scanner.by_name.get(name).copied().filter(|field| self.asks[*field as usize] && *field as usize >= COLUMNS.len());
+        let number = scanner.by_name.get(name).copied().filter(|field| self.asks[*field as usize] && !is_own(*field));
         let mut names = self.names.borrow_mut();
         if names.len() <= at {
             names.resize(at + 1, (String::new(), None));

@@ -2,6 +2,14 @@
 
 use vidette_sigma::{Test, Truth};
 
+/// The events' own columns that gates ask for; their fields have these numbers.
+pub const COLUMNS: [&str; 3] = ["Channel", "Provider", "EventID"];
+
+/// Whether the field is a column of all events, of which their class tells the literals.
+pub fn is_own(field: u32) -> bool {
+    (field as usize) < COLUMNS.len()
+}
+
 /// A gate whose literals and fields are numbers.
 pub enum Resolved {
     Open,
@@ -9,8 +17,8 @@ pub enum Resolved {
     All(Vec<Resolved>),
     Any(Vec<Resolved>),
     Not(Box<Resolved>),
-    /// The literal in the first field, and in the others, each with the field before it.
-    Literal(u32, Vec<(u32, u32)>),
+    /// One of the literals in the first field that is not empty: by field, in their order, the literals in it.
+    Literals(Vec<(u32, Vec<u32>)>),
     /// A literal somewhere in the data.
     Anywhere(u32),
     Test(Vec<u32>, Test),
@@ -55,15 +63,15 @@ impl Resolved {
             Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth(known))),
             Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth(known))),
             Resolved::Not(part) => part.truth(known).negated(),
-            Resolved::Literal(first, _) if known.saw(*first) => Truth::Yes,
-            Resolved::Literal(_, others) => {
+            Resolved::Literals(columns) => {
                 // The first field that is not empty counts: one before may have another value.
                 let mut counts = true;
-                for (before, other) in others {
-                    counts &= !known.has(*before);
-                    if known.saw(*other) {
+                for (field, literals) in columns {
+                    let has = known.has(*field);
+                    if (has || is_own(*field)) && literals.iter().any(|literal| known.saw(*literal)) {
                         return if counts { Truth::Yes } else { Truth::Unknown };
                     }
+                    counts &= !has;
                 }
                 absent
             }
@@ -85,8 +93,10 @@ impl Resolved {
             Resolved::All(parts) => Truth::all(parts.iter().map(|part| part.truth_of_class(seen))),
             Resolved::Any(parts) => Truth::any(parts.iter().map(|part| part.truth_of_class(seen))),
             Resolved::Not(part) => part.truth_of_class(seen).negated(),
-            Resolved::Literal(first, others) if others.is_empty() => seen(*first).map_or(Truth::Unknown, Truth::of),
-            Resolved::Literal(..) => Truth::Unknown,
+            Resolved::Literals(columns) => match columns.as_slice() {
+                [(_, literals)] => Truth::any(literals.iter().map(|literal| seen(*literal).map_or(Truth::Unknown, Truth::of))),
+                _ => Truth::Unknown,
+            },
         }
     }
 
@@ -96,11 +106,27 @@ impl Resolved {
             Resolved::Open | Resolved::Shut => {}
             Resolved::All(parts) | Resolved::Any(parts) => parts.iter().for_each(|part| part.fields(of, visit)),
             Resolved::Not(part) => part.fields(of, visit),
-            Resolved::Literal(first, others) => std::iter::once(first).chain(others.iter().map(|(_, other)| other)).for_each(|literal| visit(of[*literal as usize])),
+            Resolved::Literals(columns) => columns.iter().for_each(|(field, _)| visit(*field)),
             Resolved::Anywhere(literal) => visit(of[*literal as usize]),
             Resolved::Test(fields, _) => fields.iter().for_each(|field| visit(*field)),
         }
     }
+}
+
+/// Alternatives; those that look for literals in the same fields are one.
+pub fn merged(parts: impl Iterator<Item = Resolved>) -> Vec<Resolved> {
+    let mut all: Vec<Resolved> = Vec::new();
+    for part in parts {
+        let same = |known: &Resolved| match (known, &part) {
+            (Resolved::Literals(known), Resolved::Literals(columns)) => known.iter().map(|(field, _)| field).eq(columns.iter().map(|(field, _)| field)),
+            _ => false,
+        };
+        match (all.iter().position(same).map(|at| &mut all[at]), part) {
+            (Some(Resolved::Literals(known)), Resolved::Literals(columns)) => known.iter_mut().zip(columns).for_each(|((_, known), (_, literals))| known.extend(literals)),
+            (_, part) => all.push(part),
+        }
+    }
+    all
 }
 
 /// The cheapest literals of which one must occur; `None` when there are none.
@@ -109,8 +135,8 @@ pub fn triggers(gate: &Resolved, weights: &[f64]) -> Option<(f64, Vec<u32>)> {
         Resolved::Open | Resolved::Not(_) | Resolved::Test(..) => None,
         Resolved::Shut => Some((0.0, Vec::new())),
         Resolved::Anywhere(literal) => Some((weights[*literal as usize], vec![*literal])),
-        Resolved::Literal(first, others) => {
-            let literals: Vec<u32> = std::iter::once(*first).chain(others.iter().map(|(_, other)| *other)).collect();
+        Resolved::Literals(columns) => {
+            let literals: Vec<u32> = columns.iter().flat_map(|(_, literals)| literals).copied().collect();
             Some((literals.iter().map(|literal| weights[*literal as usize]).sum(), literals))
         }
         Resolved::All(parts) => parts.iter().filter_map(|part| triggers(part, weights)).min_by(|a, b| a.0.total_cmp(&b.0)),
@@ -134,10 +160,11 @@ mod tests {
 
     #[test]
     fn the_first_field_that_an_event_has_counts() {
-        // `Image`, else `NewProcessName`, ends with a text: fields 0 and 1, literals 0 and 1.
-        let gate = Resolved::Literal(0, vec![(0, 1)]);
+        // `Image`, else `NewProcessName`, ends with a text: literals 0 and 1.
+        let [image, process] = [COLUMNS.len(), COLUMNS.len() + 1];
+        let gate = Resolved::Literals(vec![(image as u32, vec![0]), (process as u32, vec![1])]);
         let truth = |seen: [u64; 2], had: [u64; 2]| {
-            let values = had.iter().map(|event| (*event, String::new())).collect();
+            let values = [0; COLUMNS.len()].iter().chain(&had).map(|event| (*event, String::new())).collect();
             gate.truth(&Known { event: 1, seen: seen.to_vec(), values, odd: false })
         };
         assert_eq!(truth([1, 0], [1, 0]), Truth::Yes);

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, BooleanBuilder,
 use arrow::buffer::BooleanBuffer;
 use datafusion::common::Result;
 use datafusion::logical_expr::not;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
@@ -91,15 +91,36 @@ impl Folded {
         if case_sensitive {
             return text;
         }
-        if text.is_ascii() {
-            self.buffer.clear();
-            self.buffer.push_str(text);
-            self.buffer.make_ascii_lowercase();
-        } else {
-            self.buffer = text.to_lowercase();
-        }
+        self.buffer.clear();
+        fold_into(text, &mut self.buffer);
         &self.buffer
     }
+}
+
+/// Appends the text in lower case, letter by letter. Both forms of a small sigma are one, since they are one capital.
+fn fold_into(text: &str, folded: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {
+        let (ascii, other) = rest.split_at(at);
+        push_lowercase(ascii, folded);
+        let end = other.bytes().position(|byte| byte.is_ascii()).unwrap_or(other.len());
+        let (other, after) = other.split_at(end);
+        folded.extend(other.chars().flat_map(char::to_lowercase).map(|letter| if letter == 'ς' { 'σ' } else { letter }));
+        rest = after;
+    }
+    push_lowercase(rest, folded);
+}
+
+fn push_lowercase(ascii: &str, folded: &mut String) {
+    let start = folded.len();
+    folded.push_str(ascii);
+    folded[start..].make_ascii_lowercase();
+}
+
+fn folded(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    fold_into(text, &mut folded);
+    folded
 }
 
 fn one_needle(arguments: &[Argument], rows: usize, kind: Kind, case_sensitive: bool) -> Result<ArrayRef> {
@@ -147,26 +168,15 @@ thread_local! {
 /// Longer batches are searched text by text: they would be held twice.
 const MOST_JOINED_BYTES: usize = 16 << 20;
 
-/// Runs a search over the texts, in lower case unless `case_sensitive`. `None` when one is not ASCII, since folding might
-/// then change where terms are, and when they are long.
+/// Runs a search over the texts, in lower case unless `case_sensitive`. `None` when they are long.
 fn joined(texts: &StringViewArray, case_sensitive: bool, search: impl FnOnce(&Joined) -> Option<BooleanBuffer>) -> Option<BooleanBuffer> {
     JOINED.with_borrow_mut(|joined| {
-        joined.bytes.clear();
-        joined.starts.clear();
-        for text in texts.iter() {
-            let text = text.unwrap_or_default().as_bytes();
-            if joined.bytes.len() + text.len() > MOST_JOINED_BYTES {
-                return None;
-            }
-            joined.starts.push(joined.bytes.len());
-            joined.bytes.extend_from_slice(text);
-            joined.bytes.push(0);
-        }
-        joined.starts.push(joined.bytes.len());
-        if !joined.bytes.is_ascii() {
-            return None;
-        }
+        joined.fill(texts, |text, bytes| bytes.extend_from_slice(text.as_bytes()))?;
         if !case_sensitive {
+            if !joined.bytes.is_ascii() {
+                let mut buffer = Folded { buffer: String::new() };
+                joined.fill(texts, |text, bytes| bytes.extend_from_slice(if text.is_ascii() { text } else { buffer.fold(text, false) }.as_bytes()))?;
+            }
             joined.bytes.make_ascii_lowercase();
         }
         search(joined)
@@ -174,6 +184,23 @@ fn joined(texts: &StringViewArray, case_sensitive: bool, search: impl FnOnce(&Jo
 }
 
 impl Joined {
+    /// Joins the texts as `push` writes them; `None` when they are long.
+    fn fill(&mut self, texts: &StringViewArray, mut push: impl FnMut(&str, &mut Vec<u8>)) -> Option<()> {
+        self.bytes.clear();
+        self.starts.clear();
+        for text in texts.iter() {
+            let text = text.unwrap_or_default();
+            if self.bytes.len() + text.len() > MOST_JOINED_BYTES {
+                return None;
+            }
+            self.starts.push(self.bytes.len());
+            push(text, &mut self.bytes);
+            self.bytes.push(0);
+        }
+        self.starts.push(self.bytes.len());
+        Some(())
+    }
+
     /// The rows in which `holds` says of what `next` finds, and of its place in the text, that it counts.
     fn rows_with<T>(&self, next: impl Fn(&[u8], usize) -> Option<(usize, T)>, holds: impl Fn(&str, usize, T) -> bool) -> Option<BooleanBuffer> {
         let bytes = std::str::from_utf8(&self.bytes).ok()?;
@@ -204,8 +231,14 @@ impl Joined {
         self.rows_with(next, |text, at, ()| kind == Kind::Substring || bounded(text, at, at + needle.text.len(), kind))
     }
 
+    fn rows_with_all(&self, list: &Compiled) -> Option<BooleanBuffer> {
+        let mut needles = list.needles().iter().filter(|needle| !needle.text.is_empty()).map(|needle| self.rows_with_needle(needle, Kind::Term));
+        let first = needles.next()??;
+        needles.try_fold(first, |rows, more| Some(&rows & &more?))
+    }
+
     fn rows_with_any(&self, list: &Compiled) -> Option<BooleanBuffer> {
-        let searcher = list.searcher.as_ref().filter(|_| !list.items.iter().any(|item| item.contains('\0') || !item.is_ascii()))?;
+        let searcher = list.searcher.as_ref().filter(|_| !list.items.iter().any(|item| item.contains('\0')))?;
         let next = |bytes: &[u8], from: usize| searcher.find(aho_corasick::Input::new(bytes).range(from..)).map(|found| (found.start(), found.pattern().as_usize()));
         let is_term = |text: &str, at: usize, item: &str| bounded(text, at, at + item.len(), Kind::Term);
         // Another item may begin at the same place.
@@ -223,7 +256,7 @@ struct Needle {
 
 impl Needle {
     fn new(text: &str, case_sensitive: bool) -> Needle {
-        let text = if case_sensitive { text.to_owned() } else { text.to_lowercase() };
+        let text = if case_sensitive { text.to_owned() } else { folded(text) };
         let finder = memchr::memmem::Finder::new(text.as_bytes()).into_owned();
         Needle { text, finder }
     }
@@ -299,6 +332,8 @@ type CachedList = (String, (bool, bool), Rc<Compiled>);
 /// A list compiled once: a set for `in`, an automaton for `has_any` and `has_all`.
 struct Compiled {
     items: Vec<String>,
+    /// The items as needles, made when each of them is looked for.
+    needles: OnceCell<Vec<Needle>>,
     set: std::collections::HashSet<String>,
     automaton: Option<AhoCorasick>,
     /// Finds where items begin, faster than the automaton, which finds all of them.
@@ -308,12 +343,16 @@ struct Compiled {
 
 impl Compiled {
     fn new(list: &str, case_sensitive: bool, terms: bool) -> Compiled {
-        let items: Vec<String> = json::strings(list).into_iter().map(|item| if case_sensitive { item } else { item.to_lowercase() }).collect();
+        let items: Vec<String> = json::strings(list).into_iter().map(|item| if case_sensitive { item } else { folded(&item) }).collect();
         let has_empty = items.iter().any(String::is_empty);
         let automaton = if terms { AhoCorasick::builder().match_kind(MatchKind::Standard).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
         let searcher = if terms { AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
         let set = if terms { Default::default() } else { items.iter().cloned().collect() };
-        Compiled { items, set, automaton, searcher, has_empty }
+        Compiled { items, needles: OnceCell::new(), set, automaton, searcher, has_empty }
+    }
+
+    fn needles(&self) -> &[Needle] {
+        self.needles.get_or_init(|| self.items.iter().map(|item| Needle::new(item, true)).collect())
     }
 
     fn has_any(&self, text: &str) -> bool {
@@ -321,7 +360,7 @@ impl Compiled {
     }
 
     fn has_all(&self, text: &str) -> bool {
-        self.items.iter().all(|item| Needle::new(item, true).matches(text, Kind::Term))
+        self.needles().iter().all(|needle| needle.matches(text, Kind::Term))
     }
 }
 
@@ -350,26 +389,30 @@ fn compiled(list: &str, case_sensitive: bool, terms: bool) -> Rc<Compiled> {
 fn lists(arguments: &[Argument], rows: usize, kind: List, case_sensitive: bool) -> Result<ArrayRef> {
     let (value, list) = (&arguments[0], &arguments[1]);
     let terms = matches!(kind, List::HasAny | List::HasAll);
-    if let (List::HasAny, Some(texts), true) = (kind, value.texts(), list.constant) {
+    if let (true, Some(texts), true) = (terms, value.texts(), list.constant) {
         let list = compiled(list.cell(0).json().unwrap_or("[]"), case_sensitive, terms);
-        if let Some(found) = (!list.has_empty).then(|| joined(texts, case_sensitive, |joined| joined.rows_with_any(&list))).flatten() {
+        let found = match kind {
+            List::HasAll => joined(texts, case_sensitive, |joined| joined.rows_with_all(&list)),
+            _ => (!list.has_empty).then(|| joined(texts, case_sensitive, |joined| joined.rows_with_any(&list))).flatten(),
+        };
+        if let Some(found) = found {
             return Ok(Arc::new(BooleanArray::new(found, None)));
         }
     }
     let mut found = BooleanBuilder::with_capacity(rows);
-    let mut folded = Folded { buffer: String::new() };
+    let mut buffer = Folded { buffer: String::new() };
     let mut current: Option<Rc<Compiled>> = None;
     for row in 0..rows {
+        let shown;
         if current.is_none() || !list.constant {
             current = Some(compiled(list.cell(row).json().unwrap_or("[]"), case_sensitive, terms));
         }
         let Some(compiled) = &current else { continue };
         let text = match value.cell(row) {
-            crate::cells::Cell::Text(text) => folded.fold(text, case_sensitive),
+            crate::cells::Cell::Text(text) => buffer.fold(text, case_sensitive),
             other => {
-                let text = super::conversion::display(other);
-                folded.buffer = if case_sensitive { text.into_owned() } else { text.to_lowercase() };
-                &folded.buffer
+                shown = super::conversion::display(other);
+                buffer.fold(&shown, case_sensitive)
             }
         };
         found.append_value(match kind {
@@ -385,13 +428,56 @@ fn lists(arguments: &[Argument], rows: usize, kind: List, case_sensitive: bool) 
 /// The index of the first item of the list that the text has; -1 when none. Kusto docs: `has-any-index-function`.
 fn has_any_index(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let mut result = arrow::array::Int64Builder::with_capacity(rows);
-    let mut folded = Folded { buffer: String::new() };
+    let mut buffer = Folded { buffer: String::new() };
     for row in 0..rows {
         let source = super::conversion::display(arguments[0].cell(row));
-        let items = json::strings(arguments[1].cell(row).json().unwrap_or("[]"));
-        let text = folded.fold(&source, false);
-        let index = items.iter().position(|item| Needle::new(item, false).matches(text, Kind::Term));
+        let list = compiled(arguments[1].cell(row).json().unwrap_or("[]"), false, true);
+        let text = buffer.fold(&source, false);
+        let index = list.needles().iter().position(|needle| needle.matches(text, Kind::Term));
         result.append_value(index.map_or(-1, |index| index as i64));
     }
     Ok(Arc::new(result.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_over_all_texts_finds_what_a_search_of_each_does() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut text = |most: usize| -> String {
+            let letters = ['a', 'A', 'b', 'é', 'É', 'Σ', 'σ', 'ς', '\u{130}', '\u{212a}', 'k', 'i', '-', ' ', '1', '中'];
+            (0..random.usize(0..most)).map(|_| *random.choice(&letters).expect("a letter")).collect()
+        };
+        for round in 0..2_000 {
+            let case_sensitive = round % 3 == 0;
+            let texts: Vec<String> = (0..8).map(|_| text(12)).collect();
+            let fold = |text: &str| if case_sensitive { text.to_owned() } else { folded(text) };
+            let array = StringViewArray::from_iter_values(&texts);
+            let rows = |found: Option<BooleanBuffer>| found.map(|found| found.iter().collect::<Vec<bool>>());
+            let needle = Needle::new(&text(4), case_sensitive);
+            for kind in [Kind::Substring, Kind::Term, Kind::TermPrefix, Kind::TermSuffix].into_iter().filter(|_| !needle.text.is_empty()) {
+                let each: Vec<bool> = texts.iter().map(|text| needle.matches(&fold(text), kind)).collect();
+                assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_needle(&needle, kind))), Some(each), "{texts:?} {}", needle.text);
+            }
+            let items: Vec<String> = (0..3).map(|_| text(3)).collect();
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), case_sensitive, true);
+            let (all, any): (Vec<bool>, Vec<bool>) = texts.iter().map(|text| (list.has_all(&fold(text)), list.has_any(&fold(text)))).unzip();
+            let found = rows(joined(&array, case_sensitive, |joined| joined.rows_with_all(&list)));
+            assert!(found.as_ref().is_none_or(|found| *found == all), "{texts:?} {items:?} {found:?}");
+            if !list.has_empty {
+                assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_any(&list))), Some(any), "{texts:?} {items:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn letters_beyond_ascii_have_one_case() {
+        let has = |text: &str, needle: &str, kind: Kind| Needle::new(needle, false).matches(&folded(text), kind);
+        assert!(
+            has("Größe ÄNDERN", "ändern", Kind::Term) && has("ΟΔΟΣ", "οδος", Kind::Whole) && has("ΟΔΟΣΑ", "οδος", Kind::Substring) && has("\u{212a}B 5", "kb", Kind::TermPrefix)
+        );
+        assert!(!has("Große", "ß", Kind::Term));
+    }
 }

@@ -1,7 +1,8 @@
 //! A run of a rule: rows, then alerts. See Sentinel's documentation of scheduled analytics rules.
 
 use crate::rule::{Rule, SeverityLevel, compare};
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use vidette_engine::{Clock, Error, ResultTable, Workspace};
@@ -106,15 +107,24 @@ fn texts(rows: &[Map<String, Value>]) -> Vec<Box<RawValue>> {
     rows.iter().filter_map(|row| to_raw_value(row).ok()).collect()
 }
 
-/// The alert of one row that the rule's query would have given; `last` is its last column, as JSON, that no entity and no title names.
-pub fn alert_of_row(rule: &Rule, row: &Map<String, Value>, last: (&str, &str), clock: Clock) -> Alert {
-    let mut text = serde_json::to_string(row).unwrap_or_default();
-    text.pop();
-    if !row.is_empty() {
-        text.push(',');
+/// The alert of one row that the rule's query would have given; `last` is its last column, that no entity and no title names.
+pub fn alert_of_row(rule: &Rule, row: &Map<String, Value>, last: (&str, &RawValue), clock: Clock) -> Alert {
+    alert(rule, std::slice::from_ref(row), to_raw_value(&WithLast { row, last }).into_iter().collect(), clock)
+}
+
+/// A row with one more column.
+struct WithLast<'a> {
+    row: &'a Map<String, Value>,
+    last: (&'a str, &'a RawValue),
+}
+
+impl Serialize for WithLast<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_map(Some(self.row.len() + 1))?;
+        self.row.iter().try_for_each(|(name, value)| row.serialize_entry(name, value))?;
+        row.serialize_entry(self.last.0, self.last.1)?;
+        row.end()
     }
-    text.push_str(&format!("{}:{}}}", Value::from(last.0), last.1));
-    alert(rule, std::slice::from_ref(row), RawValue::from_string(text).into_iter().collect(), clock)
 }
 
 /// `texts` are the rows as JSON.

@@ -1,5 +1,6 @@
 //! An event that rules match, and its alerts.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use vidette_engine::Clock;
@@ -12,12 +13,12 @@ use vidette_telemetry::{Event, bag_of_data};
 pub struct Found<'e> {
     time_ticks: i64,
     event: &'e Event<'e>,
-    data: String,
+    data: Box<RawValue>,
 }
 
 impl Found<'_> {
     pub fn new<'e>(event: &'e Event<'e>, time_ticks: i64) -> Found<'e> {
-        Found { time_ticks, event, data: bag_of_data(event) }
+        Found { time_ticks, event, data: RawValue::from_string(bag_of_data(event)).unwrap_or_default() }
     }
 
     /// The text of a column of the event, or of a field of its data.

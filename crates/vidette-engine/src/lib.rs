@@ -22,6 +22,7 @@ mod decimal;
 mod external;
 mod files;
 mod functions;
+mod in_order;
 mod json;
 mod local;
 mod lower;

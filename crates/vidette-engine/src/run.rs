@@ -1,6 +1,7 @@
 //! Execution: scalar subqueries first, then the query, within one instant of time.
 
 use crate::beside::side_by_side;
+use crate::in_order::InOrder;
 use crate::lower::{Drawn, Lowering};
 use crate::probe;
 use crate::result::{QueryResult, ResultTable, Rows};
@@ -19,6 +20,7 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use futures::TryStreamExt;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,7 +217,7 @@ impl Workspace {
     }
 
     async fn execute(&self, logical: LogicalPlan) -> Result<SendableRecordBatchStream, Error> {
-        // On one thread groups come as they were first seen, as they do in Kusto.
+        // On one thread rows come as they are written, and groups as they were first seen, as they do in Kusto.
         let mut state = if has_few_rows(&logical) { self.state_of_few_rows() } else { self.session.state() };
         if logical.schema().fields().len() > MANY_COLUMNS {
             *state.config_mut() = state.config().clone().with_batch_size(FEWER_ROWS);
@@ -480,11 +482,12 @@ fn has_few_rows(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// For plans of few rows: on one thread, and without the rules that cost half of the planning and pay only for many rows.
+/// For plans of few rows: on one thread, in order, and without the rules that cost half of the planning and pay only for many rows.
 fn of_few_rows(mut state: SessionState) -> SessionState {
     const OF_MANY: [&str; 3] = ["join_selection", "ProjectionPushdown", "OptimizeAggregateOrder"];
     state.config_mut().options_mut().execution.target_partitions = 1;
-    let rules = state.physical_optimizers().iter().filter(|rule| !OF_MANY.contains(&rule.name())).cloned().collect();
+    let in_order: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(InOrder);
+    let rules = state.physical_optimizers().iter().filter(|rule| !OF_MANY.contains(&rule.name())).cloned().chain([in_order]).collect();
     SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
 }
 

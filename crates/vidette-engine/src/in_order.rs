@@ -1,6 +1,5 @@
 //! Plans of few rows give them in order: what DataFusion reads side by side is read one after the other.
 
-use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -55,10 +54,6 @@ impl InOrderExec {
         let equivalences = EquivalenceProperties::new(input.schema());
         let properties = PlanProperties::new(equivalences, Partitioning::UnknownPartitioning(1), input.pipeline_behavior(), input.boundedness());
         InOrderExec { input, properties: Arc::new(properties) }
-    }
-
-    fn schema(&self) -> SchemaRef {
-        self.input.schema()
     }
 }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In reading order: [`Rules`] (files to rules), `source` (log sources), `detection` (conditions to predicates), [`Gate`] (what
-//! can be told without the query), `correlation`.
+//! can be told without the query), `needs` (texts that a regular expression cannot do without), `correlation`.
 
 mod correlation;
 mod detection;

@@ -18,6 +18,7 @@ mod aggregates;
 mod arrow_types;
 mod beside;
 mod cells;
+mod damage;
 mod decimal;
 mod external;
 mod files;
@@ -41,6 +42,7 @@ mod workspace;
 
 pub use arrow_types::arrow_type;
 pub use beside::side_by_side;
+pub use damage::Damage;
 pub use files::{Spans, TIMES, TimedBatches, TimedFile, TimedFiles};
 pub use functions::{aggregate_function, function, use_geoip};
 pub use result::{QueryResult, ResultTable, Rows};

@@ -1,5 +1,6 @@
 //! What the optimizer does beside DataFusion's own rules.
 
+use crate::damage::{AroundDamage, Guard};
 use crate::operators::FilterInputs;
 use crate::table::native_time;
 use datafusion::common::Result;
@@ -35,12 +36,13 @@ pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 /// DataFusion's rules over physical plans, kept from what two of them do wrong.
-pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+pub(crate) fn physical_rules(damage: Arc<AroundDamage>) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let guarded = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
         "aggregate_statistics" => Arc::new(StatisticsWithoutFilters(rule)),
         _ => rule,
     };
-    PhysicalOptimizer::new().rules.into_iter().map(guarded).chain([Arc::new(DistinctInOrder) as Arc<dyn PhysicalOptimizerRule + Send + Sync>]).collect()
+    let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(DistinctInOrder), Arc::new(Guard(damage))];
+    PhysicalOptimizer::new().rules.into_iter().map(guarded).chain(ours).collect()
 }
 
 /// `limited_distinct_aggregation` tells a distinct without an order how many rows are wanted. Where a later rule finds that its

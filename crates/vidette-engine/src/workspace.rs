@@ -1,6 +1,7 @@
 //! Tables by name: the binder's catalog and the engine's sources.
 
 use crate::aggregates::AGGREGATES;
+use crate::damage::{AroundDamage, Damage};
 use crate::external;
 use crate::functions;
 use crate::local::LocalFiles;
@@ -102,6 +103,7 @@ pub struct Workspace {
     /// See [`Workspace::date_undated`].
     pub(crate) undated: Option<i64>,
     pub(crate) session: SessionContext,
+    damage: Arc<AroundDamage>,
     /// How plans of few rows are run; made when one is.
     pub(crate) of_few_rows: OnceLock<SessionState>,
 }
@@ -131,7 +133,8 @@ impl Workspace {
         // longer than what they tell saves.
         config.options_mut().execution.collect_statistics = false;
         let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(crate::optimizer::rules());
-        let state = state.with_physical_optimizer_rules(crate::optimizer::physical_rules()).with_query_planner(Arc::new(Planner));
+        let damage = Arc::new(AroundDamage::default());
+        let state = state.with_physical_optimizer_rules(crate::optimizer::physical_rules(damage.clone())).with_query_planner(Arc::new(Planner));
         let state = match runtime.build_arc() {
             Ok(runtime) => {
                 runtime.register_object_store(ObjectStoreUrl::local_filesystem().as_ref(), Arc::new(LocalFiles::default()));
@@ -148,6 +151,7 @@ impl Workspace {
             external: None,
             undated: None,
             session,
+            damage,
             of_few_rows: OnceLock::new(),
         }
     }
@@ -163,6 +167,13 @@ impl Workspace {
     /// rule that is replayed over many gives them as often.
     pub fn date_undated(&mut self, ticks: i64) {
         self.undated = Some(ticks);
+    }
+
+    /// Lets queries go on where part of a Parquet file cannot be read, and calls the listener once for each such part; the first
+    /// listener stays. Of a row group that is damaged, rows before the damage are seen and those behind it are not. Without a
+    /// listener such a query fails.
+    pub fn on_damage(&self, listener: impl Fn(&Damage) + Send + Sync + 'static) {
+        self.damage.listen(listener);
     }
 
     /// Adds a table, or replaces the one of that name.

@@ -5,7 +5,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use unicode_width::UnicodeWidthStr;
+use vidette_engine::Damage;
 use vidette_telemetry::Problem;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -97,6 +99,19 @@ pub fn problems(problems: &[Problem]) {
     if problems.len() > NAMED {
         say!("skipped: {} more (vidette tables lists all)", problems.len() - NAMED);
     }
+}
+
+static DAMAGES: AtomicU64 = AtomicU64::new(0);
+
+/// Names what a query could not read, when it comes upon it.
+pub fn damage(damage: &Damage) {
+    DAMAGES.fetch_add(1, Ordering::Relaxed);
+    say!("skipped: {damage}");
+}
+
+/// How many parts of files queries could not read.
+pub fn damages() -> u64 {
+    DAMAGES.load(Ordering::Relaxed)
 }
 
 /// Says which columns of files their tables have not.

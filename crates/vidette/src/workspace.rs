@@ -216,6 +216,7 @@ pub fn learn_columns(paths: &[PathBuf]) {
 /// A workspace in which every known table is empty: a rule over a table that has no data runs and gives nothing.
 pub fn empty() -> Workspace {
     let mut workspace = Workspace::new(memory_limit()).with_built_ins(&Known);
+    workspace.on_damage(crate::output::damage);
     if let Some(folder) = EXTERNAL.get() {
         workspace.set_external_folder(folder);
     }

@@ -127,3 +127,64 @@ fn columns_of_any_arrow_type_have_one_of_kusto() {
     let answer = vidette(&["query", "things | project n = s.n, t = todatetime(s.t), m = tostring(m.key), d, lost = isnull(u)", &path]);
     assert_eq!(all_of(&answer), "{\"n\":1,\"t\":\"2024-05-01T00:00:00.0000000Z\",\"m\":\"a \\\"value\\\"\",\"d\":\"01:00:00\",\"lost\":true}\n");
 }
+
+/// A file of three row groups, a thousand rows each, of whose second one the middle of the named column is overwritten.
+fn damaged(folder: &Path, name: &str, column: &str) -> String {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
+    let numbers = || (0..3000_u64).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let texts = |prefix: &str| -> ArrayRef { Arc::new(numbers().map(|number| Some(format!("{prefix}{number:016x}"))).collect::<StringArray>()) };
+    let times = TimestampMicrosecondArray::from_iter_values((0..3000).map(|at| 1_714_521_600_000_000 + at));
+    let batch = [("TimeGenerated", Arc::new(times) as ArrayRef), ("Computer", texts("host")), ("Provider", texts("provider"))];
+    let batch = RecordBatch::try_from_iter(batch).expect("columns of one length");
+    let plain = parquet::file::properties::WriterProperties::builder().set_dictionary_enabled(false).set_compression(parquet::basic::Compression::SNAPPY);
+    let properties = plain.set_max_row_group_row_count(Some(1000)).build();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(std::fs::File::create(&path).expect("a file"), batch.schema(), Some(properties)).expect("a writer");
+    writer.write(&batch).expect("rows are written");
+    writer.close().expect("a footer is written");
+    let reader = SerializedFileReader::new(std::fs::File::open(&path).expect("the file")).expect("a footer");
+    let group = reader.metadata().row_group(1).clone();
+    let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == column).expect("the column");
+    let (from, length) = chunk.byte_range();
+    let mut bytes = std::fs::read(&path).expect("the file");
+    bytes[(from + length / 2) as usize..][..100].fill(0xff);
+    std::fs::write(&path, bytes).expect("written");
+    path.to_str().expect("a plain path").to_owned()
+}
+
+/// A damaged page costs the rows of its row group, and the file is named; columns that are whole are read.
+#[test]
+fn a_damaged_row_group_is_passed_over_and_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = damaged(folder.path(), "WindowsEvent.parquet", "Computer");
+    let run = |query: &str| vidette(&["query", query, &path]);
+    let damage = format!("skipped: {path}: row group 2, rows 1001 to 2000: Computer is damaged");
+    for query in [
+        "WindowsEvent | where strlen(Computer) == 20 | count",
+        "WindowsEvent | summarize Count = dcount(Computer, 4) + 0 * dcount(Provider) | project Count = bin(Count, 1000)",
+        "WindowsEvent | where Computer startswith 'host' | join kind=inner (WindowsEvent | project Provider, Computer) on Computer | count",
+    ] {
+        let output = run(query);
+        assert_eq!(output.status.code(), Some(0), "{query}: {}", all_of(&output));
+        assert_eq!(text(&output.stdout), "{\"Count\":2000}\n", "{query}: {}", all_of(&output));
+        assert!(text(&output.stderr).starts_with(&damage), "{query}: {}", all_of(&output));
+        assert_eq!(text(&output.stderr).lines().count(), 1, "told once: {query}: {}", all_of(&output));
+    }
+    assert_eq!(all_of(&run("WindowsEvent | where strlen(Provider) > 1 | count")), "{\"Count\":3000}\n");
+    // A mistake of the query's is not the file's.
+    let wrong = run("WindowsEvent | where strlen(Provider) > 1 | where assert(strlen(Provider) == 1, 'of another length') | count");
+    assert_eq!((wrong.status.code(), text(&wrong.stderr).contains("skipped")), (Some(2), false), "{}", all_of(&wrong));
+}
+
+/// Of a damaged export of a log the other row groups become events.
+#[test]
+fn a_damaged_export_is_read_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = damaged(folder.path(), "WindowsEvent/export.parquet", "Computer");
+    let store = folder.path().join("store").to_str().expect("a plain path").to_owned();
+    let ingested = vidette(&["ingest", &path, "--to", &store]);
+    assert_eq!(ingested.status.code(), Some(3), "{}", all_of(&ingested));
+    assert!(text(&ingested.stderr).contains(&format!("{path}: row 1001 (row group 2): ")), "{}", all_of(&ingested));
+    assert_eq!(text(&vidette(&["query", "WindowsEvent | count", &store]).stdout), "{\"Count\":2000}\n");
+}

@@ -17,6 +17,7 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::RowGroupMetaData;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::Read;
@@ -81,24 +82,37 @@ pub(super) fn read(path: &Path, sink: &mut dyn Sink) -> Result<(), Problem> {
         sink.parquet(path.to_owned());
     }
     let Some(table) = table.filter(|table| !direct || TABLES_OF_LOGS.contains(&table.name)) else { return Ok(()) };
-    let reader = File::open(path).map_err(|error| broken(error.to_string()))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(reader).map_err(|error| broken(error.to_string()))?;
-    let known = reader.schema().fields().iter().enumerate().filter(|(_, field)| table.position(field.name()).is_some()).map(|(at, _)| at);
-    let mask = ProjectionMask::roots(reader.parquet_schema(), known);
-    let reader = reader.with_projection(mask).with_batch_size(ROWS).build().map_err(|error| broken(error.to_string()))?;
+    let file = File::open(path).map_err(|error| broken(error.to_string()))?;
+    let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(|error| broken(error.to_string()))?;
+    let known = metadata.schema().fields().iter().enumerate().filter(|(_, field)| table.position(field.name()).is_some()).map(|(at, _)| at);
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), known);
     let mut count = 0;
-    for batch in reader {
-        let place = |at: usize| format!("row {}", at + 1);
-        let lines = batch.and_then(|batch| json_lines(&batch)).map_err(|error| Problem::at(path, place(count), error.to_string()))?;
-        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let map = serde_json::from_slice::<Map<String, Value>>(line).map_err(|error| Problem::at(path, place(count), error.to_string()))?;
-            let row = defender_row(table, map);
-            count += 1;
-            let goes_on = if direct { sink.exported(&row, stored) } else { sink.record(Record::Row(row)) };
-            if !goes_on {
-                return Ok(());
+    // Where a row group is damaged the next one may still be whole.
+    for (group, rows) in metadata.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).enumerate() {
+        let first = count;
+        let failed = |at: i64, error: String| Problem::at(path, format!("row {} (row group {})", at + 1, group + 1), error);
+        let file = file.try_clone().map_err(|error| broken(error.to_string()))?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone()).with_row_groups(vec![group]);
+        let reader = reader.with_projection(mask.clone()).with_batch_size(ROWS).build().map_err(|error| failed(first, error.to_string()))?;
+        for batch in reader {
+            let lines = match batch.and_then(|batch| json_lines(&batch)) {
+                Ok(lines) => lines,
+                Err(error) => {
+                    sink.problem(failed(count, error.to_string()));
+                    break;
+                }
+            };
+            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let map = serde_json::from_slice::<Map<String, Value>>(line).map_err(|error| failed(count, error.to_string()))?;
+                let row = defender_row(table, map);
+                count += 1;
+                let goes_on = if direct { sink.exported(&row, stored) } else { sink.record(Record::Row(row)) };
+                if !goes_on {
+                    return Ok(());
+                }
             }
         }
+        count = first + rows;
     }
     Ok(())
 }

@@ -142,7 +142,7 @@ fn summarize(found: &Found, started: Instant) {
         "{} files, {} events, {rows}{} skipped in {:.2} s; {alerts} {} ({})",
         harvest.files_read,
         harvest.events_read,
-        harvest.skipped(),
+        harvest.skipped() + output::damages(),
         started.elapsed().as_secs_f64(),
         if alerts == 1 { "alert" } else { "alerts" },
         found.by_rule(),

@@ -1,6 +1,6 @@
 //! Parquet files as tables of the workspace: read by queries, not before.
 
-use super::{Loaded, Wanted, known_columns};
+use super::{Loaded, Wanted, empty, known_columns};
 use crate::commands::Failure;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -122,7 +122,7 @@ pub async fn signals(loaded: &Loaded, paths: &[PathBuf]) -> Result<BTreeMap<(Str
     let failed = |error: DataFusionError| Failure::query(error.to_string());
     let events = loaded.workspace.session().read_parquet(stored, ParquetReadOptions::default().file_extension("")).await.map_err(failed)?;
     let table = Table::new(events.into_view(), known_columns("WindowsEvent"));
-    let mut workspace = Workspace::new(None);
+    let mut workspace = empty();
     workspace.register("WindowsEvent", table);
     let result = workspace.query("WindowsEvent | summarize Events = count() by Provider, EventID", Clock::now()).await.map_err(|error| Failure::query(error.to_string()))?;
     for row in result.tables[0].text_rows() {

@@ -25,12 +25,13 @@
 //! ```
 //!
 //! In reading order: [`span`], [`types`], `lexer`, `keywords`, [`syntax`], `parser`, `operators`, [`catalog`], [`bound`],
-//! `binder`, [`diagnostics`]; [`time`], [`literals`] and [`regexes`] read and write values.
+//! `binder`, [`diagnostics`]; [`time`], [`literals`], [`regexes`] and [`mod@fold`] read and write values.
 
 mod binder;
 pub mod bound;
 pub mod catalog;
 pub mod diagnostics;
+pub mod fold;
 mod keywords;
 mod lexer;
 pub mod literals;

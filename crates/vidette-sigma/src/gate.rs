@@ -27,8 +27,6 @@ pub enum Test {
     Regex(Arc<Pattern>),
     /// The text with this case.
     Cased(String, Match),
-    /// There is more in it than ASCII.
-    IsNotAscii,
     /// It is an address in one of the networks.
     Within(Vec<Network>),
     /// As a number it stands so to another.
@@ -107,7 +105,7 @@ pub enum Gate {
     All(Vec<Gate>),
     Any(Vec<Gate>),
     Not(Box<Gate>),
-    /// The field holds the text, which is lower-case; the first field that is not empty is the one that counts. `*` is the whole
+    /// The field holds the text in any case; the first field that is not empty is the one that counts. `*` is the whole
     /// of the data, as JSON: that a text is in there only the query can tell, that it is not, the gate.
     Literal {
         fields: Vec<String>,
@@ -174,7 +172,6 @@ impl Test {
                 found == *order || *or_equal && found == Ordering::Equal
             }
             Test::IsEmpty => value.is_empty(),
-            Test::IsNotAscii => !value.is_ascii(),
             Test::Cased(text, Match::Contains) => value.contains(text),
             Test::Cased(text, Match::StartsWith) => value.starts_with(text),
             Test::Cased(text, Match::EndsWith) => value.ends_with(text),
@@ -185,25 +182,20 @@ impl Test {
 
 impl Gate {
     pub(crate) fn literal(fields: &[String], text: &str, how: Match) -> Gate {
-        let has_case = |c: char| !c.is_ascii() && (!c.to_lowercase().eq([c]) || !c.to_uppercase().eq([c]));
-        if fields.is_empty() || text.is_empty() {
+        if fields.is_empty() || text.is_empty() || text.contains(NEARLY_ASCII) {
             return Gate::Open;
         }
         if fields[0] == "*" {
             // In JSON some characters are written otherwise: what stands between them must occur.
-            let longest = text.split(|c: char| matches!(c, '\\' | '"') || c.is_control() || has_case(c)).max_by_key(|part| part.len()).unwrap_or_default();
+            let longest = text.split(|c: char| matches!(c, '\\' | '"') || c.is_control()).max_by_key(|part| part.len()).unwrap_or_default();
             // Signs that JSON itself is made of are always there.
             let is_json = longest.chars().all(|c| matches!(c, ':' | ',' | '{' | '}' | '[' | ']'));
             if is_json || how != Match::Contains {
                 return Gate::Open;
             }
-            return Gate::Literal { fields: fields.to_vec(), text: longest.to_ascii_lowercase(), how };
+            return Gate::Literal { fields: fields.to_vec(), text: longest.to_owned(), how };
         }
-        // Case beyond ASCII is not the same everywhere; what has none is.
-        if text.chars().any(has_case) {
-            return if text.contains(NEARLY_ASCII) { Gate::Open } else { Gate::All(vec![Gate::Test { fields: fields.to_vec(), test: Test::IsNotAscii }, Gate::Open]) };
-        }
-        Gate::Literal { fields: fields.to_vec(), text: text.to_ascii_lowercase(), how }
+        Gate::Literal { fields: fields.to_vec(), text: text.to_owned(), how }
     }
 
     /// That the field has one of the texts somewhere; every event has it when there are none, or when one of them cannot be looked for.
@@ -275,7 +267,7 @@ impl Gate {
         ])
     }
 
-    /// What the gate of one field says of a text in it.
+    /// What the gate of one field says of an ASCII text in it.
     fn truth_of(&self, value: &str) -> Truth {
         match self {
             Gate::Open => Truth::Unknown,
@@ -283,7 +275,7 @@ impl Gate {
             Gate::All(parts) => Truth::all(parts.iter().map(|part| part.truth_of(value))),
             Gate::Any(parts) => Truth::any(parts.iter().map(|part| part.truth_of(value))),
             Gate::Not(part) => part.truth_of(value).negated(),
-            Gate::Literal { text, how, .. } => Test::Cased(text.clone(), *how).holds(&value.to_ascii_lowercase()),
+            Gate::Literal { text, how, .. } => Test::Cased(text.to_ascii_lowercase(), *how).holds(&value.to_ascii_lowercase()),
             Gate::Test { test, .. } => test.holds(value),
         }
     }

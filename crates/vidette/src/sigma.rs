@@ -25,6 +25,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use vidette_engine::{Clock, Table, Workspace};
+use vidette_kql::fold::folded;
 use vidette_rules::{Alert, Pack, SigmaRule, sigma_rules};
 use vidette_sigma::{Gate, Match, Truth};
 use vidette_telemetry::row::{Row, batch};
@@ -205,13 +206,14 @@ impl<'r> Scanner<'r> {
     }
 
     fn literal(&mut self, name: &str, text: &str, how: Match, literals: &mut HashMap<(String, String, Match), u32>) -> u32 {
-        let key = (name.to_owned(), text.to_owned(), how);
+        let text = folded(text);
+        let key = (name.to_owned(), text.clone(), how);
         if let Some(number) = literals.get(&key) {
             return *number;
         }
         let number = literals.len() as u32;
         let of = self.field(name);
-        self.fields[of as usize].add(text, how, number);
+        self.fields[of as usize].add(&text, how, number);
         literals.insert(key, number);
         self.field_of.push(of);
         self.triggers.push(Vec::new());

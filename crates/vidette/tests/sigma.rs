@@ -119,6 +119,9 @@ fn gates_and_queries_agree() {
         "\u{212a}ernel",
         "kernel",
         "line\nbreak",
+        "Σίσυφος ⓜ",
+        "\u{130}stanbul ta\u{17f}k",
+        "İ😀 Ångström",
     ];
     let images = [r"C:\Windows\System32\cmd.exe", r"C:\Windows\System32\POWERSHELL.EXE", "", r"C:\Users\x\A.exe"];
     let mut lines = Vec::new();
@@ -149,6 +152,14 @@ fn gates_and_queries_agree() {
         "s: {CommandLine|windash|contains: ' -enc '}\n  condition: s",
         "s: {CommandLine|contains: привет}\n  condition: s",
         "s: {CommandLine|contains: kernel}\n  condition: s",
+        "s: {CommandLine: привет}\n  condition: s",
+        "s: {CommandLine|contains: ['Ⓜ', '😀']}\n  condition: s",
+        "s: {CommandLine|startswith: ΣΊΣΥΦΟΣ}\n  t: {CommandLine|contains: ΑΒΓ}\n  condition: s and not t",
+        "s: {CommandLine|endswith: \u{212b}NGSTRÖM}\n  condition: s",
+        "s: {CommandLine|contains|cased: Ångström}\n  condition: s",
+        "s: {CommandLine|re: '(?i)task$'}\n  condition: s",
+        "s: {CommandLine|contains: [istanbul, task]}\n  condition: not s",
+        "k: [ПРИВЕТ, ångström]\n  condition: k",
         "s: {CommandLine: 'c*e /c*all'}\n  condition: s",
         "s: {CommandLine: 'kerne?'}\n  condition: s",
         "s: {Image|startswith: 'c:\\windows'}\n  t: {CommandLine|contains: [enc, curl]}\n  u: {User|endswith: ann}\n  condition: 2 of them",

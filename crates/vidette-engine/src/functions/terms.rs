@@ -15,6 +15,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
+use vidette_kql::fold::{fold_into, folded};
 
 /// Each operator with its negation: `has`, `!has`.
 macro_rules! operators {
@@ -95,32 +96,6 @@ impl Folded {
         fold_into(text, &mut self.buffer);
         &self.buffer
     }
-}
-
-/// Appends the text in lower case, letter by letter. Both forms of a small sigma are one, since they are one capital.
-fn fold_into(text: &str, folded: &mut String) {
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {
-        let (ascii, other) = rest.split_at(at);
-        push_lowercase(ascii, folded);
-        let end = other.bytes().position(|byte| byte.is_ascii()).unwrap_or(other.len());
-        let (other, after) = other.split_at(end);
-        folded.extend(other.chars().flat_map(char::to_lowercase).map(|letter| if letter == 'ς' { 'σ' } else { letter }));
-        rest = after;
-    }
-    push_lowercase(rest, folded);
-}
-
-fn push_lowercase(ascii: &str, folded: &mut String) {
-    let start = folded.len();
-    folded.push_str(ascii);
-    folded[start..].make_ascii_lowercase();
-}
-
-fn folded(text: &str) -> String {
-    let mut folded = String::with_capacity(text.len());
-    fold_into(text, &mut folded);
-    folded
 }
 
 fn one_needle(arguments: &[Argument], rows: usize, kind: Kind, case_sensitive: bool) -> Result<ArrayRef> {

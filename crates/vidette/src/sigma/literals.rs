@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
+use vidette_kql::fold::folded;
 use vidette_sigma::{Match, NEARLY_ASCII};
 
 thread_local! {
     /// A value in lower case.
-    static FOLDED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static FOLDED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// The literals that are looked for in one field.
@@ -34,7 +35,7 @@ impl Field {
     /// Texts of fewer letters make an automaton that is fast and still small.
     const FEW_LETTERS: usize = 4096;
 
-    /// Looks for a text, too; the literal of this number is seen when it lies so.
+    /// Looks for a text in lower case, too; the literal of this number is seen when it lies so.
     pub fn add(&mut self, text: &str, how: Match, literal: u32) {
         match how {
             Match::StartsWith | Match::Equals => return self.beginnings.add(text.bytes(), how, literal),
@@ -51,6 +52,11 @@ impl Field {
 
     /// Calls `visit` with every literal in a value; some of them more than once. Whether they could be looked for.
     pub fn find(&self, value: &str, visit: &mut dyn FnMut(u32)) -> bool {
+        if value.is_ascii() { self.find_folded(value, visit) } else { self.find_folded(&folded(value), visit) }
+    }
+
+    /// Of a value whose letters beyond ASCII are lower-case.
+    fn find_folded(&self, value: &str, visit: &mut dyn FnMut(u32)) -> bool {
         self.beginnings.find(value.bytes(), visit);
         self.ends.find(value.bytes().rev(), visit);
         if self.texts.is_empty() {
@@ -59,13 +65,13 @@ impl Field {
         // An automaton of one case is smaller and sooner made than one of both.
         let letters: usize = self.texts.iter().map(String::len).sum();
         let kind = if letters < Self::FEW_LETTERS { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-        let make = || AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(self.texts.iter().map(|text| text.to_ascii_lowercase()));
+        let make = || AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(&self.texts);
         let Some(automaton) = self.automaton.get_or_init(|| make().ok()) else { return false };
         FOLDED.with_borrow_mut(|folded| {
             folded.clear();
-            folded.extend_from_slice(value.as_bytes());
+            folded.push_str(value);
             folded.make_ascii_lowercase();
-            for hit in automaton.find_overlapping_iter(&folded[..]) {
+            for hit in automaton.find_overlapping_iter(folded.as_bytes()) {
                 self.uses[hit.pattern().as_usize()].iter().for_each(|literal| visit(*literal));
             }
         });
@@ -152,7 +158,8 @@ impl Remembered {
     }
 }
 
-/// Letters that no search for ASCII finds, though they are the same to KQL.
+/// Letters that are ASCII ones to a regular expression without regard to case, or become two: what is found in such a value may not
+/// be all.
 pub fn is_odd(value: &str) -> bool {
     !value.is_ascii() && value.contains(NEARLY_ASCII)
 }
@@ -178,6 +185,6 @@ mod tests {
         assert_eq!(found("CMD.EXE"), [0, 1, 4]);
         assert_eq!(found(r"C:\Windows\Cmd.exe"), [0, 2, 3, 4]);
         assert_eq!(found("cmd.exe /c x"), [0]);
-        assert_eq!((found("C:\\é"), found(""), found("\u{e8}.ex")), (vec![2, 5], vec![], vec![]));
+        assert_eq!((found("C:\\é"), found("c:\\É"), found(""), found("\u{e8}.ex")), (vec![2, 5], vec![2, 5], vec![], vec![]));
     }
 }

@@ -4,8 +4,11 @@
 
 pub mod parts;
 
+use jiter::{Jiter, JiterResult, Peek};
+use parts::Step;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// The document, or `None` when the text is not JSON.
 pub fn parse(text: &str) -> Option<Value> {
@@ -15,7 +18,7 @@ pub fn parse(text: &str) -> Option<Value> {
 /// Whether the text is one JSON document. `jiter` reads most texts twice as fast; it refuses some that are documents: hundreds
 /// of brackets in each other, halves of surrogate pairs.
 pub fn is_document(text: &str) -> bool {
-    let mut reader = jiter::Jiter::new(text.as_bytes());
+    let mut reader = Jiter::new(text.as_bytes());
     reader.next_skip().is_ok() && reader.finish().is_ok() || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
@@ -35,9 +38,13 @@ pub fn from_text(text: &str) -> Option<Cow<'_, str>> {
 
 /// The text without blanks outside strings, when it is one JSON document.
 fn parse_compact(text: &str) -> Option<Cow<'_, str>> {
-    is_document(text).then_some(())?;
+    is_document(text).then(|| compact(text))
+}
+
+/// A JSON document without blanks outside its strings.
+pub fn compact(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| byte.is_ascii_whitespace()) || !has_blanks(text.as_bytes()) {
-        return Some(Cow::Borrowed(text));
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     let mut in_string = false;
@@ -52,7 +59,62 @@ fn parse_compact(text: &str) -> Option<Cow<'_, str>> {
             in_string = c == '"';
         }
     }
-    Some(Cow::Owned(out))
+    Cow::Owned(out)
+}
+
+/// What stands at the end of the steps in a text that is a JSON document, as it is written there; nothing where null does. Of a
+/// name that is there twice, the first.
+///
+/// # Errors
+/// Of a text that is no document, and of some that are: see [`is_document`].
+pub fn find_in_text<'t>(text: &'t str, steps: &[Step]) -> JiterResult<Option<&'t str>> {
+    let mut reader = Jiter::new(text.as_bytes());
+    let found = seek(&mut reader, steps)?;
+    reader.finish()?;
+    Ok(found.and_then(|range| text.get(range)).filter(|found| *found != "null"))
+}
+
+/// Reads a value to its end, and gives the place of the part that is asked for.
+fn seek(reader: &mut Jiter, steps: &[Step]) -> JiterResult<Option<Range<usize>>> {
+    let kind = reader.peek()?;
+    let Some((step, rest)) = steps.split_first() else {
+        let start = reader.current_index();
+        reader.known_skip(kind)?;
+        return Ok(Some(start..reader.current_index()));
+    };
+    let mut found = None;
+    match step {
+        Step::Name(wanted) if kind == Peek::Object => {
+            let mut seen = false;
+            // As they are written.
+            let is = |name: &[u8]| name == wanted.as_bytes() || name.contains(&b'\\') && std::str::from_utf8(name).is_ok_and(|name| parts::name(name) == *wanted);
+            let mut is_wanted = reader.next_object_bytes()?.map(is);
+            while let Some(wanted_here) = is_wanted {
+                if wanted_here && !seen {
+                    seen = true;
+                    found = seek(reader, rest)?;
+                } else {
+                    reader.next_skip()?;
+                }
+                is_wanted = reader.next_key_bytes()?.map(is);
+            }
+        }
+        Step::Index(wanted) if kind == Peek::Array => {
+            let mut at = 0;
+            let mut next = reader.known_array()?;
+            while let Some(kind) = next {
+                if at == *wanted {
+                    found = seek(reader, rest)?;
+                } else {
+                    reader.known_skip(kind)?;
+                }
+                at += 1;
+                next = reader.array_step()?;
+            }
+        }
+        _ => reader.known_skip(kind)?,
+    }
+    Ok(found)
 }
 
 /// Whether there are blanks outside the strings of a JSON text.
@@ -188,4 +250,68 @@ pub fn from_f64(value: f64) -> Value {
 
 pub fn is_integer(value: &Value) -> bool {
     matches!(value, Value::Number(number) if !number.to_string().contains(['.', 'e', 'E']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of the letters that JSON is made of: some are documents, more are nearly.
+    #[test]
+    fn a_part_of_a_text_is_that_of_the_parsed_text() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let pieces = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"b\"",
+            "\"a\\u0062\"",
+            "\"\\u0061\"",
+            "\"x y\"",
+            "1",
+            "-2.50",
+            "null",
+            "true",
+            " ",
+            "\n",
+            "\\",
+            "{\"a\":",
+            "[{\"b\":",
+            "ü",
+            "\"a\":",
+        ];
+        let steps = [
+            vec![Step::Name("a".to_owned())],
+            vec![Step::Name("a".to_owned()), Step::Name("b".to_owned())],
+            vec![Step::Index(1)],
+            vec![Step::Name("a".to_owned()), Step::Index(0), Step::Name("b".to_owned())],
+        ];
+        let (mut documents, mut parts_found) = (0, 0);
+        let mut check = |text: &str| {
+            for steps in &steps {
+                let Ok(found) = find_in_text(text, steps) else { continue };
+                documents += 1;
+                let parsed = from_text(text);
+                let expected = parsed.as_deref().and_then(|document| parts::find(document, steps));
+                assert_eq!(found.map(compact).as_deref(), expected, "{text}");
+                parts_found += usize::from(found.is_some());
+            }
+        };
+        for _ in 0..200_000 {
+            let text: String = (0..random.usize(1..12)).map(|_| *random.choice(&pieces).expect("a piece")).collect();
+            check(&text);
+            // Closed, so that more of them are documents.
+            let closed: String = text.chars().rev().filter_map(|c| Some(["}", "]"][['{', '['].iter().position(|open| *open == c)?])).collect();
+            check(&format!("{text}1{closed}"));
+            check(&format!("{{\"a\":{text},\"a\":{{\"b\" : 2}}}}"));
+        }
+        for text in [r#" { "a" : { "b" : [ 1 , "x y" ] } } "#, r#"[1,[2, 3]]"#, r#"{"a":[{"b":"c"},2]}"#, r#"{"\u0061":{"b":null},"a":{"b":1}}"#, "\u{a0}{\"a\":1}"] {
+            check(text);
+        }
+        assert!(documents > 10_000 && parts_found > 1_000, "{documents} {parts_found}");
+    }
 }

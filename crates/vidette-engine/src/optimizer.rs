@@ -1,11 +1,13 @@
 //! What the optimizer does beside DataFusion's own rules.
 
 use crate::damage::{AroundDamage, Guard};
+use crate::functions::udf::path_in_text;
 use crate::operators::FilterInputs;
 use crate::table::native_time;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort, SortExpr};
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
@@ -32,6 +34,8 @@ pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             _ => {}
         }
     }
+    // What is parsed for several uses was made a column of its own before.
+    rules.push(Arc::new(PathsInTexts));
     rules
 }
 
@@ -93,6 +97,29 @@ impl PhysicalOptimizerRule for StatisticsWithoutFilters {
 fn has_filters(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let own = plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.filter_expr().iter().any(Option::is_some));
     own || plan.children().into_iter().any(has_filters)
+}
+
+/// A path into a text that is parsed for nothing else is found while the text is read, not after.
+#[derive(Debug)]
+struct PathsInTexts;
+
+impl OptimizerRule for PathsInTexts {
+    fn name(&self) -> &str {
+        "paths_in_texts"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|expr| Ok(path_in_text(&expr).map_or(Transformed::no(expr), Transformed::yes)))?;
+            Ok(expr.update_data(|expr| name.restore(expr)))
+        })
+    }
 }
 
 /// `top` by a time sorts by the native column, below the projection that makes ticks of it: so that the reader can begin

@@ -19,6 +19,7 @@ use vidette_kql::literals::write_json_string;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     batch("path", path),
+    batch("path_in_text", path_in_text),
     batch("parse_json", parse_json),
     rows("text_list", |a| Out::Text(list(a.iter().map(|cell| to_json(*cell))))),
     rows("flatten_list", |a| {
@@ -511,15 +512,7 @@ fn path(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let Some(documents) = arguments[0].texts() else {
         return Ok(Arc::new((0..rows).map(find).collect::<StringViewArray>()));
     };
-    let mut found = Slices::of(documents);
-    for row in 0..rows {
-        match find(row) {
-            Some(Cow::Borrowed(part)) => found.push(row, part),
-            Some(Cow::Owned(text)) => found.push_own(&text),
-            None => found.push_null(),
-        }
-    }
-    Ok(Arc::new(found.finish()))
+    Ok(Arc::new(sliced(documents, rows, find)))
 }
 
 /// The values of a bag by their names; of a name that is there twice, the first.
@@ -533,6 +526,39 @@ fn by_name(document: Cell<'_>) -> Option<HashMap<Cow<'_, str>, Option<&str>>> {
         values.entry(parts::name(name)).or_insert(Some(value).filter(|value| *value != "null"));
     }
     Some(values)
+}
+
+/// `parse_json(text).a.b`, of constant steps, in one walk of the text.
+fn path_in_text(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
+    let steps = arguments[1..].iter().map(|argument| step(argument.cell(0))).collect::<Option<Vec<Step>>>();
+    let find = |row: usize| -> Option<Cow<'_, str>> {
+        let text = arguments[0].cell(row).text();
+        if let Some(Ok(found)) = steps.as_ref().map(|steps| json::find_in_text(text, steps)) {
+            return found.map(json::compact);
+        }
+        let document = json::from_text(text)?;
+        match &steps {
+            Some(steps) => parts::find(&document, steps).map(|part| Cow::Owned(part.to_owned())),
+            None => from_end(&document, &arguments[1..], row).map(Cow::Owned),
+        }
+    };
+    let Some(texts) = arguments[0].texts() else {
+        return Ok(Arc::new((0..rows).map(find).collect::<StringViewArray>()));
+    };
+    Ok(Arc::new(sliced(texts, rows, find)))
+}
+
+/// What is found in the text of each row, mostly a part of it.
+fn sliced<'t>(texts: &'t StringViewArray, rows: usize, find: impl Fn(usize) -> Option<Cow<'t, str>>) -> StringViewArray {
+    let mut found = Slices::of(texts);
+    for row in 0..rows {
+        match find(row) {
+            Some(Cow::Borrowed(part)) => found.push(row, part),
+            Some(Cow::Owned(text)) => found.push_own(&text),
+            None => found.push_null(),
+        }
+    }
+    found.finish()
 }
 
 /// A step from the front; `None` for a negative index.

@@ -8,6 +8,7 @@ use arrow::compute::take;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use std::any::Any;
 use vidette_kql::ScalarType;
 
 /// Whether every row has a value of its own.
@@ -16,7 +17,7 @@ fn is_random(function: &str) -> bool {
 }
 
 /// A kernel bound to its argument and result types. Its name is `has(string,string):bool`.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Kernel {
     name: String,
     function: String,
@@ -42,6 +43,24 @@ impl Kernel {
         let arguments = arguments.split(',').filter(|ty| !ty.is_empty()).map(ScalarType::from_name).collect::<Option<Vec<_>>>()?;
         Some(Kernel::new(function, &arguments, ScalarType::from_name(result)?))
     }
+}
+
+/// A path into a text that is parsed for nothing else, as one walk of the text.
+pub(crate) fn path_in_text(expr: &Expr) -> Option<Expr> {
+    let called = |expr: &'_ Expr, function: &str| match expr {
+        Expr::ScalarFunction(call) => (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Kernel>().filter(|kernel| kernel.function == function).cloned(),
+        _ => None,
+    };
+    let (path, Expr::ScalarFunction(call)) = (called(expr, "path")?, expr) else { return None };
+    let (document, steps) = call.args.split_first()?;
+    let (parse, Expr::ScalarFunction(parsed)) = (called(document, "parse_json")?, document) else { return None };
+    let constant = steps.iter().all(|step| matches!(step, Expr::Literal(..)));
+    if parse.arguments != [ScalarType::String] || !constant {
+        return None;
+    }
+    let types: Vec<ScalarType> = parse.arguments.iter().chain(&path.arguments[1..]).copied().collect();
+    let arguments = parsed.args.iter().chain(steps).cloned().collect();
+    Some(self::call("path_in_text", &types, ScalarType::Dynamic, arguments))
 }
 
 /// A call of the kernel `function`.

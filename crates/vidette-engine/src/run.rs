@@ -20,7 +20,6 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use futures::TryStreamExt;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,7 +212,11 @@ impl Workspace {
     }
 
     fn state_of_few_rows(&self) -> SessionState {
-        self.of_few_rows.get_or_init(|| of_few_rows(self.session.state())).clone()
+        self.of_few_rows.get_or_init(|| in_order(on_one_thread(self.session.state()))).clone()
+    }
+
+    fn state_of_windows(&self) -> SessionState {
+        self.of_windows.get_or_init(|| on_one_thread(self.session.state())).clone()
     }
 
     async fn execute(&self, logical: LogicalPlan) -> Result<SendableRecordBatchStream, Error> {
@@ -283,7 +286,7 @@ impl Workspace {
         let with_rows = self.with_rows(prepared, clocks).await?;
         let columns: Vec<(String, ScalarType)> = prepared.query.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
         let empty = || ResultTable { columns: columns.clone(), batches: Vec::new(), render: prepared.query.render.clone() };
-        let state = if clocks.len() > 1 { self.state_of_few_rows() } else { self.session.state() };
+        let state = if clocks.len() > 1 { self.state_of_windows() } else { self.session.state() };
         let run = async |at: usize| {
             let table = if with_rows[at] { self.run_in(prepared, clocks[at], &state).await? } else { empty() };
             Ok(read(table, clocks[at]))
@@ -482,13 +485,19 @@ fn has_few_rows(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// For plans of few rows: on one thread, in order, and without the rules that cost half of the planning and pay only for many rows.
-fn of_few_rows(mut state: SessionState) -> SessionState {
+/// For plans of few rows: on one thread, and without the rules that cost half of the planning and pay only for many rows.
+fn on_one_thread(mut state: SessionState) -> SessionState {
     const OF_MANY: [&str; 3] = ["join_selection", "ProjectionPushdown", "OptimizeAggregateOrder"];
     state.config_mut().options_mut().execution.target_partitions = 1;
-    let in_order: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(InOrder);
-    let rules = state.physical_optimizers().iter().filter(|rule| !OF_MANY.contains(&rule.name())).cloned().chain([in_order]).collect();
+    let rules = state.physical_optimizers().iter().filter(|rule| !OF_MANY.contains(&rule.name())).cloned().collect();
     SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
+}
+
+/// The rows come in the order in which they are written.
+fn in_order(mut state: SessionState) -> SessionState {
+    // A join that tells the other side what it looks for waits until all of its partitions are read: one after the other they never are.
+    state.config_mut().options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
+    SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rule(Arc::new(InOrder)).build()
 }
 
 /// Whether the plan must be made with the instant: a `scan` has the parameters among its steps, where they are not replaced.

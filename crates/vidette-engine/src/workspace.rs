@@ -106,6 +106,8 @@ pub struct Workspace {
     damage: Arc<AroundDamage>,
     /// How plans of few rows are run; made when one is.
     pub(crate) of_few_rows: OnceLock<SessionState>,
+    /// How windows that stand side by side are run.
+    pub(crate) of_windows: OnceLock<SessionState>,
 }
 
 /// Footers of files that stay in memory: hunts over a thousand files take as long with a sixth of DataFusion's own limit.
@@ -153,6 +155,7 @@ impl Workspace {
             session,
             damage,
             of_few_rows: OnceLock::new(),
+            of_windows: OnceLock::new(),
         }
     }
 

@@ -284,6 +284,9 @@ async fn windows_that_are_left_out_have_no_rows() {
             "let busy = toscalar(T | where Timestamp > ago(30m) | count); T | where hourofday(Timestamp) == 9 | summarize n = count() by DeviceName | extend busy | sort by DeviceName asc",
             "T | where Timestamp >= ago(20m) and hourofday(Timestamp) == 5 | summarize n = count() by DeviceName | sort by DeviceName asc",
             "T | where hourofday(Timestamp) == 15 | mv-apply x = dynamic([1, 2]) to typeof(long) on (summarize s = sum(x)) | summarize n = count(), max(s) by DeviceName | sort by DeviceName asc",
+            // Rows of several places on either side of a join, which tells one side what it looks for in the other.
+            "union (T | where hourofday(Timestamp) == 3 | project DeviceName, Timestamp), (T | where hourofday(Timestamp) == 4 | project DeviceName, Timestamp) | join kind=inner (T | where DeviceName == 'host1' | take 5 | project DeviceName) on DeviceName | summarize n = count() by DeviceName | sort by DeviceName asc",
+            "T | where hourofday(Timestamp) == 3 | take 5 | join kind=inner (union (T | where DeviceName == 'host1'), (T | where DeviceName == 'host2')) on DeviceName | summarize n = count() by DeviceName | sort by DeviceName asc",
             // Rows of the right side without any of the left.
             "T | where hourofday(Timestamp) == 4 | join kind=rightouter (T | distinct DeviceName) on DeviceName | summarize n = count() by DeviceName1 | sort by DeviceName1 asc",
             "T | where hourofday(Timestamp) == 4 | join kind=fullouter (T | distinct DeviceName) on DeviceName | summarize n = count() by DeviceName1 | sort by DeviceName1 asc",

@@ -163,9 +163,14 @@ impl Context {
         trim(&mut self.starts);
     }
 
+    /// Whether the row may repeat a process creation, as one of the Security log may.
+    pub fn may_repeat(row: &Row) -> bool {
+        row.table.name == "DeviceProcessEvents" && row.links.created.is_none() && !row.has("ProcessUniqueId")
+    }
+
     /// Whether the row repeats, from the Security log, a process creation that Sysmon reported with more detail.
     pub fn repeats(&self, row: &Row) -> bool {
-        if self.starts.is_empty() || row.table.name != "DeviceProcessEvents" || row.links.created.is_some() || row.has("ProcessUniqueId") {
+        if self.starts.is_empty() || !Context::may_repeat(row) {
             return false;
         }
         let Some(Field::Long(process_id)) = row.get("ProcessId") else { return false };

@@ -346,3 +346,29 @@ fn rows_that_log_analytics_exported_are_the_events_they_were_too() {
     let rows = ["Event", "SecurityEvent", "WindowsEvent"].map(|table| harvest.tables[table].iter().map(|batch| batch.num_rows()).sum::<usize>());
     assert_eq!(rows, [1, 1, 1], "a row lands once");
 }
+
+/// The process that both logs report is one, however many rows lie between, whichever report comes first.
+#[test]
+fn a_process_of_two_logs_is_one_whatever_lies_between() {
+    let at = |id: u32, line: String| line.replace("\"EventRecordID\":1,", &format!("\"EventRecordID\":{id},"));
+    let guid = "{A1B2C307-3CDA-69AF-0000-001077270D00}";
+    let security =
+        at(1, record("Microsoft-Windows-Security-Auditing", 4688, "2026-03-10T09:00:00Z", serde_json::json!({"NewProcessId": "0x2c", "NewProcessName": "C:\\a\\curl.exe"})));
+    let sysmon = at(2, record("Microsoft-Windows-Sysmon", 1, "2026-03-10T09:00:00.2Z", serde_json::json!({"ProcessGuid": guid, "ProcessId": "44", "Image": "C:\\a\\curl.exe"})));
+    let file = |id: u32| {
+        at(id, record("Microsoft-Windows-Sysmon", 11, "2026-03-10T09:05:00Z", serde_json::json!({"ProcessGuid": guid, "ProcessId": "44", "TargetFilename": format!("C:\\{id}")})))
+    };
+    let files: Vec<String> = (10..30_010).map(file).collect();
+    let normalizer = Normalizer::new(|table, _| ["DeviceProcessEvents", "DeviceFileEvents"].contains(&table));
+    for [first, last] in [[&security, &sysmon], [&sysmon, &security]] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.zip");
+        let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+        archive.start_file("a.jsonl", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all([std::slice::from_ref(first), &files, std::slice::from_ref(last)].concat().join("\n").as_bytes()).unwrap();
+        archive.finish().unwrap();
+        let harvest = harvest(&[path], &normalizer, Reading { keep: Keep::Counts, ..Reading::default() }, &mut |_| {}).expect("the path exists");
+        let rows = ["DeviceProcessEvents", "DeviceFileEvents"].map(|table| harvest.summaries[table].rows);
+        assert_eq!((rows, harvest.repeated), ([1, 30_000], 1), "{:?}", harvest.problems);
+    }
+}

@@ -18,6 +18,8 @@ const FEW_BATCHES: usize = 64;
 const FEW_BYTES: usize = 8 << 20;
 /// Rows that wait for events that tell more about them.
 const PENDING_ROWS: usize = 24_576;
+/// Rows that wait to the end for the event that would make them a repetition.
+const UNDECIDED_ROWS: usize = 8_192;
 
 /// Batches of few rows of a table.
 struct Few {
@@ -32,6 +34,8 @@ pub(super) struct Gathering<'a, 'k> {
     normalizer: &'a Normalizer,
     context: Context,
     pending: Vec<Row>,
+    /// See [`UNDECIDED_ROWS`].
+    undecided: Vec<Row>,
     ready: BTreeMap<(&'static str, Origin), (&'static TableSchema, Vec<Row>)>,
     /// What a sieve left of batches, by table.
     few: BTreeMap<&'static str, Few>,
@@ -41,7 +45,7 @@ pub(super) struct Gathering<'a, 'k> {
 
 impl<'a, 'k> Gathering<'a, 'k> {
     pub(super) fn new(result: &'a mut Harvest, normalizer: &'a Normalizer, keep: Keep<'k>) -> Self {
-        Gathering { result, normalizer, context: Context::default(), pending: Vec::new(), ready: BTreeMap::new(), few: BTreeMap::new(), keep }
+        Gathering { result, normalizer, context: Context::default(), pending: Vec::new(), undecided: Vec::new(), ready: BTreeMap::new(), few: BTreeMap::new(), keep }
     }
 
     pub(super) fn take(&mut self, parcel: Parcel) -> Result<(), Error> {
@@ -86,11 +90,20 @@ impl<'a, 'k> Gathering<'a, 'k> {
     /// Enriches the oldest waiting rows and puts them into batches.
     fn settle(&mut self, count: usize) -> Result<(), Error> {
         let mut pending = std::mem::take(&mut self.pending);
+        let goes_on = count < pending.len();
+        if !goes_on {
+            pending.append(&mut self.undecided);
+        }
         // Which reader was first must not show in the order of rows.
         pending.sort_by_key(|row| (row.links.time_ticks, row.links.record_id));
         for mut row in pending.drain(..count.min(pending.len())) {
             if self.context.repeats(&row) {
                 self.result.repeated += 1;
+                continue;
+            }
+            // The file that tells may be the last.
+            if goes_on && self.undecided.len() < UNDECIDED_ROWS && Context::may_repeat(&row) {
+                self.undecided.push(row);
                 continue;
             }
             self.context.enrich(&mut row);

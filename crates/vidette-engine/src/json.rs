@@ -87,16 +87,16 @@ fn seek(reader: &mut Jiter, steps: &[Step]) -> JiterResult<Option<Range<usize>>>
         Step::Name(wanted) if kind == Peek::Object => {
             let mut seen = false;
             // As they are written.
-            let is = |name: &[u8]| name == wanted.as_bytes() || name.contains(&b'\\') && std::str::from_utf8(name).is_ok_and(|name| parts::name(name) == *wanted);
-            let mut is_wanted = reader.next_object_bytes()?.map(is);
-            while let Some(wanted_here) = is_wanted {
-                if wanted_here && !seen {
+            let is_wanted = |name: &[u8]| name == wanted.as_bytes() || name.contains(&b'\\') && std::str::from_utf8(name).is_ok_and(|name| parts::name(name) == *wanted);
+            let mut next = reader.next_object_bytes()?.map(is_wanted);
+            while let Some(is_wanted_here) = next {
+                if is_wanted_here && !seen {
                     seen = true;
                     found = seek(reader, rest)?;
                 } else {
                     reader.next_skip()?;
                 }
-                is_wanted = reader.next_key_bytes()?.map(is);
+                next = reader.next_key_bytes()?.map(is_wanted);
             }
         }
         Step::Index(wanted) if kind == Peek::Array => {

@@ -39,7 +39,7 @@ pub(crate) fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// DataFusion's rules over physical plans, kept from what two of them do wrong.
+/// DataFusion's rules over physical plans, kept from what two of them do wrong; behind them, scans are led around damaged files.
 pub(crate) fn physical_rules(damage: Arc<AroundDamage>) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let guarded = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
         "aggregate_statistics" => Arc::new(StatisticsWithoutFilters(rule)),

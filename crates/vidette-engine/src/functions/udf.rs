@@ -17,7 +17,7 @@ fn is_random(function: &str) -> bool {
 }
 
 /// A kernel bound to its argument and result types. Its name is `has(string,string):bool`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Kernel {
     name: String,
     function: String,
@@ -45,22 +45,22 @@ impl Kernel {
     }
 }
 
-/// A path into a text that is parsed for nothing else, as one walk of the text.
+/// The arguments of a call of the kernel `function`, with their types.
+fn called<'e>(expr: &'e Expr, function: &str) -> Option<(&'e [Expr], &'e [ScalarType])> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let kernel = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Kernel>()?;
+    (kernel.function == function).then_some((&call.args, &kernel.arguments))
+}
+
+/// A path of constant steps into a text that is parsed for nothing else, as one walk of the text.
 pub(crate) fn path_in_text(expr: &Expr) -> Option<Expr> {
-    let called = |expr: &'_ Expr, function: &str| match expr {
-        Expr::ScalarFunction(call) => (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Kernel>().filter(|kernel| kernel.function == function).cloned(),
-        _ => None,
-    };
-    let (path, Expr::ScalarFunction(call)) = (called(expr, "path")?, expr) else { return None };
-    let (document, steps) = call.args.split_first()?;
-    let (parse, Expr::ScalarFunction(parsed)) = (called(document, "parse_json")?, document) else { return None };
-    let constant = steps.iter().all(|step| matches!(step, Expr::Literal(..)));
-    if parse.arguments != [ScalarType::String] || !constant {
+    let ([document, steps @ ..], [_, of_steps @ ..]) = called(expr, "path")? else { return None };
+    let ([text], [ScalarType::String]) = called(document, "parse_json")? else { return None };
+    if !steps.iter().all(|step| matches!(step, Expr::Literal(..))) {
         return None;
     }
-    let types: Vec<ScalarType> = parse.arguments.iter().chain(&path.arguments[1..]).copied().collect();
-    let arguments = parsed.args.iter().chain(steps).cloned().collect();
-    Some(self::call("path_in_text", &types, ScalarType::Dynamic, arguments))
+    let arguments = std::iter::once(text).chain(steps).cloned().collect();
+    Some(call("path_in_text", &[&[ScalarType::String], of_steps].concat(), ScalarType::Dynamic, arguments))
 }
 
 /// A call of the kernel `function`.

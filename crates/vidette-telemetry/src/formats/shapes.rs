@@ -21,7 +21,7 @@ pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) ->
         return cloudtrail::row(map).map(Record::Row).ok_or_else(|| "no table takes records of CloudTrail".to_owned());
     }
     if zeek::is_line(&map) {
-        return zeek::row(&map).map(Record::Row).ok_or_else(|| "a Zeek log Vidette does not read (it reads conn, dns, ssl and http)".to_owned());
+        return zeek::row(&map).map(Record::Row).ok_or_else(|| zeek::ANOTHER.to_owned());
     }
     if let (Some(Value::String(category)), true) = (map.get("category"), map.contains_key("properties")) {
         let name = category.strip_prefix("AdvancedHunting-").unwrap_or(category).to_owned();

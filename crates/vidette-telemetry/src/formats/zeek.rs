@@ -1,5 +1,5 @@
-//! Zeek's `conn`, `dns`, `ssl` and `http` logs, as tab-separated text or JSON lines, to `DeviceNetworkEvents`. The sensor is
-//! no device, so the side that began the connection stands for one. Zeek docs: "Log Files", the page of each.
+//! Zeek's `conn`, `dns`, `ssl`, `quic` and `http` logs, as tab-separated text or JSON lines, to `DeviceNetworkEvents`. The sensor
+//! is no device, so the side that began the connection stands for one. Zeek docs: "Log Files", the page of each.
 
 use super::{Record, Sink};
 use crate::error::Problem;
@@ -58,12 +58,28 @@ pub(super) fn is_line(map: &Map<String, Value>) -> bool {
     map.contains_key("ts") && (field(map, "id.orig_h").is_some() || map.contains_key("uid") || map.contains_key("fuid") || map.contains_key("@stream"))
 }
 
-/// The log a line is of, told by the fields that only it has.
-fn kind(has: impl Fn(&str) -> bool) -> Option<&'static str> {
+/// What is said of a line of another log.
+pub(super) const ANOTHER: &str = "a Zeek log Vidette does not read (it reads conn, dns, ssl, quic and http)";
+
+/// The `ActionType` of the log that a line is of: told by the log's name, of which sites make `http_proxy` and packages `open_http`,
+/// else by the fields that only it has.
+fn kind(log: Option<&str>, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let named = |part: &str| match part {
+        "dns" => Some("DnsConnectionInspected"),
+        "ssl" | "quic" => Some("SslConnectionInspected"),
+        "http" => Some("HttpConnectionInspected"),
+        "conn" => Some("ConnectionSuccess"),
+        _ => None,
+    };
+    if let Some(log) = log {
+        return log.split(['_', '-', '.']).find_map(named);
+    }
     Some(if has("query") || has("qtype") {
         "DnsConnectionInspected"
     } else if has("server_name") || has("cipher") {
         "SslConnectionInspected"
+    } else if has("call_id") {
+        return None; // SIP's requests have a method, a URI and a status as HTTP's have.
     } else if has("method") || has("status_code") || has("uri") {
         "HttpConnectionInspected"
     } else if has("conn_state") {
@@ -80,16 +96,15 @@ fn failed(state: &str) -> bool {
 
 /// The row of a line; `None` when it is of another log.
 pub(super) fn row(map: &Map<String, Value>) -> Option<Row> {
-    field(map, "id.orig_h")?;
     let log = map.get("@stream").or_else(|| map.get("_path")).and_then(Value::as_str);
-    if log.is_some_and(|log| !matches!(log, "conn" | "dns" | "ssl" | "http")) {
-        return None;
-    }
-    row_of(&|name| field(map, name).cloned(), &|name| field(map, name).is_some())
+    row_of(log, &|name| field(map, name).cloned(), &|name| field(map, name).is_some())
 }
 
-fn row_of(get: &dyn Fn(&str) -> Option<Value>, has: &dyn Fn(&str) -> bool) -> Option<Row> {
-    let mut action = kind(has)?;
+fn row_of(log: Option<&str>, get: &dyn Fn(&str) -> Option<Value>, has: &dyn Fn(&str) -> bool) -> Option<Row> {
+    if !has("id.orig_h") {
+        return None;
+    }
+    let mut action = kind(log, has)?;
     let word = |name: &str| get(name).map(|value| text(&value)).unwrap_or_default();
     if action == "ConnectionSuccess" && failed(&word("conn_state")) {
         action = "ConnectionFailed";
@@ -132,6 +147,7 @@ struct Head {
     list: char,
     empty: String,
     unset: String,
+    path: Option<String>,
     fields: Vec<String>,
     types: Vec<String>,
 }
@@ -146,6 +162,7 @@ impl Head {
             "#set_separator" => self.list = rest.chars().next().unwrap_or(','),
             "#empty_field" => self.empty = rest.to_owned(),
             "#unset_field" => self.unset = rest.to_owned(),
+            "#path" => self.path = Some(rest.to_owned()),
             "#fields" => self.fields = names(),
             "#types" => self.types = names(),
             _ => {}
@@ -166,16 +183,17 @@ impl Head {
     }
 }
 
-/// `\x09` as the character it stands for.
+/// `\x09` as the character it stands for; shippers that write the head anew write `\t`.
 fn escaped(text: &str) -> Option<char> {
-    match text.trim().strip_prefix("\\x") {
-        Some(hex) => u8::from_str_radix(hex, 16).ok().map(char::from),
+    match text.trim().strip_prefix('\\') {
+        Some("t") => Some('\t'),
+        Some(code) => u8::from_str_radix(code.strip_prefix('x')?, 16).ok().map(char::from),
         None => text.chars().next(),
     }
 }
 
 pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn Sink) -> Result<(), Problem> {
-    let mut head = Head { separator: '\t', list: ',', empty: "(empty)".to_owned(), unset: "-".to_owned(), fields: Vec::new(), types: Vec::new() };
+    let mut head = Head { separator: '\t', list: ',', empty: "(empty)".to_owned(), unset: "-".to_owned(), path: None, fields: Vec::new(), types: Vec::new() };
     let mut bytes = Vec::new();
     for number in 1u64.. {
         bytes.clear();
@@ -193,19 +211,22 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
         if line.is_empty() {
             continue;
         }
-        let values: Vec<&str> = line.split(head.separator).collect();
+        let mut values: Vec<&str> = line.split(head.separator).collect();
+        if values.len() == head.fields.len() + 1 && values.last() == Some(&"") {
+            values.pop(); // A separator ends the line.
+        }
         if values.len() != head.fields.len() {
             sink.problem(Problem::at(path, place(), format!("{} values for {} fields", values.len(), head.fields.len())));
             continue;
         }
         let at = |name: &str| head.fields.iter().position(|field| field == name);
-        match row_of(&|name| at(name).and_then(|at| head.value(at, values[at])), &|name| at(name).is_some()) {
+        match row_of(head.path.as_deref(), &|name| at(name).and_then(|at| head.value(at, values[at])), &|name| at(name).is_some()) {
             Some(row) => {
                 if !sink.record(Record::Row(row)) {
                     return Ok(());
                 }
             }
-            None => return Err(Problem::file(path, "a Zeek log Vidette does not read (it reads conn, dns, ssl and http)")),
+            None => return Err(Problem::file(path, ANOTHER)),
         }
     }
     Ok(())

@@ -345,7 +345,9 @@ fn zeek_logs_become_inspected_connections() {
 #[test]
 fn a_zeek_log_is_the_one_that_it_says_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let head = |path: &str, fields: &str| format!("#separator \\t\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t{path}\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\t{fields}\n");
+    let head = |path: &str, fields: &str| {
+        format!("#separator \\t\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t{path}\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\t{fields}\n")
+    };
     let actions = |name: &str, text: String| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -358,7 +360,8 @@ fn a_zeek_log_is_the_one_that_it_says_it_is() {
     assert_eq!(actions("open_http.log", head("open_http", "method\turi") + ends + "\tGET\t/\t\n"), ("HttpConnectionInspected".to_owned(), 0));
     assert_eq!(actions("quic.log", head("quic", "version\tserver_name") + ends + "\t1\td.docs.live.net\n"), ("SslConnectionInspected".to_owned(), 0));
     assert_eq!(actions("sip.log", head("sip", "method\turi\tcall_id\tstatus_code") + ends + "\tINVITE\tsip:a@b.example\tc1\t200\n"), (String::new(), 1));
-    let line = |path: &str| format!(r#"{{"ts":1773133202,"uid":"C5","id.orig_h":"10.0.1.5","id.orig_p":50003,"id.resp_h":"13.107.42.12","id.resp_p":80,"request_body_len":195{path}}}"#);
+    let line =
+        |path: &str| format!(r#"{{"ts":1773133202,"uid":"C5","id.orig_h":"10.0.1.5","id.orig_p":50003,"id.resp_h":"13.107.42.12","id.resp_p":80,"request_body_len":195{path}}}"#);
     assert_eq!(actions("http.json", line(r#","_path":"http""#)), ("HttpConnectionInspected".to_owned(), 0));
     assert_eq!(actions("sip.json", line(r#","method":"INVITE","call_id":"c1""#)), (String::new(), 1));
 }

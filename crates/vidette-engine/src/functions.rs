@@ -25,6 +25,7 @@ mod series_analysis;
 mod simplify;
 mod sketches;
 mod string;
+mod term_starts;
 mod terms;
 pub(crate) mod udf;
 mod units;

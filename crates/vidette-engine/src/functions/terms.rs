@@ -3,6 +3,7 @@
 //! A term is a maximal run of alphanumeric characters. A needle matches `has` where it stands with a boundary
 //! on each side on which its own edge is alphanumeric.
 
+use super::term_starts::TermStarts;
 use super::udf::Argument;
 use super::{ScalarFunction, batch, stock};
 use crate::json;
@@ -173,6 +174,7 @@ impl Joined {
             self.bytes.push(0);
         }
         self.starts.push(self.bytes.len());
+        self.bytes.extend_from_slice(&[0; 3]);
         Some(())
     }
 
@@ -213,6 +215,33 @@ impl Joined {
     }
 
     fn rows_with_any(&self, list: &Compiled) -> Option<BooleanBuffer> {
+        match &list.starts {
+            Some(starts) => self.rows_with_start(list, starts),
+            None => self.rows_with_found(list),
+        }
+    }
+
+    fn rows_with_start(&self, list: &Compiled, starts: &TermStarts) -> Option<BooleanBuffer> {
+        let bytes = std::str::from_utf8(&self.bytes).ok()?;
+        let mut found = BooleanBufferBuilder::new(self.starts.len() - 1);
+        found.append_n(self.starts.len() - 1, false);
+        let mut row = 0;
+        starts.scan(&self.bytes, |at, items| {
+            while self.starts[row + 1] <= at {
+                row += 1;
+            }
+            let (start, end) = (self.starts[row], self.starts[row + 1]);
+            let (text, at) = (&bytes[start..end - 1], at - start);
+            let holds = |item: &str| text.as_bytes()[at..].starts_with(item.as_bytes()) && bounded(text, at, at + item.len(), Kind::Term);
+            items.iter().any(|item| holds(&list.items[*item as usize])).then(|| {
+                found.set_bit(row, true);
+                end
+            })
+        });
+        Some(found.finish())
+    }
+
+    fn rows_with_found(&self, list: &Compiled) -> Option<BooleanBuffer> {
         let searcher = list.searcher.as_ref().filter(|_| !list.items.iter().any(|item| item.contains('\0')))?;
         let next = |bytes: &[u8], from: usize| searcher.find(aho_corasick::Input::new(bytes).range(from..)).map(|found| (found.start(), found.pattern().as_usize()));
         let is_term = |text: &str, at: usize, item: &str| bounded(text, at, at + item.len(), Kind::Term);
@@ -313,6 +342,8 @@ struct Compiled {
     automaton: Option<AhoCorasick>,
     /// Finds where items begin, faster than the automaton, which finds all of them.
     searcher: Option<AhoCorasick>,
+    /// In place of the searcher where each item begins a term.
+    starts: Option<TermStarts>,
     has_empty: bool,
 }
 
@@ -322,8 +353,9 @@ impl Compiled {
         let has_empty = items.iter().any(String::is_empty);
         let automaton = if terms { AhoCorasick::builder().match_kind(MatchKind::Standard).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
         let searcher = if terms { AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
+        let starts = if terms { TermStarts::new(&items) } else { None };
         let set = if terms { Default::default() } else { items.iter().cloned().collect() };
-        Compiled { items, needles: OnceCell::new(), set, automaton, searcher, has_empty }
+        Compiled { items, needles: OnceCell::new(), set, automaton, searcher, starts, has_empty }
     }
 
     fn needles(&self) -> &[Needle] {
@@ -425,6 +457,7 @@ mod tests {
             let letters = ['a', 'A', 'b', 'é', 'É', 'Σ', 'σ', 'ς', '\u{130}', '\u{212a}', 'k', 'i', '-', ' ', '1', '中'];
             (0..random.usize(0..most)).map(|_| *random.choice(&letters).expect("a letter")).collect()
         };
+        let mut seen = 0;
         for round in 0..2_000 {
             let case_sensitive = round % 3 == 0;
             let texts: Vec<String> = (0..8).map(|_| text(12)).collect();
@@ -444,7 +477,14 @@ mod tests {
             if !list.has_empty {
                 assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_any(&list))), Some(any), "{texts:?} {items:?}");
             }
+            let items: Vec<String> = ["a", "k", "1"].iter().map(|first| format!("{first}{}", Some(text(2)).filter(|more| !more.is_empty()).unwrap_or("b".to_owned()))).collect();
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), case_sensitive, true);
+            let any: Vec<bool> = texts.iter().map(|text| list.has_any(&fold(text))).collect();
+            seen += any.iter().filter(|any| **any).count();
+            assert!(list.starts.is_some());
+            assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_any(&list))), Some(any), "{texts:?} {items:?}");
         }
+        assert!(seen > 100, "{seen}");
     }
 
     #[test]

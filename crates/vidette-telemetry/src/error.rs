@@ -27,6 +27,11 @@ impl Problem {
         self.message == UNKNOWN
     }
 
+    /// The file's name; that of a compressed file stands for what is in it.
+    pub fn name(&self) -> String {
+        self.path.display().to_string().trim_end_matches('!').to_owned()
+    }
+
     pub fn file(path: &Path, message: impl Into<String>) -> Problem {
         Problem { path: path.to_owned(), place: None, message: message.into(), count: 1 }
     }
@@ -39,8 +44,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Some(place) => write!(f, "{}: {place}: {}", self.path.display(), self.message),
-            None => write!(f, "{}: {}", self.path.display(), self.message),
+            Some(place) => write!(f, "{}: {place}: {}", self.name(), self.message),
+            None => write!(f, "{}: {}", self.name(), self.message),
         }?;
         if self.count > 1 { write!(f, " (and {} more like it)", self.count - 1) } else { Ok(()) }
     }

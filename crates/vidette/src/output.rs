@@ -2,7 +2,7 @@
 
 use crate::commands::Failure;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,12 +92,26 @@ pub fn write_lines(values: &[impl Serialize], file: Option<&PathBuf>) -> Result<
     sink.close()
 }
 
-/// Names what could not be read, the first of many; `tables` names all.
+/// Names what could not be read, the first of many: files of which the same is said once; `tables` names all.
 pub fn problems(problems: &[Problem]) {
     const NAMED: usize = 20;
-    problems.iter().take(NAMED).for_each(|problem| say!("skipped: {problem}"));
-    if problems.len() > NAMED {
-        say!("skipped: {} more (vidette tables lists all)", problems.len() - NAMED);
+    let mut alike: HashMap<&str, u64> = HashMap::new();
+    for problem in problems.iter().filter(|problem| problem.place.is_none()) {
+        *alike.entry(&problem.message).or_default() += 1;
+    }
+    let (mut named, mut told) = (0, 0);
+    for problem in problems {
+        let files = if problem.place.is_none() { alike.insert(&problem.message, 0).unwrap_or(1) } else { 1 };
+        match files {
+            0 => continue,
+            _ if named == NAMED => break,
+            1 => say!("skipped: {problem}"),
+            files => say!("skipped: {} and {} more files: {}", problem.name(), files - 1, problem.message),
+        }
+        (named, told) = (named + 1, told + files);
+    }
+    if told < problems.len() as u64 {
+        say!("skipped: {} more (vidette tables lists all)", problems.len() as u64 - told);
     }
 }
 

@@ -67,11 +67,19 @@ pub fn compact(text: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// Of a text that is no document, and of some that are: see [`is_document`].
-pub fn find_in_text<'t>(text: &'t str, steps: &[Step]) -> JiterResult<Option<&'t str>> {
+fn find_in_text<'t>(text: &'t str, steps: &[Step]) -> JiterResult<Option<&'t str>> {
     let mut reader = Jiter::new(text.as_bytes());
     let found = seek(&mut reader, steps)?;
     reader.finish()?;
     Ok(found.and_then(|range| text.get(range)).filter(|found| *found != "null"))
+}
+
+/// What stands at the end of the steps in `parse_json(text)`; nothing where null does.
+pub fn find_in<'t>(text: &'t str, steps: &[Step]) -> Option<Cow<'t, str>> {
+    match find_in_text(text, steps) {
+        Ok(found) => found.map(compact),
+        Err(_) => parts::find(&from_text(text)?, steps).map(|part| Cow::Owned(part.to_owned())),
+    }
 }
 
 /// Reads a value to its end, and gives the place of the part that is asked for.

@@ -13,6 +13,7 @@ mod union;
 mod wide;
 mod window;
 
+pub(crate) use mv_expand::elements_in_text;
 pub(crate) use pass::{Output, Planner, Table};
 pub(crate) use wide::{FilterInputs, inputs as wide_inputs};
 

@@ -2,6 +2,7 @@
 
 use crate::damage::{AroundDamage, Guard};
 use crate::functions::udf::path_in_text;
+use crate::operators::elements_in_text;
 use crate::operators::FilterInputs;
 use crate::table::native_time;
 use datafusion::common::Result;
@@ -116,7 +117,7 @@ impl OptimizerRule for PathsInTexts {
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            let expr = expr.transform_up(|expr| Ok(path_in_text(&expr).map_or(Transformed::no(expr), Transformed::yes)))?;
+            let expr = expr.transform_up(|expr| Ok(path_in_text(&expr).or_else(|| elements_in_text(&expr)).map_or(Transformed::no(expr), Transformed::yes)))?;
             Ok(expr.update_data(|expr| name.restore(expr)))
         })
     }

@@ -533,13 +533,9 @@ fn path_in_text(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let steps = arguments[1..].iter().map(|argument| step(argument.cell(0))).collect::<Option<Vec<Step>>>();
     let find = |row: usize| -> Option<Cow<'_, str>> {
         let text = arguments[0].cell(row).text();
-        if let Some(Ok(found)) = steps.as_ref().map(|steps| json::find_in_text(text, steps)) {
-            return found.map(json::compact);
-        }
-        let document = json::from_text(text)?;
         match &steps {
-            Some(steps) => parts::find(&document, steps).map(|part| Cow::Owned(part.to_owned())),
-            None => from_end(&document, &arguments[1..], row).map(Cow::Owned),
+            Some(steps) => json::find_in(text, steps),
+            None => from_end(&*json::from_text(text)?, &arguments[1..], row).map(Cow::Owned),
         }
     };
     let Some(texts) = arguments[0].texts() else {

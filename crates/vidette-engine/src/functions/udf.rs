@@ -46,7 +46,7 @@ impl Kernel {
 }
 
 /// The arguments of a call of the kernel `function`, with their types.
-fn called<'e>(expr: &'e Expr, function: &str) -> Option<(&'e [Expr], &'e [ScalarType])> {
+pub(crate) fn called<'e>(expr: &'e Expr, function: &str) -> Option<(&'e [Expr], &'e [ScalarType])> {
     let Expr::ScalarFunction(call) = expr else { return None };
     let kernel = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Kernel>()?;
     (kernel.function == function).then_some((&call.args, &kernel.arguments))

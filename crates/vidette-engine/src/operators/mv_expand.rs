@@ -1,6 +1,7 @@
 //! `mv-expand`: dynamic values become lists, which a stock `Unnest` turns into rows.
 
 use crate::functions::udf;
+use crate::json::parts::Step;
 use crate::json::{self, parts};
 use crate::lower::{Lowering, Rows, Shown, named, physical};
 use crate::slices::Slices;
@@ -10,6 +11,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column as DfColumn, Result, ScalarValue, UnnestOptions, exec_err, internal_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit};
 use datafusion::prelude::coalesce;
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use vidette_kql::ScalarType;
@@ -82,8 +84,33 @@ pub(super) fn elements(value: Expr, bag_as_array: bool, limit: Option<u64>, as_s
     ScalarUDF::from(Elements::new()).call(vec![value, lit(bag_as_array), lit(limit.unwrap_or(u64::MAX)), lit(as_strings)])
 }
 
+/// The elements of what a path into a text finds, in the walk that finds it.
+pub(crate) fn elements_in_text(expr: &Expr) -> Option<Expr> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let (elements, [list, options @ ..]) = ((call.func.inner().as_ref() as &dyn Any).downcast_ref::<Elements>()?, call.args.as_slice()) else { return None };
+    let [text, steps @ ..] = udf::called(list, "path_in_text")?.0 else { return None };
+    let is_step = |step: &Expr| matches!(step, Expr::Literal(value, _) if step_of(value).is_some());
+    if options.len() != OPTIONS || !steps.iter().all(is_step) {
+        return None;
+    }
+    let arguments = std::iter::once(text).chain(options).chain(steps).cloned().collect();
+    Some(ScalarUDF::from(Elements { signature: elements.signature.clone() }).call(arguments))
+}
+
+/// A step from the front.
+fn step_of(value: &ScalarValue) -> Option<Step> {
+    match value {
+        ScalarValue::Utf8View(Some(name)) => Some(Step::Name(name.clone())),
+        ScalarValue::Int64(Some(at)) => usize::try_from(*at).ok().map(Step::Index),
+        _ => None,
+    }
+}
+
+/// The arguments after the first that are no steps.
+const OPTIONS: usize = 3;
+
 /// `elements(dynamic, bag_as_array, limit, as_strings)`: an array's items, a bag's properties, a lone value itself; null
-/// stays null, and among strings is `""`.
+/// stays null, and among strings is `""`. Steps after these lead to the dynamic in a text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Elements {
     signature: Signature,
@@ -91,7 +118,7 @@ pub(super) struct Elements {
 
 impl Elements {
     pub(super) fn new() -> Elements {
-        Elements { signature: Signature::any(4, Volatility::Immutable) }
+        Elements { signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
 
@@ -113,7 +140,10 @@ impl ScalarUDFImpl for Elements {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let (options, steps) = args.args.split_at(1 + OPTIONS);
+        let arrays = ColumnarValue::values_to_arrays(options)?;
+        let step = |step: &ColumnarValue| if let ColumnarValue::Scalar(value) = step { step_of(value) } else { None };
+        let Some(steps) = steps.iter().map(step).collect::<Option<Vec<Step>>>() else { return internal_err!("elements: no step") };
         let documents = arrow::compute::cast(&arrays[0], &DataType::Utf8View)?;
         let (documents, as_array, limit) = (documents.as_string_view(), arrays[1].as_boolean(), arrays[2].as_primitive::<arrow::datatypes::UInt64Type>());
         let as_strings = arrays[3].as_boolean();
@@ -123,8 +153,10 @@ impl ScalarUDFImpl for Elements {
         for row in 0..documents.len() {
             let strings = as_strings.value(row);
             let most = usize::try_from(limit.value(row)).unwrap_or(usize::MAX);
-            let document = documents.value(row);
-            match document.as_bytes().first().filter(|_| documents.is_valid(row)) {
+            let written = documents.is_valid(row).then(|| documents.value(row));
+            let found = if steps.is_empty() { written.map(Cow::Borrowed) } else { written.and_then(|text| json::find_in(text, &steps)) };
+            let document = found.as_deref().unwrap_or_default();
+            match document.as_bytes().first() {
                 None if strings => items.push_own(""),
                 None => {}
                 // Elements are parts of the text: no tree is built.
@@ -146,7 +178,7 @@ impl ScalarUDFImpl for Elements {
                 Some(_) if strings => push_text(&mut items, row, document),
                 Some(_) => items.push(row, document),
             }
-            valid.append(strings || documents.is_valid(row));
+            valid.append(strings || found.is_some());
             let Ok(end) = i32::try_from(items.len()) else { return exec_err!("mv-expand: a batch of more than {} elements", i32::MAX) };
             offsets.push(end);
         }

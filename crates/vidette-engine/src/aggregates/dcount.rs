@@ -149,6 +149,14 @@ impl Distinct {
         }
     }
 
+    /// What the hash would be compared with.
+    fn register(&self, hash: u64) -> u8 {
+        match self {
+            Distinct::Few(_) => 0,
+            Distinct::Many(sketch) => sketch.register(hash),
+        }
+    }
+
     fn count(&self) -> i64 {
         match self {
             Distinct::Few(hashes) => hashes.len() as i64,
@@ -208,6 +216,9 @@ impl Distinct {
     }
 }
 
+/// The registers of many groups are in no cache: those of so many rows are waited for together.
+const AHEAD: usize = 32;
+
 /// The values of all groups; without `by` there is one.
 #[derive(Debug)]
 struct Groups {
@@ -261,9 +272,13 @@ impl GroupsAccumulator for Groups {
         self.grow(count);
         self.hash(&values[0])?;
         let nulls = values[0].logical_nulls();
-        for (row, group) in groups.iter().enumerate() {
-            if is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                self.groups[*group].add(self.hashes[row], self.accuracy);
+        for start in (0..groups.len()).step_by(AHEAD) {
+            let rows = start..groups.len().min(start + AHEAD);
+            std::hint::black_box(rows.clone().fold(0, |seen, row| seen ^ self.groups[groups[row]].register(self.hashes[row])));
+            for row in rows {
+                if is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                    self.groups[groups[row]].add(self.hashes[row], self.accuracy);
+                }
             }
         }
         Ok(())

@@ -207,8 +207,16 @@ impl Hll {
         &self.registers
     }
 
+    fn index(&self, hash: u64) -> usize {
+        (hash >> (64 - self.bits)) as usize
+    }
+
+    pub(crate) fn register(&self, hash: u64) -> u8 {
+        self.registers[self.index(hash)]
+    }
+
     pub(crate) fn add(&mut self, hash: u64) {
-        let index = (hash >> (64 - self.bits)) as usize;
+        let index = self.index(hash);
         let zeros = (hash << self.bits).leading_zeros().min(64 - self.bits) as u8 + 1;
         self.registers[index] = self.registers[index].max(zeros);
     }

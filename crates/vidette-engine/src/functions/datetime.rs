@@ -4,7 +4,6 @@ use super::operators::{to_long, to_real};
 use super::{ScalarFunction, batch, rows, stock};
 use crate::cells::{Cell, Out};
 use arrow::array::Int64Array;
-use arrow::datatypes::Int64Type;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::floor;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     batch("bin_long", |a, rows| {
         let size = Some(&a[1]).filter(|size| size.constant).and_then(|size| size.cell(0).long());
         if let (Some(values), Some(size)) = (a[0].longs(), size.filter(|size| *size > 0)) {
-            return Ok(Arc::new(values.unary::<_, Int64Type>(|value| value.wrapping_sub(value.rem_euclid(size)))));
+            return Ok(Arc::new(binned(values, 0, size, |start| start)));
         }
         Ok(Arc::new((0..rows).map(|row| bin(a[0].cell(row).long(), a[1].cell(row).long())).collect::<Int64Array>()))
     }),
@@ -145,6 +144,21 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
 ];
 
 /// The greatest multiple of the size that is not above the value.
+/// What `of` makes of the start of each value's bin, which is some times `size` from `from`. Events come sorted by their times,
+/// or nearly so: most are in the bin of the one before.
+pub(super) fn binned(values: &Int64Array, from: i64, size: i64, of: impl Fn(i64) -> i64) -> Int64Array {
+    let last = std::cell::Cell::new((from, of(from)));
+    values.unary(|value| {
+        let (start, made) = last.get();
+        if (value.wrapping_sub(start) as u64) < size as u64 {
+            return made;
+        }
+        let start = value.wrapping_sub(value.wrapping_sub(from).rem_euclid(size));
+        last.set((start, of(start)));
+        of(start)
+    })
+}
+
 fn bin(value: Option<i64>, size: Option<i64>) -> Option<i64> {
     let (value, size) = (value?, size.filter(|size| *size > 0)?);
     Some(value.wrapping_sub(value.rem_euclid(size)))
@@ -332,5 +346,21 @@ fn in_zone(a: &[Cell], convert: impl Fn(&jiff::tz::TimeZone, i64) -> Option<i64>
     match jiff::tz::TimeZone::get(a[1].text()) {
         Ok(zone) => Out::from(convert(&zone, ticks)),
         Err(_) => Out::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_in_the_bins_they_would_be_in_alone() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..500 {
+            let (from, size, wide) = (random.i64(-50..50), random.i64(1..40), random.i64(1..100));
+            let values: Int64Array = (0..50).map(|_| random.i64(-wide..wide)).chain([i64::MAX - 200, i64::MIN + 200, 0]).collect();
+            let alone = values.values().iter().map(|value| (value - from).div_euclid(size) * size + from);
+            assert_eq!(binned(&values, from, size, |start| start).values().to_vec(), alone.collect::<Vec<i64>>(), "{from} {size}");
+        }
     }
 }

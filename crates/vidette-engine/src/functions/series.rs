@@ -4,13 +4,13 @@
 //! Functions of several results give them as one array; `vidette_kql` reads its elements as columns.
 
 use super::conversion::to_json;
-use super::{ScalarFunction, rows, stock, udf};
+use super::datetime::binned;
+use super::{ScalarFunction, batch, rows, stock};
 use crate::cells::{Cell, Out};
 use crate::json::{self, from_f64};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
+use arrow::array::Int64Array;
 use serde_json::{Value, json};
-use vidette_kql::ScalarType;
+use std::sync::Arc;
 use vidette_kql::time::{format_datetime, format_timespan};
 
 /// A function of each number of one series.
@@ -102,14 +102,16 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
     // Times are numbers of ticks.
     stock("axis_number", |_, mut a| a.remove(0)),
-    stock("series_bin", |types, a| match (&a[1], &a[2]) {
-        // Below `from` there are no rows: truncation is floor.
-        (Expr::Literal(ScalarValue::Int64(Some(_)), _), Expr::Literal(ScalarValue::Int64(Some(1..)), _)) if types[0] == ScalarType::Long => {
-            (a[0].clone() - a[1].clone()) / a[2].clone()
+    batch("series_bin", |a, rows| {
+        // Rows below a lower bound are filtered away.
+        let low = Some(&a[1]).filter(|low| low.constant).map(|low| low.cell(0).long().unwrap_or(0)).filter(|low| *low >= 0);
+        let width = Some(&a[2]).filter(|width| width.constant).and_then(|width| width.cell(0).long()).filter(|width| *width > 0);
+        if let (Some(values), Some(low), Some(width)) = (a[0].longs(), low, width) {
+            return Ok(Arc::new(binned(values, low, width, |start| start.wrapping_sub(low).div_euclid(width))));
         }
-        _ => udf::call("series_bin_of", types, ScalarType::Long, a),
+        let bin = |row: usize| Axis::new(a[1].cell(row), Cell::Null, a[2].cell(row)).and_then(|axis| axis.bin(a[0].cell(row)));
+        Ok(Arc::new((0..rows).map(bin).collect::<Int64Array>()))
     }),
-    rows("series_bin_of", |a| Out::from(Axis::new(a[1], Cell::Null, a[2]).and_then(|axis| axis.bin(a[0])))),
     rows("series_values", |a| {
         let Some((_, points, first, count)) = series_points(a) else { return Out::Null };
         let (index, default) = (a[5].long().unwrap_or(1), a[6].json().and_then(json::parse).unwrap_or(Value::Null));

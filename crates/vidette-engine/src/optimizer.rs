@@ -2,8 +2,8 @@
 
 use crate::damage::{AroundDamage, Guard};
 use crate::functions::udf::path_in_text;
-use crate::operators::elements_in_text;
 use crate::operators::FilterInputs;
+use crate::operators::elements_in_text;
 use crate::table::native_time;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;

@@ -143,7 +143,6 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
     }),
 ];
 
-/// The greatest multiple of the size that is not above the value.
 /// What `of` makes of the start of each value's bin, which is some times `size` from `from`. Events come sorted by their times,
 /// or nearly so: most are in the bin of the one before.
 pub(super) fn binned(values: &Int64Array, from: i64, size: i64, of: impl Fn(i64) -> i64) -> Int64Array {
@@ -159,6 +158,7 @@ pub(super) fn binned(values: &Int64Array, from: i64, size: i64, of: impl Fn(i64)
     })
 }
 
+/// The greatest multiple of the size that is not above the value.
 fn bin(value: Option<i64>, size: Option<i64>) -> Option<i64> {
     let (value, size) = (value?, size.filter(|size| *size > 0)?);
     Some(value.wrapping_sub(value.rem_euclid(size)))

@@ -17,12 +17,16 @@ pub(super) struct TermStarts {
 const KNOWN_BITS: u32 = 16;
 const BUCKET_BITS: u32 = 12;
 
+/// The most items of a bucket.
+const MOST_ALIKE: u32 = 16;
+
 fn hash(first: u32) -> u32 {
     first.wrapping_mul(0x9E37_79B1)
 }
 
 impl TermStarts {
-    /// `None` when an item may stand elsewhere (`.com` within a term), or is so short that too much begins like it.
+    /// `None` when an item may stand elsewhere (`.com` within a term), or is so short that too much begins like it; and when
+    /// many begin alike (`https://…`), for each of them would be tried.
     pub(super) fn new(items: &[String]) -> Option<TermStarts> {
         let shortest = items.iter().map(String::len).min()?;
         if shortest < 2 || !items.iter().all(|item| item.as_bytes()[0].is_ascii_alphanumeric()) {
@@ -43,7 +47,11 @@ impl TermStarts {
             let bit = hash_of(item) >> (32 - KNOWN_BITS);
             known[bit as usize / 64] |= 1 << (bit % 64);
         }
-        let buckets = (0..=1u64 << BUCKET_BITS).map(|bucket| order.partition_point(|item| u64::from(hash_of(item)) < bucket << (32 - BUCKET_BITS)) as u32).collect();
+        let begin = |bucket: u64| order.partition_point(|item| u64::from(hash_of(item)) < bucket << (32 - BUCKET_BITS)) as u32;
+        let buckets: Vec<u32> = (0..=1 << BUCKET_BITS).map(begin).collect();
+        if buckets.windows(2).any(|ends| ends[1] - ends[0] > MOST_ALIKE) {
+            return None;
+        }
         Some(TermStarts { mask, known, order, buckets })
     }
 
@@ -103,4 +111,16 @@ fn alphanumeric(bytes: &[u8]) -> u64 {
     // The product has the lowest bits of eight bytes side by side in its highest byte.
     let eights = block.as_chunks::<8>().0;
     eights.iter().rev().fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TermStarts;
+
+    #[test]
+    fn lists_whose_items_begin_alike_or_elsewhere_are_left_to_the_automaton() {
+        let served = |item: &dyn Fn(usize) -> String| TermStarts::new(&(0..40).map(item).collect::<Vec<String>>()).is_some();
+        assert!(served(&|n| format!("{n}host.example")));
+        assert!(!served(&|n| format!("https://{n}")) && !served(&|n| format!(".{n}")) && !served(&|n| n.to_string()));
+    }
 }

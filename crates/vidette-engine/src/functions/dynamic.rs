@@ -535,7 +535,7 @@ fn path_in_text(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
         let text = arguments[0].cell(row).text();
         match &steps {
             Some(steps) => json::find_in(text, steps),
-            None => from_end(&*json::from_text(text)?, &arguments[1..], row).map(Cow::Owned),
+            None => from_end(&json::from_text(text)?, &arguments[1..], row).map(Cow::Owned),
         }
     };
     let Some(texts) = arguments[0].texts() else {

@@ -22,9 +22,12 @@ impl Problem {
         Problem::file(path, UNKNOWN)
     }
 
-    /// Whether the file is of no format that is read: in a folder of all sorts that is no loss.
+    /// A log of Zeek's that tells of nothing that is looked for.
+    pub(crate) const OTHER_ZEEK_LOG: &str = "a Zeek log Vidette does not read (it reads conn, dns, ssl, quic and http)";
+
+    /// Whether the file is of no format that is read, or a log of another kind: in a folder of all sorts that is no loss.
     pub(crate) fn is_unknown(&self) -> bool {
-        self.message == UNKNOWN
+        self.message == UNKNOWN || self.message == Problem::OTHER_ZEEK_LOG && self.place.is_none()
     }
 
     /// The file's name; that of a compressed file stands for what is in it.

@@ -58,9 +58,6 @@ pub(super) fn is_line(map: &Map<String, Value>) -> bool {
     map.contains_key("ts") && (field(map, "id.orig_h").is_some() || map.contains_key("uid") || map.contains_key("fuid") || map.contains_key("@stream"))
 }
 
-/// What is said of a line of another log.
-pub(super) const ANOTHER: &str = "a Zeek log Vidette does not read (it reads conn, dns, ssl, quic and http)";
-
 /// The `ActionType` of the log that a line is of: told by the log's name, of which sites make `http_proxy` and packages `open_http`,
 /// else by the fields that only it has.
 fn kind(log: Option<&str>, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
@@ -226,7 +223,7 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
                     return Ok(());
                 }
             }
-            None => return Err(Problem::file(path, ANOTHER)),
+            None => return Err(Problem::file(path, Problem::OTHER_ZEEK_LOG)),
         }
     }
     Ok(())

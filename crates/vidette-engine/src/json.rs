@@ -63,31 +63,55 @@ pub fn compact(text: &str) -> Cow<'_, str> {
 }
 
 /// What stands at the end of the steps in a text that is a JSON document, as it is written there; nothing where null does. Of a
-/// name that is there twice, the first.
+/// name that is there twice, the first. If it is an array and somebody asks for its items, they are where they stand in the text.
 ///
 /// # Errors
 /// Of a text that is no document, and of some that are: see [`is_document`].
-fn find_in_text<'t>(text: &'t str, steps: &[Step]) -> JiterResult<Option<&'t str>> {
+fn find_in_text<'t>(text: &'t str, steps: &[Step], items: Option<&mut Vec<Range<usize>>>) -> JiterResult<Option<&'t str>> {
     let mut reader = Jiter::new(text.as_bytes());
-    let found = seek(&mut reader, steps)?;
+    let found = seek(&mut reader, steps, items)?;
     reader.finish()?;
     Ok(found.and_then(|range| text.get(range)).filter(|found| *found != "null"))
 }
 
 /// What stands at the end of the steps in `parse_json(text)`; nothing where null does.
 pub fn find_in<'t>(text: &'t str, steps: &[Step]) -> Option<Cow<'t, str>> {
-    match find_in_text(text, steps) {
+    match find_in_text(text, steps, None) {
         Ok(found) => found.map(compact),
-        Err(_) => parts::find(&from_text(text)?, steps).map(|part| Cow::Owned(part.to_owned())),
+        Err(_) => find_in_parsed(text, steps),
+    }
+}
+
+fn find_in_parsed(text: &str, steps: &[Step]) -> Option<Cow<'static, str>> {
+    parts::find(&from_text(text)?, steps).map(|part| Cow::Owned(part.to_owned()))
+}
+
+/// What a path leads to.
+pub enum Found<'t> {
+    Value(Cow<'t, str>),
+    /// An array, the items of which are where they stand in the text, and written as there.
+    Items,
+}
+
+/// As [`find_in`]; arrays in the walk that finds them.
+pub fn find_items<'t>(text: &'t str, steps: &[Step], items: &mut Vec<Range<usize>>) -> Option<Found<'t>> {
+    items.clear();
+    match find_in_text(text, steps, Some(items)) {
+        Ok(Some(array)) if array.starts_with('[') => Some(Found::Items),
+        Ok(found) => found.map(compact).map(Found::Value),
+        Err(_) => find_in_parsed(text, steps).map(Found::Value),
     }
 }
 
 /// Reads a value to its end, and gives the place of the part that is asked for.
-fn seek(reader: &mut Jiter, steps: &[Step]) -> JiterResult<Option<Range<usize>>> {
+fn seek(reader: &mut Jiter, steps: &[Step], mut items: Option<&mut Vec<Range<usize>>>) -> JiterResult<Option<Range<usize>>> {
     let kind = reader.peek()?;
     let Some((step, rest)) = steps.split_first() else {
         let start = reader.current_index();
-        reader.known_skip(kind)?;
+        match items {
+            Some(items) if kind == Peek::Array => skip_items(reader, items)?,
+            _ => reader.known_skip(kind)?,
+        }
         return Ok(Some(start..reader.current_index()));
     };
     let mut found = None;
@@ -100,7 +124,7 @@ fn seek(reader: &mut Jiter, steps: &[Step]) -> JiterResult<Option<Range<usize>>>
             while let Some(is_wanted_here) = next {
                 if is_wanted_here && !seen {
                     seen = true;
-                    found = seek(reader, rest)?;
+                    found = seek(reader, rest, items.take())?;
                 } else {
                     reader.next_skip()?;
                 }
@@ -112,7 +136,7 @@ fn seek(reader: &mut Jiter, steps: &[Step]) -> JiterResult<Option<Range<usize>>>
             let mut next = reader.known_array()?;
             while let Some(kind) = next {
                 if at == *wanted {
-                    found = seek(reader, rest)?;
+                    found = seek(reader, rest, items.take())?;
                 } else {
                     reader.known_skip(kind)?;
                 }
@@ -123,6 +147,18 @@ fn seek(reader: &mut Jiter, steps: &[Step]) -> JiterResult<Option<Range<usize>>>
         _ => reader.known_skip(kind)?,
     }
     Ok(found)
+}
+
+/// Reads an array to its end, and notes where its items stand.
+fn skip_items(reader: &mut Jiter, items: &mut Vec<Range<usize>>) -> JiterResult<()> {
+    let mut next = reader.known_array()?;
+    while let Some(kind) = next {
+        let start = reader.current_index();
+        reader.known_skip(kind)?;
+        items.push(start..reader.current_index());
+        next = reader.array_step()?;
+    }
+    Ok(())
 }
 
 /// Whether there are blanks outside the strings of a JSON text.
@@ -301,11 +337,14 @@ mod tests {
         let (mut documents, mut parts_found) = (0, 0);
         let mut check = |text: &str| {
             for steps in &steps {
-                let Ok(found) = find_in_text(text, steps) else { continue };
+                let mut places = Vec::new();
+                let Ok(found) = find_in_text(text, steps, Some(&mut places)) else { continue };
                 documents += 1;
                 let parsed = from_text(text);
                 let expected = parsed.as_deref().and_then(|document| parts::find(document, steps));
                 assert_eq!(found.map(compact).as_deref(), expected, "{text}");
+                let items: Vec<Cow<str>> = places.iter().map(|place| compact(&text[place.clone()])).collect();
+                assert_eq!(items, found.map(compact).iter().filter(|found| found.starts_with('[')).flat_map(|array| parts::items(array)).collect::<Vec<_>>(), "{text}");
                 parts_found += usize::from(found.is_some());
             }
         };

@@ -127,6 +127,9 @@ impl Hasher for Identity {
 
 type Hashes = HashSet<u64, BuildHasherDefault<Identity>>;
 
+/// Full sets grow by so many times their size: hashes move less often than when it doubles.
+const GROWTH: usize = 3;
+
 /// The distinct values of a group, as hashes.
 #[derive(Debug)]
 enum Distinct {
@@ -138,8 +141,12 @@ impl Distinct {
     fn add(&mut self, hash: u64, accuracy: i64) {
         match self {
             Distinct::Few(hashes) => {
+                let most = Hll::size(accuracy) / 16;
+                if hashes.len() == hashes.capacity() {
+                    hashes.reserve((hashes.len() * GROWTH).min(most + 1 - hashes.len()));
+                }
                 hashes.insert(hash);
-                if hashes.len() > Hll::size(accuracy) / 16 {
+                if hashes.len() > most {
                     let mut sketch = Hll::new(accuracy);
                     hashes.iter().for_each(|hash| sketch.add(*hash));
                     *self = Distinct::Many(sketch);
@@ -149,11 +156,11 @@ impl Distinct {
         }
     }
 
-    /// What the hash would be compared with.
-    fn register(&self, hash: u64) -> u8 {
+    /// Whether the hash may change anything.
+    fn may_be_news(&self, hash: u64) -> bool {
         match self {
-            Distinct::Few(_) => 0,
-            Distinct::Many(sketch) => sketch.register(hash),
+            Distinct::Few(_) => true,
+            Distinct::Many(sketch) => sketch.is_news(hash),
         }
     }
 
@@ -190,6 +197,13 @@ impl Distinct {
         }
     }
 
+    fn state_size(&self) -> usize {
+        match self {
+            Distinct::Few(hashes) => 1 + hashes.len() * 8,
+            Distinct::Many(sketch) => 1 + sketch.registers().len(),
+        }
+    }
+
     fn merge(&mut self, state: &[u8], accuracy: i64) -> Result<()> {
         match state.split_first() {
             Some((0, hashes)) => {
@@ -199,16 +213,14 @@ impl Distinct {
                 Ok(())
             }
             Some((1, registers)) if registers.len() == Hll::size(accuracy) => {
-                let other = Hll::with_registers(registers.to_vec());
-                let known = std::mem::replace(self, Distinct::Few(Hashes::default()));
-                *self = Distinct::Many(match known {
-                    Distinct::Many(sketch) => sketch.merge(other),
+                match self {
+                    Distinct::Many(sketch) => sketch.add_registers(registers),
                     Distinct::Few(hashes) => {
-                        let mut sketch = other;
+                        let mut sketch = Hll::with_registers(registers.to_vec());
                         hashes.iter().for_each(|hash| sketch.add(*hash));
-                        sketch
+                        *self = Distinct::Many(sketch);
                     }
-                });
+                }
                 Ok(())
             }
             _ => exec_err!("dcount: a state of {} bytes", state.len()),
@@ -217,7 +229,7 @@ impl Distinct {
 }
 
 /// The registers of many groups are in no cache: those of so many rows are waited for together.
-const AHEAD: usize = 32;
+const AHEAD: usize = u32::BITS as usize;
 
 /// The values of all groups; without `by` there is one.
 #[derive(Debug)]
@@ -258,7 +270,8 @@ impl Groups {
     }
 
     fn states(groups: &[Distinct]) -> Result<ArrayRef> {
-        let mut states = LargeBinaryBuilder::new();
+        let bytes = groups.iter().map(Distinct::state_size).sum();
+        let mut states = LargeBinaryBuilder::with_capacity(groups.len(), bytes);
         for group in groups {
             group.write_state(&mut states)?;
             states.append_value([]);
@@ -274,9 +287,10 @@ impl GroupsAccumulator for Groups {
         let nulls = values[0].logical_nulls();
         for start in (0..groups.len()).step_by(AHEAD) {
             let rows = start..groups.len().min(start + AHEAD);
-            std::hint::black_box(rows.clone().fold(0, |seen, row| seen ^ self.groups[groups[row]].register(self.hashes[row])));
+            let news = rows.clone().rev().fold(0_u32, |news, row| news << 1 | u32::from(self.groups[groups[row]].may_be_news(self.hashes[row])));
             for row in rows {
-                if is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                let is_news = news >> (row - start) & 1 == 1;
+                if is_news && is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
                     self.groups[groups[row]].add(self.hashes[row], self.accuracy);
                 }
             }

@@ -4,7 +4,7 @@
 use super::is_let_through;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StructArray, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, interleave, take};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -81,14 +81,83 @@ const NONE: u32 = u32::MAX;
 /// Rows that were overtaken and are still kept, beside as many as there are groups.
 const MOST_OVERTAKEN: usize = 16_384;
 
+/// By group: the key of its row, so that a lesser one is a better one. Rows without a key come last: they are chosen only when
+/// no row has one.
+#[derive(Debug)]
+enum Keys {
+    Numbers { greatest: bool, best: Vec<Option<i128>> },
+    Rows { converter: RowConverter, best: Vec<Option<OwnedRow>> },
+}
+
+impl Keys {
+    fn new(greatest: bool, ty: &DataType) -> Result<Keys> {
+        if *ty == DataType::Int64 {
+            return Ok(Keys::Numbers { greatest, best: Vec::new() });
+        }
+        let key = SortField::new_with_options(ty.clone(), SortOptions { descending: greatest, nulls_first: false });
+        Ok(Keys::Rows { converter: RowConverter::new(vec![key])?, best: Vec::new() })
+    }
+
+    /// The groups for which the batch has a better row, which is in `chosen` then.
+    fn take_better(&mut self, keys: &ArrayRef, groups: &[usize], wanted: Option<&BooleanArray>, chosen: &mut [u32]) -> Result<Vec<usize>> {
+        match self {
+            Keys::Numbers { greatest, best } => {
+                best.resize(chosen.len(), None);
+                let rank = |key: i64| if *greatest { -i128::from(key) } else { i128::from(key) };
+                let keys: Vec<i128> = keys.as_primitive::<Int64Type>().iter().map(|key| key.map_or(i128::MAX, rank)).collect();
+                let touched = choose(groups, wanted, chosen, |row| keys[row], |group| best[group]);
+                touched.iter().for_each(|group| best[*group] = Some(keys[chosen[*group] as usize]));
+                Ok(touched)
+            }
+            Keys::Rows { converter, best } => {
+                best.resize(chosen.len(), None);
+                let keys = converter.convert_columns(std::slice::from_ref(keys))?;
+                let touched = choose(groups, wanted, chosen, |row| keys.row(row), |group| best[group].as_ref().map(OwnedRow::row));
+                touched.iter().for_each(|group| best[*group] = Some(keys.row(chosen[*group] as usize).owned()));
+                Ok(touched)
+            }
+        }
+    }
+
+    fn forget(&mut self, groups: EmitTo) {
+        match self {
+            Keys::Numbers { best, .. } => drop(groups.take_needed(best)),
+            Keys::Rows { best, .. } => drop(groups.take_needed(best)),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Keys::Numbers { best, .. } => best.capacity() * size_of::<Option<i128>>(),
+            Keys::Rows { best, .. } => best.iter().flatten().map(|key| key.as_ref().len()).sum::<usize>() + best.capacity() * size_of::<Option<OwnedRow>>(),
+        }
+    }
+}
+
+/// The groups that have a row with a lesser key than their best one; the row with the least is in `chosen`.
+fn choose<Key: Ord>(groups: &[usize], wanted: Option<&BooleanArray>, chosen: &mut [u32], key: impl Fn(usize) -> Key, best: impl Fn(usize) -> Option<Key>) -> Vec<usize> {
+    let mut touched = Vec::new();
+    for (row, group) in groups.iter().enumerate().filter(|(row, _)| is_let_through(wanted, *row)) {
+        let is_better = match chosen[*group] {
+            NONE => best(*group).is_none_or(|best| key(row) < best),
+            at => key(row) < key(at as usize),
+        };
+        if is_better {
+            if chosen[*group] == NONE {
+                touched.push(*group);
+            }
+            chosen[*group] = row as u32;
+        }
+    }
+    touched
+}
+
 /// The best row of each group; without `by` there is one.
 #[derive(Debug)]
 struct Rows {
     /// Of the key and the values.
     types: Vec<DataType>,
-    converter: RowConverter,
-    /// By group: its key, so that a lesser one is a better one.
-    keys: Vec<Option<OwnedRow>>,
+    keys: Keys,
     /// By group: the piece its row is in, and where. In the first piece is a row of nulls.
     places: Vec<(usize, usize)>,
     pieces: Vec<Vec<ArrayRef>>,
@@ -100,42 +169,19 @@ struct Rows {
 
 impl Rows {
     fn new(greatest: bool, types: Vec<DataType>) -> Result<Rows> {
-        // Rows without a key come last: they are chosen only when no row has one.
-        let key = SortField::new_with_options(types[0].clone(), SortOptions { descending: greatest, nulls_first: false });
+        let keys = Keys::new(greatest, &types[0])?;
         let nulls = types.iter().map(|ty| new_null_array(ty, 1)).collect();
-        let converter = RowConverter::new(vec![key])?;
-        Ok(Rows { types, converter, keys: Vec::new(), places: Vec::new(), pieces: vec![nulls], kept: 0, bytes: 0, chosen: Vec::new() })
+        Ok(Rows { types, keys, places: Vec::new(), pieces: vec![nulls], kept: 0, bytes: 0, chosen: Vec::new() })
     }
 
     /// Looks at rows of the key and the values.
     fn add(&mut self, columns: &[ArrayRef], groups: &[usize], wanted: Option<&BooleanArray>, count: usize) -> Result<()> {
         let groups_known = count.max(self.places.len());
-        self.keys.resize(groups_known, None);
         self.places.resize(groups_known, (0, 0));
         self.chosen.resize(groups_known, NONE);
-        let keys = self.converter.convert_columns(&columns[..1])?;
-        let mut touched = Vec::new();
-        for (row, group) in groups.iter().enumerate() {
-            if !is_let_through(wanted, row) {
-                continue;
-            }
-            let key = keys.row(row);
-            let chosen = &mut self.chosen[*group];
-            let is_better = match *chosen {
-                NONE => self.keys[*group].as_ref().is_none_or(|best| key < best.row()),
-                at => key < keys.row(at as usize),
-            };
-            if is_better {
-                if *chosen == NONE {
-                    touched.push(*group);
-                }
-                *chosen = row as u32;
-            }
-        }
-        let rows: UInt32Array = touched.iter().map(|group| self.chosen[*group]).collect();
+        let touched = self.keys.take_better(&columns[0], groups, wanted, &mut self.chosen)?;
+        let rows: UInt32Array = touched.iter().map(|group| std::mem::replace(&mut self.chosen[*group], NONE)).collect();
         for (at, group) in touched.iter().enumerate() {
-            let chosen = std::mem::replace(&mut self.chosen[*group], NONE);
-            self.keys[*group] = Some(keys.row(chosen as usize).owned());
             self.places[*group] = (self.pieces.len(), at);
         }
         if !touched.is_empty() {
@@ -176,7 +222,7 @@ impl Rows {
     /// As [`Rows::gather`], of groups that are let go, and whether there was a row.
     fn emit(&mut self, emit_to: EmitTo) -> Result<(Vec<ArrayRef>, BooleanArray)> {
         let places = emit_to.take_needed(&mut self.places);
-        emit_to.take_needed(&mut self.keys);
+        self.keys.forget(emit_to);
         self.chosen.truncate(self.places.len());
         let columns = self.gather(&places)?;
         if self.places.is_empty() {
@@ -225,8 +271,7 @@ impl GroupsAccumulator for Rows {
     }
 
     fn size(&self) -> usize {
-        let keys: usize = self.keys.iter().flatten().map(|key| key.as_ref().len()).sum();
-        keys + self.bytes + self.places.capacity() * (size_of::<Option<OwnedRow>>() + size_of::<(usize, usize)>() + size_of::<u32>())
+        self.keys.bytes() + self.bytes + self.places.capacity() * (size_of::<(usize, usize)>() + size_of::<u32>())
     }
 }
 
@@ -260,7 +305,6 @@ impl Accumulator for Rows {
 mod tests {
     use super::*;
     use arrow::array::{Int64Array, StringViewArray};
-    use arrow::datatypes::Int64Type;
 
     fn columns(keys: Vec<Option<i64>>) -> Vec<ArrayRef> {
         let texts: StringViewArray = keys.iter().map(|key| Some(format!("a text of the key {key:?}"))).collect();

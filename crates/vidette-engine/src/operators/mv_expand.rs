@@ -2,7 +2,7 @@
 
 use crate::functions::udf;
 use crate::json::parts::Step;
-use crate::json::{self, parts};
+use crate::json::{self, Found, parts};
 use crate::lower::{Lowering, Rows, Shown, named, physical};
 use crate::slices::Slices;
 use arrow::array::{Array, AsArray, Int64Builder, ListArray, ListBuilder, NullBufferBuilder};
@@ -150,25 +150,25 @@ impl ScalarUDFImpl for Elements {
         let mut items = Slices::of(documents);
         let mut valid = NullBufferBuilder::new(documents.len());
         let mut offsets: Vec<i32> = vec![0];
+        let mut places = Vec::new();
         for row in 0..documents.len() {
             let strings = as_strings.value(row);
             let most = usize::try_from(limit.value(row)).unwrap_or(usize::MAX);
             let written = documents.is_valid(row).then(|| documents.value(row));
-            let found = if steps.is_empty() { written.map(Cow::Borrowed) } else { written.and_then(|text| json::find_in(text, &steps)) };
-            let document = found.as_deref().unwrap_or_default();
+            let found = if steps.is_empty() { written.map(|text| Found::Value(Cow::Borrowed(text))) } else { written.and_then(|text| json::find_items(text, &steps, &mut places)) };
+            valid.append(strings || found.is_some());
+            let mut push = |item: &str| match item {
+                item if strings => push_text(&mut items, row, item),
+                "null" => items.push_null(),
+                item => items.push(row, item),
+            };
+            let document = if let Some(Found::Value(document)) = &found { document } else { "" };
             match document.as_bytes().first() {
+                _ if matches!(found, Some(Found::Items)) => places.iter().take(most).for_each(|place| push(&json::compact(&documents.value(row)[place.clone()]))),
                 None if strings => items.push_own(""),
                 None => {}
                 // Elements are parts of the text: no tree is built.
-                Some(b'[') => {
-                    for item in parts::items(document).take(most) {
-                        match item {
-                            item if strings => push_text(&mut items, row, item),
-                            "null" => items.push_null(),
-                            item => items.push(row, item),
-                        }
-                    }
-                }
+                Some(b'[') => parts::items(document).take(most).for_each(push),
                 Some(b'{') => {
                     for (key, value) in parts::properties(document).take(most) {
                         let key = json::quote(&parts::name(key));
@@ -178,7 +178,6 @@ impl ScalarUDFImpl for Elements {
                 Some(_) if strings => push_text(&mut items, row, document),
                 Some(_) => items.push(row, document),
             }
-            valid.append(strings || found.is_some());
             let Ok(end) = i32::try_from(items.len()) else { return exec_err!("mv-expand: a batch of more than {} elements", i32::MAX) };
             offsets.push(end);
         }

@@ -130,11 +130,15 @@ type Hashes = HashSet<u64, BuildHasherDefault<Identity>>;
 /// Full sets grow by so many times their size: hashes move less often than when it doubles.
 const GROWTH: usize = 3;
 
+/// The registers of many groups are in no cache: a group's are fetched for so many hashes at once.
+const PENDING: usize = 512;
+
 /// The distinct values of a group, as hashes.
 #[derive(Debug)]
 enum Distinct {
     Few(Hashes),
-    Many(Hll),
+    /// Hashes that wait for the sketch; there are none once it is [settled](Distinct::settle).
+    Many(Hll, Vec<u64>),
 }
 
 impl Distinct {
@@ -149,25 +153,28 @@ impl Distinct {
                 if hashes.len() > most {
                     let mut sketch = Hll::new(accuracy);
                     hashes.iter().for_each(|hash| sketch.add(*hash));
-                    *self = Distinct::Many(sketch);
+                    *self = Distinct::Many(sketch, Vec::new());
                 }
             }
-            Distinct::Many(sketch) => sketch.add(hash),
+            Distinct::Many(_, pending) => {
+                pending.push(hash);
+                if pending.len() == PENDING {
+                    self.settle();
+                }
+            }
         }
     }
 
-    /// Whether the hash may change anything.
-    fn may_be_news(&self, hash: u64) -> bool {
-        match self {
-            Distinct::Few(_) => true,
-            Distinct::Many(sketch) => sketch.is_news(hash),
+    fn settle(&mut self) {
+        if let Distinct::Many(sketch, pending) = self {
+            pending.drain(..).for_each(|hash| sketch.add(hash));
         }
     }
 
     fn count(&self) -> i64 {
         match self {
             Distinct::Few(hashes) => hashes.len() as i64,
-            Distinct::Many(sketch) => sketch.estimate(),
+            Distinct::Many(sketch, _) => sketch.estimate(),
         }
     }
 
@@ -179,7 +186,7 @@ impl Distinct {
                 hashes.iter().for_each(|hash| sketch.add(*hash));
                 Some(sketch.to_json())
             }
-            Distinct::Many(sketch) => Some(sketch.to_json()),
+            Distinct::Many(sketch, _) => Some(sketch.to_json()),
         }
     }
 
@@ -190,7 +197,7 @@ impl Distinct {
                 out.write_all(&[0])?;
                 hashes.iter().try_for_each(|hash| out.write_all(&hash.to_le_bytes()))
             }
-            Distinct::Many(sketch) => {
+            Distinct::Many(sketch, _) => {
                 out.write_all(&[1])?;
                 out.write_all(sketch.registers())
             }
@@ -200,7 +207,7 @@ impl Distinct {
     fn state_size(&self) -> usize {
         match self {
             Distinct::Few(hashes) => 1 + hashes.len() * 8,
-            Distinct::Many(sketch) => 1 + sketch.registers().len(),
+            Distinct::Many(sketch, _) => 1 + sketch.registers().len(),
         }
     }
 
@@ -214,11 +221,11 @@ impl Distinct {
             }
             Some((1, registers)) if registers.len() == Hll::size(accuracy) => {
                 match self {
-                    Distinct::Many(sketch) => sketch.add_registers(registers),
+                    Distinct::Many(sketch, _) => sketch.add_registers(registers),
                     Distinct::Few(hashes) => {
                         let mut sketch = Hll::with_registers(registers.to_vec());
                         hashes.iter().for_each(|hash| sketch.add(*hash));
-                        *self = Distinct::Many(sketch);
+                        *self = Distinct::Many(sketch, Vec::new());
                     }
                 }
                 Ok(())
@@ -227,9 +234,6 @@ impl Distinct {
         }
     }
 }
-
-/// The registers of many groups are in no cache: those of so many rows are waited for together.
-const AHEAD: usize = u32::BITS as usize;
 
 /// The values of all groups; without `by` there is one.
 #[derive(Debug)]
@@ -262,6 +266,12 @@ impl Groups {
         Ok(())
     }
 
+    fn take(&mut self, emit_to: EmitTo) -> Vec<Distinct> {
+        let mut groups = emit_to.take_needed(&mut self.groups);
+        groups.iter_mut().for_each(Distinct::settle);
+        groups
+    }
+
     fn show(&self, groups: &[Distinct]) -> ArrayRef {
         match self.made {
             Made::Count => Arc::new(Int64Array::from_iter_values(groups.iter().map(Distinct::count))),
@@ -285,26 +295,21 @@ impl GroupsAccumulator for Groups {
         self.grow(count);
         self.hash(&values[0])?;
         let nulls = values[0].logical_nulls();
-        for start in (0..groups.len()).step_by(AHEAD) {
-            let rows = start..groups.len().min(start + AHEAD);
-            let news = rows.clone().rev().fold(0_u32, |news, row| news << 1 | u32::from(self.groups[groups[row]].may_be_news(self.hashes[row])));
-            for row in rows {
-                let is_news = news >> (row - start) & 1 == 1;
-                if is_news && is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                    self.groups[groups[row]].add(self.hashes[row], self.accuracy);
-                }
+        for (row, group) in groups.iter().enumerate() {
+            if is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                self.groups[*group].add(self.hashes[row], self.accuracy);
             }
         }
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let groups = emit_to.take_needed(&mut self.groups);
+        let groups = self.take(emit_to);
         Ok(self.show(&groups))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![Groups::states(&emit_to.take_needed(&mut self.groups))?])
+        Ok(vec![Groups::states(&self.take(emit_to))?])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], count: usize) -> Result<()> {
@@ -322,13 +327,13 @@ impl GroupsAccumulator for Groups {
         let mut each = Groups::new(self.made, self.accuracy);
         let rows: Vec<usize> = (0..values[0].len()).collect();
         GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
-        Ok(vec![Groups::states(&each.groups)?])
+        GroupsAccumulator::state(&mut each, EmitTo::All)
     }
 
     fn size(&self) -> usize {
         let of = |group: &Distinct| match group {
             Distinct::Few(hashes) => hashes.capacity() * 9,
-            Distinct::Many(sketch) => sketch.registers().len(),
+            Distinct::Many(sketch, pending) => sketch.registers().len() + pending.capacity() * 8,
         };
         self.groups.iter().map(of).sum::<usize>() + self.groups.capacity() * size_of::<Distinct>() + self.hashes.capacity() * 8
     }
@@ -342,6 +347,7 @@ impl Accumulator for Groups {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         self.grow(1);
+        self.groups[0].settle();
         ScalarValue::try_from_array(&self.show(&self.groups[..1]), 0)
     }
 
@@ -352,6 +358,7 @@ impl Accumulator for Groups {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         self.grow(1);
         let mut state = Vec::new();
+        self.groups[0].settle();
         self.groups[0].write_state(&mut state)?;
         Ok(vec![ScalarValue::LargeBinary(Some(state))])
     }

@@ -207,20 +207,9 @@ impl Hll {
         &self.registers
     }
 
-    /// The register of a hash, and what it is at least then.
-    fn place(&self, hash: u64) -> (usize, u8) {
-        let zeros = (hash << self.bits).leading_zeros().min(64 - self.bits) as u8 + 1;
-        ((hash >> (64 - self.bits)) as usize, zeros)
-    }
-
-    /// Whether adding the hash changes anything.
-    pub(crate) fn is_news(&self, hash: u64) -> bool {
-        let (index, zeros) = self.place(hash);
-        self.registers[index] < zeros
-    }
-
     pub(crate) fn add(&mut self, hash: u64) {
-        let (index, zeros) = self.place(hash);
+        let index = (hash >> (64 - self.bits)) as usize;
+        let zeros = (hash << self.bits).leading_zeros().min(64 - self.bits) as u8 + 1;
         self.registers[index] = self.registers[index].max(zeros);
     }
 

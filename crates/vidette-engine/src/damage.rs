@@ -1,5 +1,6 @@
 //! Parts of Parquet files that cannot be read: a query leaves them out, and says which.
 
+use crate::bounds::Bounds;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use datafusion::error::DataFusionError;
 use datafusion::object_store::ObjectStore;
 use datafusion::object_store::local::LocalFileSystem;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::DynamicFilterTracking;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -121,8 +123,21 @@ impl FileSource for Guarded {
         let default = || Arc::new(DefaultParquetFileReaderFactory::new(store.clone())) as _;
         let readers = source.parquet_file_reader_factory().cloned().unwrap_or_else(default);
         let noting = source.clone().with_parquet_file_reader_factory(Arc::new(Noting(readers.clone())));
+        let conditions = noting.filter();
+        let within = match conditions.as_ref().and_then(Bounds::of) {
+            Some((bounds, others)) => {
+                let unbound = match others {
+                    Some(others) => noting.with_predicate(others),
+                    // What is pruned is pruned by all conditions.
+                    None => noting.clone().with_pushdown_filters(false),
+                };
+                Some((bounds, unbound.create_morselizer(store.clone(), config, partition)?))
+            }
+            None => None,
+        };
+        let is_dynamic = conditions.is_some_and(|conditions| !matches!(DynamicFilterTracking::classify(&conditions), DynamicFilterTracking::Static));
         let files = noting.create_morselizer(store, config, partition)?;
-        Ok(Arc::new(Opener(Arc::new(Opening { files, readers, around: self.around.clone() }))))
+        Ok(Arc::new(Opener(Arc::new(Opening { files, within, is_dynamic, readers, around: self.around.clone() }))))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -174,39 +189,100 @@ impl FileOpener for Opener {
 /// Opens the files of a partition.
 struct Opening {
     files: Box<dyn Morselizer>,
+    /// Bounds of times, and who opens files of which all rows that are read keep them.
+    within: Option<(Bounds, Box<dyn Morselizer>)>,
+    /// Some condition becomes known while rows are read: for `top`, which has an order of its own for row groups.
+    is_dynamic: bool,
     readers: Arc<dyn ParquetFileReaderFactory>,
     around: Arc<AroundDamage>,
 }
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// How far a file was read.
+/// Row groups of a file that are read together.
+#[derive(Clone)]
+struct Run {
+    is_within: bool,
+    /// All of them without.
+    groups: Option<ParquetAccessPlan>,
+}
+
+/// How far the row groups were read.
 struct Part {
     opening: Arc<Opening>,
     file: PartitionedFile,
+    run: Run,
     noted: Arc<Noted>,
     /// Row groups that were read, or begun, before the file was opened anew.
     done: BTreeSet<usize>,
     batches: Batches,
 }
 
+/// More turns between row groups that are within the bounds and such that are not are not worth opening a file.
+const MOST_RUNS: usize = 8;
+
 impl Opening {
     /// The rows of a file, but for those behind a damage in their row group.
     async fn read(self: Arc<Opening>, file: PartitionedFile) -> Result<Batches> {
+        let mut runs = self.runs(&file).await.into_iter();
+        let Some(first) = runs.next() else { return Ok(futures::stream::empty().boxed()) };
+        let batches = self.clone().read_run(file.clone(), first).await?;
+        let others = futures::stream::iter(runs).then(move |run| self.clone().read_run(file.clone(), run)).try_flatten();
+        Ok(batches.chain(others).boxed())
+    }
+
+    /// The row groups of the file, in their order.
+    async fn runs(&self, file: &PartitionedFile) -> Vec<Run> {
+        let all = |is_within| vec![Run { is_within, groups: None }];
+        let Some((bounds, _)) = &self.within else { return all(false) };
+        // Who opens the file tells what is wrong with it.
+        let Ok(mut reader) = self.readers.create_reader(0, file.clone(), None, &ExecutionPlanMetricsSet::new()) else { return all(false) };
+        let Ok(metadata) = reader.get_metadata(None).await else { return all(false) };
+        let Ok(kept) = bounds.are_kept(&metadata) else { return all(false) };
+        let is_asked =
+            |group: &usize| file.range.as_ref().is_none_or(|range| metadata.row_group(*group).columns().first().is_some_and(|column| range.contains(bytes(column).start as i64)));
+        let asked: Vec<usize> = (0..kept.len()).filter(is_asked).collect();
+        let runs: Vec<&[usize]> = asked.chunk_by(|one, next| kept[*one] == kept[*next]).collect();
+        match runs.as_slice() {
+            [run] => all(kept[run[0]]),
+            [_, _, ..] if runs.len() <= MOST_RUNS && !self.is_dynamic => {
+                let run = |groups: &[usize]| {
+                    let mut plan = ParquetAccessPlan::new_none(kept.len());
+                    groups.iter().for_each(|group| plan.scan(*group));
+                    Run { is_within: kept[groups[0]], groups: Some(plan) }
+                };
+                runs.into_iter().map(run).collect()
+            }
+            _ => all(false),
+        }
+    }
+
+    async fn read_run(self: Arc<Opening>, file: PartitionedFile, run: Run) -> Result<Batches> {
         let noted = Arc::new(Noted::default());
-        let batches = match self.open(file.clone().with_extension(noted.clone())).await {
+        let batches = match self.open(&file, &run, &noted, &BTreeSet::new()).await {
             Err(error) if is_of_file(&error) => {
                 self.around.tell(Damage { path: path(&file), place: None, message: reason(&error) })?;
                 return Ok(futures::stream::empty().boxed());
             }
             opened => opened?,
         };
-        let part = Part { opening: self, file, noted, done: BTreeSet::new(), batches };
+        let part = Part { opening: self, file, run, noted, done: BTreeSet::new(), batches };
         Ok(futures::stream::unfold(part, Part::next).boxed())
     }
 
-    async fn open(&self, file: PartitionedFile) -> Result<Batches> {
-        let mut planners = vec![self.files.plan_file(file)?];
+    /// The rows of a run, but for those of row groups that are done.
+    async fn open(&self, file: &PartitionedFile, run: &Run, noted: &Arc<Noted>, done: &BTreeSet<usize>) -> Result<Batches> {
+        let mut file = file.clone().with_extension(noted.clone());
+        let known = noted.metadata.get().map(|metadata| ParquetAccessPlan::new_all(metadata.num_row_groups()));
+        if let Some(mut groups) = run.groups.clone().or(known) {
+            done.iter().for_each(|group| groups.skip(*group));
+            file = file.with_extension(groups);
+        }
+        let files = match &self.within {
+            Some((_, within)) if run.is_within => within,
+            _ => &self.files,
+        };
+        let mut planners = vec![files.plan_file(file)?];
         let mut morsels = Vec::new();
         while let Some(planner) = planners.pop() {
             let Some(mut plan) = planner.plan()? else { continue };
@@ -270,11 +346,8 @@ impl Part {
         let Some(damage) = self.opening.damage(&self.file, failed, &self.noted).await? else { return Err(error) };
         self.opening.around.tell(damage)?;
         self.done.extend(groups);
-        let count = self.noted.metadata.get().map_or(0, |metadata| metadata.num_row_groups());
-        let mut plan = ParquetAccessPlan::new_all(count);
-        self.done.iter().for_each(|group| plan.skip(*group));
-        self.noted = Arc::default();
-        self.batches = self.opening.open(self.file.clone().with_extension(self.noted.clone()).with_extension(plan)).await?;
+        self.noted.ranges().clear();
+        self.batches = self.opening.open(&self.file, &self.run, &self.noted, &self.done).await?;
         Ok(())
     }
 }

@@ -41,9 +41,9 @@ fn parse_compact(text: &str) -> Option<Cow<'_, str>> {
     is_document(text).then(|| compact(text))
 }
 
-/// A JSON document without blanks outside its strings.
+/// A JSON document, with none around it, without blanks outside its strings.
 pub fn compact(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| byte.is_ascii_whitespace()) || !has_blanks(text.as_bytes()) {
+    if !text.starts_with(['[', '{']) || !text.bytes().any(|byte| byte.is_ascii_whitespace()) || !has_blanks(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

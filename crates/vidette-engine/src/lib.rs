@@ -17,6 +17,7 @@
 mod aggregates;
 mod arrow_types;
 mod beside;
+mod bounds;
 mod cells;
 mod damage;
 mod decimal;

@@ -35,6 +35,7 @@ mod passes;
 mod probe;
 mod result;
 mod run;
+mod scan;
 mod sieve;
 mod slices;
 mod table;

@@ -1,9 +1,10 @@
 //! What the optimizer does beside DataFusion's own rules.
 
-use crate::damage::{AroundDamage, Guard};
+use crate::damage::AroundDamage;
 use crate::functions::udf::path_in_text;
 use crate::operators::FilterInputs;
 use crate::operators::elements_in_text;
+use crate::scan::Guard;
 use crate::table::native_time;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;

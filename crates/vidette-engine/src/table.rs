@@ -163,15 +163,22 @@ impl ToTicks {
         .checked_add(UNIX_EPOCH_TICKS)
     }
 
-    /// Up to this many units from 1970 there are ticks.
-    fn safe(&self) -> u64 {
-        const TICKS: u64 = (i64::MAX - UNIX_EPOCH_TICKS) as u64;
-        match self.unit {
-            TimeUnit::Second => TICKS / 10_000_000,
-            TimeUnit::Millisecond => TICKS / 10_000,
-            TimeUnit::Microsecond => TICKS / 10,
-            TimeUnit::Nanosecond => u64::MAX,
-        }
+    /// Ticks of times that are all within some ten thousand years; `None` when one is not. Without a branch a value.
+    fn of_usual(&self, values: &Int64Array) -> Option<Int64Array> {
+        let magnitude = values.values().iter().fold(0, |bits, value| bits | value ^ value >> (i64::BITS - 1));
+        let exponent = match self.unit {
+            TimeUnit::Second => 39,
+            TimeUnit::Millisecond => 49,
+            TimeUnit::Microsecond => 59,
+            TimeUnit::Nanosecond => 63,
+        };
+        let is_usual = magnitude >> exponent == 0;
+        is_usual.then(|| match self.unit {
+            TimeUnit::Second => values.unary(|value| value * 10_000_000 + UNIX_EPOCH_TICKS),
+            TimeUnit::Millisecond => values.unary(|value| value * 10_000 + UNIX_EPOCH_TICKS),
+            TimeUnit::Microsecond => values.unary(|value| value * 10 + UNIX_EPOCH_TICKS),
+            TimeUnit::Nanosecond => values.unary(|value| value.div_euclid(100) + UNIX_EPOCH_TICKS),
+        })
     }
 
     /// The least native value whose ticks are at least `ticks`.
@@ -216,11 +223,7 @@ impl ScalarUDFImpl for ToTicks {
         }
         let values = arrow::compute::cast(&arrays[0], &DataType::Int64)?;
         let values = values.as_primitive::<arrow::datatypes::Int64Type>();
-        // Times that anyone writes are far from the ends, so that none is null for having no ticks.
-        let ticks: Int64Array = match values.values().iter().all(|value| value.unsigned_abs() <= self.safe()) {
-            true => values.unary(|value| self.ticks(value).unwrap_or_default()),
-            false => values.iter().map(|value| value.and_then(|value| self.ticks(value))).collect(),
-        };
+        let ticks = self.of_usual(values).unwrap_or_else(|| values.iter().map(|value| value.and_then(|value| self.ticks(value))).collect());
         Ok(ColumnarValue::Array(Arc::new(ticks)))
     }
 
@@ -234,5 +237,27 @@ impl ScalarUDFImpl for ToTicks {
         }
         let interval = Interval::try_new(self.scalar(low, zone.clone()), self.scalar(high, zone))?;
         Ok(PreimageResult::Range { expr: argument.clone(), interval: Box::new(interval) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_times_have_the_ticks_that_each_alone_has() {
+        for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+            let ticks = ToTicks::new(unit);
+            let mut usual = 0;
+            for exponent in 0..63 {
+                for value in [1 << exponent, (1 << exponent) - 1, -(1 << exponent), -(1 << exponent) - 1] {
+                    let together = ticks.of_usual(&Int64Array::from(vec![0, value]));
+                    usual += usize::from(together.is_some());
+                    let alone = [Some(UNIX_EPOCH_TICKS), ticks.ticks(value)];
+                    assert!(together.is_none_or(|together| together.iter().eq(alone)), "{value} {unit:?}");
+                }
+            }
+            assert!(usual > 150, "{unit:?} {usual}");
+        }
     }
 }

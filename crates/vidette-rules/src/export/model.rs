@@ -22,7 +22,13 @@ impl Model {
     /// # Errors
     /// When the pack has no catalogue or no list of programs.
     pub fn of(pack: &Pack) -> Result<Model, String> {
-        let list = |name: &str| pack.watchlists.iter().find(|(alias, _)| alias == name).map(|(_, list)| list).ok_or_else(|| format!("the pack has no {name}.csv"));
+        let list = |name: &str| {
+            pack.watchlists
+                .iter()
+                .find(|(alias, _)| alias == name)
+                .map(|(_, list)| list)
+                .ok_or_else(|| format!("no {name}.csv: this platform's rules are written from a pack's catalogue; give the folder of the pack, not one of its rules"))
+        };
         let (catalogue, programs) = (list("WebServices")?, list("ScriptEngines")?);
         let names = |platform: &str| rows(programs, ["FileName", "Platform"]).filter(|[_, of]| *of == platform).map(|[name, _]| name.to_owned()).collect();
         let kept = |columns: [&'static str; 4], keep: fn(&[&str; 4]) -> bool| rows(catalogue, columns).filter(keep).map(|row| row[0].to_owned()).collect::<Vec<_>>();

@@ -127,112 +127,119 @@ impl Hasher for Identity {
 
 type Hashes = HashSet<u64, BuildHasherDefault<Identity>>;
 
-/// Full sets grow by so many times their size: hashes move less often than when it doubles.
-const GROWTH: usize = 3;
-
-/// The registers of many groups are in no cache: a group's are fetched for so many hashes at once.
-const PENDING: usize = 512;
+/// What is known of many groups is in no cache: that of a group is fetched for so many hashes at once.
+const PENDING: usize = 256;
+/// So few hashes need no set.
+const FEWEST: usize = 8;
 
 /// The distinct values of a group, as hashes.
 #[derive(Debug)]
-enum Distinct {
+struct Distinct {
+    seen: Seen,
+    /// Hashes that wait to be seen. Once it is [settled](Distinct::settle) there are none, or these are all, each once.
+    pending: Vec<u64>,
+}
+
+#[derive(Debug)]
+enum Seen {
     Few(Hashes),
-    /// Hashes that wait for the sketch; there are none once it is [settled](Distinct::settle).
-    Many(Hll, Vec<u64>),
+    Many(Hll),
 }
 
 impl Distinct {
+    fn new() -> Distinct {
+        Distinct { seen: Seen::Few(Hashes::default()), pending: Vec::new() }
+    }
+
+    /// Whether one more hash changes nothing but the length of what waits.
+    fn has_room(&self) -> bool {
+        self.pending.len() + 1 < PENDING && self.pending.len() < self.pending.capacity()
+    }
+
     fn add(&mut self, hash: u64, accuracy: i64) {
-        match self {
-            Distinct::Few(hashes) => {
-                let most = Hll::size(accuracy) / 16;
-                if hashes.len() == hashes.capacity() {
-                    hashes.reserve((hashes.len() * GROWTH).min(most + 1 - hashes.len()));
-                }
-                hashes.insert(hash);
-                if hashes.len() > most {
-                    let mut sketch = Hll::new(accuracy);
-                    hashes.iter().for_each(|hash| sketch.add(*hash));
-                    *self = Distinct::Many(sketch, Vec::new());
-                }
-            }
-            Distinct::Many(_, pending) => {
-                pending.push(hash);
-                if pending.len() == PENDING {
-                    self.settle();
-                }
-            }
+        self.pending.push(hash);
+        if self.pending.len() == PENDING {
+            self.settle(accuracy);
         }
     }
 
-    fn settle(&mut self) {
-        if let Distinct::Many(sketch, pending) = self {
-            pending.drain(..).for_each(|hash| sketch.add(hash));
+    fn settle(&mut self, accuracy: i64) {
+        match &mut self.seen {
+            Seen::Few(hashes) if hashes.is_empty() && self.pending.len() <= FEWEST => {
+                self.pending.sort_unstable();
+                self.pending.dedup();
+            }
+            Seen::Few(hashes) => {
+                hashes.extend(self.pending.drain(..));
+                if hashes.len() > Hll::size(accuracy) / 16 {
+                    self.seen = Seen::Many(sketch_of(Hll::new(accuracy), &*hashes));
+                }
+            }
+            Seen::Many(sketch) => self.pending.drain(..).for_each(|hash| sketch.add(hash)),
         }
     }
 
     fn count(&self) -> i64 {
-        match self {
-            Distinct::Few(hashes) => hashes.len() as i64,
-            Distinct::Many(sketch, _) => sketch.estimate(),
+        match &self.seen {
+            Seen::Few(hashes) => (hashes.len() + self.pending.len()) as i64,
+            Seen::Many(sketch) => sketch.estimate(),
         }
     }
 
     fn sketch(&self, accuracy: i64) -> Option<String> {
-        match self {
-            Distinct::Few(hashes) if hashes.is_empty() => None,
-            Distinct::Few(hashes) => {
-                let mut sketch = Hll::new(accuracy);
-                hashes.iter().for_each(|hash| sketch.add(*hash));
-                Some(sketch.to_json())
-            }
-            Distinct::Many(sketch, _) => Some(sketch.to_json()),
+        match &self.seen {
+            Seen::Few(hashes) if hashes.is_empty() && self.pending.is_empty() => None,
+            Seen::Few(hashes) => Some(sketch_of(Hll::new(accuracy), hashes.iter().chain(&self.pending)).to_json()),
+            Seen::Many(sketch) => Some(sketch.to_json()),
         }
     }
 
     /// A zero and the hashes, or a one and the registers.
     fn write_state(&self, out: &mut impl Write) -> std::io::Result<()> {
-        match self {
-            Distinct::Few(hashes) => {
+        match &self.seen {
+            Seen::Few(hashes) => {
                 out.write_all(&[0])?;
-                hashes.iter().try_for_each(|hash| out.write_all(&hash.to_le_bytes()))
+                hashes.iter().chain(&self.pending).try_for_each(|hash| out.write_all(&hash.to_le_bytes()))
             }
-            Distinct::Many(sketch, _) => {
+            Seen::Many(sketch) => {
                 out.write_all(&[1])?;
                 out.write_all(sketch.registers())
             }
         }
     }
 
+    /// What it holds beside itself.
+    fn bytes(&self) -> usize {
+        let seen = match &self.seen {
+            Seen::Few(hashes) => hashes.capacity() * 9,
+            Seen::Many(sketch) => sketch.registers().len(),
+        };
+        seen + self.pending.capacity() * 8
+    }
+
     fn state_size(&self) -> usize {
-        match self {
-            Distinct::Few(hashes) => 1 + hashes.len() * 8,
-            Distinct::Many(sketch, _) => 1 + sketch.registers().len(),
+        match &self.seen {
+            Seen::Few(hashes) => 1 + (hashes.len() + self.pending.len()) * 8,
+            Seen::Many(sketch) => 1 + sketch.registers().len(),
         }
     }
 
     fn merge(&mut self, state: &[u8], accuracy: i64) -> Result<()> {
         match state.split_first() {
-            Some((0, hashes)) => {
-                for hash in hashes.as_chunks::<8>().0 {
-                    self.add(u64::from_le_bytes(*hash), accuracy);
-                }
-                Ok(())
-            }
-            Some((1, registers)) if registers.len() == Hll::size(accuracy) => {
-                match self {
-                    Distinct::Many(sketch, _) => sketch.add_registers(registers),
-                    Distinct::Few(hashes) => {
-                        let mut sketch = Hll::with_registers(registers.to_vec());
-                        hashes.iter().for_each(|hash| sketch.add(*hash));
-                        *self = Distinct::Many(sketch, Vec::new());
-                    }
-                }
-                Ok(())
-            }
-            _ => exec_err!("dcount: a state of {} bytes", state.len()),
+            Some((0, hashes)) => hashes.as_chunks::<8>().0.iter().for_each(|hash| self.add(u64::from_le_bytes(*hash), accuracy)),
+            Some((1, registers)) if registers.len() == Hll::size(accuracy) => match &mut self.seen {
+                Seen::Many(sketch) => sketch.add_registers(registers),
+                Seen::Few(hashes) => self.seen = Seen::Many(sketch_of(Hll::with_registers(registers.to_vec()), &*hashes)),
+            },
+            _ => return exec_err!("dcount: a state of {} bytes", state.len()),
         }
+        Ok(())
     }
+}
+
+fn sketch_of<'h>(mut sketch: Hll, hashes: impl IntoIterator<Item = &'h u64>) -> Hll {
+    hashes.into_iter().for_each(|hash| sketch.add(*hash));
+    sketch
 }
 
 /// The values of all groups; without `by` there is one.
@@ -241,17 +248,19 @@ struct Groups {
     made: Made,
     accuracy: i64,
     groups: Vec<Distinct>,
+    /// What they hold. It is asked for after every batch, when there may be millions of groups.
+    bytes: usize,
     hashes: Vec<u64>,
 }
 
 impl Groups {
     fn new(made: Made, accuracy: i64) -> Groups {
-        Groups { made, accuracy, groups: Vec::new(), hashes: Vec::new() }
+        Groups { made, accuracy, groups: Vec::new(), bytes: 0, hashes: Vec::new() }
     }
 
     fn grow(&mut self, groups: usize) {
         if self.groups.len() < groups {
-            self.groups.resize_with(groups, || Distinct::Few(Hashes::default()));
+            self.groups.resize_with(groups, Distinct::new);
         }
     }
 
@@ -266,9 +275,27 @@ impl Groups {
         Ok(())
     }
 
+    #[inline]
+    fn add(&mut self, group: usize, hash: u64) {
+        let of = &mut self.groups[group];
+        if of.has_room() {
+            return of.pending.push(hash);
+        }
+        self.change(group, |group, accuracy| group.add(hash, accuracy));
+    }
+
+    fn change<T>(&mut self, group: usize, change: impl FnOnce(&mut Distinct, i64) -> T) -> T {
+        let group = &mut self.groups[group];
+        let before = group.bytes();
+        let changed = change(group, self.accuracy);
+        self.bytes = self.bytes + group.bytes() - before;
+        changed
+    }
+
     fn take(&mut self, emit_to: EmitTo) -> Vec<Distinct> {
         let mut groups = emit_to.take_needed(&mut self.groups);
-        groups.iter_mut().for_each(Distinct::settle);
+        self.bytes -= groups.iter().map(Distinct::bytes).sum::<usize>();
+        groups.iter_mut().for_each(|group| group.settle(self.accuracy));
         groups
     }
 
@@ -297,7 +324,7 @@ impl GroupsAccumulator for Groups {
         let nulls = values[0].logical_nulls();
         for (row, group) in groups.iter().enumerate() {
             if is_let_through(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                self.groups[*group].add(self.hashes[row], self.accuracy);
+                self.add(*group, self.hashes[row]);
             }
         }
         Ok(())
@@ -317,7 +344,7 @@ impl GroupsAccumulator for Groups {
         let states = states[0].as_binary::<i64>();
         for (row, group) in groups.iter().enumerate() {
             if states.is_valid(row) {
-                self.groups[*group].merge(states.value(row), self.accuracy)?;
+                self.change(*group, |group, accuracy| group.merge(states.value(row), accuracy))?;
             }
         }
         Ok(())
@@ -331,11 +358,7 @@ impl GroupsAccumulator for Groups {
     }
 
     fn size(&self) -> usize {
-        let of = |group: &Distinct| match group {
-            Distinct::Few(hashes) => hashes.capacity() * 9,
-            Distinct::Many(sketch, pending) => sketch.registers().len() + pending.capacity() * 8,
-        };
-        self.groups.iter().map(of).sum::<usize>() + self.groups.capacity() * size_of::<Distinct>() + self.hashes.capacity() * 8
+        self.bytes + self.groups.capacity() * size_of::<Distinct>() + self.hashes.capacity() * 8
     }
 }
 
@@ -347,7 +370,7 @@ impl Accumulator for Groups {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         self.grow(1);
-        self.groups[0].settle();
+        self.change(0, Distinct::settle);
         ScalarValue::try_from_array(&self.show(&self.groups[..1]), 0)
     }
 
@@ -358,7 +381,7 @@ impl Accumulator for Groups {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         self.grow(1);
         let mut state = Vec::new();
-        self.groups[0].settle();
+        self.change(0, Distinct::settle);
         self.groups[0].write_state(&mut state)?;
         Ok(vec![ScalarValue::LargeBinary(Some(state))])
     }
@@ -366,5 +389,43 @@ impl Accumulator for Groups {
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         let all = vec![0; states[0].len()];
         GroupsAccumulator::merge_batch(self, states, &all, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_any_size_are_counted_and_what_they_hold_is_known() {
+        let sizes = [1, 3, 8, 9, 255, 256, 257, 1024, 1025, 60_000];
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut groups = Groups::new(Made::Count, 1);
+        let mut merged = Groups::new(Made::Count, 1);
+        let held = |groups: &Groups| groups.groups.iter().map(Distinct::bytes).sum::<usize>();
+        for _ in 0..3 {
+            // Every value three times, in batches of several groups.
+            let mut rows: Vec<(usize, i64)> = sizes.iter().enumerate().flat_map(|(group, size)| (0..*size).map(move |value| (group, value))).collect();
+            random.shuffle(&mut rows);
+            for batch in rows.chunks(777) {
+                let (of, values): (Vec<usize>, Vec<i64>) = batch.iter().copied().unzip();
+                let values: ArrayRef = Arc::new(Int64Array::from(values));
+                GroupsAccumulator::update_batch(&mut groups, std::slice::from_ref(&values), &of, None, sizes.len()).expect("numbers");
+                assert_eq!(groups.bytes, held(&groups));
+                let states = groups.convert_to_state(&[values], None).expect("states");
+                GroupsAccumulator::merge_batch(&mut merged, &states, &of, sizes.len()).expect("states");
+                assert_eq!(merged.bytes, held(&merged));
+            }
+        }
+        let first = GroupsAccumulator::state(&mut groups, EmitTo::First(4)).expect("states");
+        assert_eq!(groups.bytes, held(&groups));
+        GroupsAccumulator::merge_batch(&mut merged, &first, &[0, 1, 2, 3], sizes.len()).expect("states");
+        let rest = GroupsAccumulator::state(&mut groups, EmitTo::All).expect("states");
+        assert_eq!(groups.bytes, 0);
+        GroupsAccumulator::merge_batch(&mut merged, &rest, &[4, 5, 6, 7, 8, 9], sizes.len()).expect("states");
+        let counts = GroupsAccumulator::evaluate(&mut merged, EmitTo::All).expect("counts");
+        for (size, count) in sizes.iter().zip(counts.as_primitive::<Int64Type>().values()) {
+            assert!(if *size <= 1024 { count == size } else { (count - size).abs() * 50 < *size }, "{count} of {size}");
+        }
     }
 }

@@ -85,8 +85,16 @@ const MOST_OVERTAKEN: usize = 16_384;
 /// no row has one.
 #[derive(Debug)]
 enum Keys {
-    Numbers { greatest: bool, best: Vec<Option<i128>> },
-    Rows { converter: RowConverter, best: Vec<Option<OwnedRow>> },
+    Numbers {
+        greatest: bool,
+        best: Vec<Option<i128>>,
+    },
+    /// With the bytes of the keys.
+    Rows {
+        converter: RowConverter,
+        best: Vec<Option<OwnedRow>>,
+        bytes: usize,
+    },
 }
 
 impl Keys {
@@ -95,7 +103,7 @@ impl Keys {
             return Ok(Keys::Numbers { greatest, best: Vec::new() });
         }
         let key = SortField::new_with_options(ty.clone(), SortOptions { descending: greatest, nulls_first: false });
-        Ok(Keys::Rows { converter: RowConverter::new(vec![key])?, best: Vec::new() })
+        Ok(Keys::Rows { converter: RowConverter::new(vec![key])?, best: Vec::new(), bytes: 0 })
     }
 
     /// The groups for which the batch has a better row, which is in `chosen` then.
@@ -109,11 +117,15 @@ impl Keys {
                 touched.iter().for_each(|group| best[*group] = Some(keys[chosen[*group] as usize]));
                 Ok(touched)
             }
-            Keys::Rows { converter, best } => {
+            Keys::Rows { converter, best, bytes } => {
                 best.resize(chosen.len(), None);
                 let keys = converter.convert_columns(std::slice::from_ref(keys))?;
                 let touched = choose(groups, wanted, chosen, |row| keys.row(row), |group| best[group].as_ref().map(OwnedRow::row));
-                touched.iter().for_each(|group| best[*group] = Some(keys.row(chosen[*group] as usize).owned()));
+                for group in &touched {
+                    let key = keys.row(chosen[*group] as usize).owned();
+                    *bytes += length(Some(&key));
+                    *bytes -= length(best[*group].replace(key).as_ref());
+                }
                 Ok(touched)
             }
         }
@@ -122,16 +134,20 @@ impl Keys {
     fn forget(&mut self, groups: EmitTo) {
         match self {
             Keys::Numbers { best, .. } => drop(groups.take_needed(best)),
-            Keys::Rows { best, .. } => drop(groups.take_needed(best)),
+            Keys::Rows { best, bytes, .. } => *bytes -= groups.take_needed(best).iter().map(|key| length(key.as_ref())).sum::<usize>(),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Keys::Numbers { best, .. } => best.capacity() * size_of::<Option<i128>>(),
-            Keys::Rows { best, .. } => best.iter().flatten().map(|key| key.as_ref().len()).sum::<usize>() + best.capacity() * size_of::<Option<OwnedRow>>(),
+            Keys::Rows { best, bytes, .. } => bytes + best.capacity() * size_of::<Option<OwnedRow>>(),
         }
     }
+}
+
+fn length(key: Option<&OwnedRow>) -> usize {
+    key.map_or(0, |key| key.as_ref().len())
 }
 
 /// The groups that have a row with a lesser key than their best one; the row with the least is in `chosen`.

@@ -128,6 +128,11 @@ pub fn damages() -> u64 {
     DAMAGES.load(Ordering::Relaxed)
 }
 
+/// The exit status of what read all that it was given, or not.
+pub fn status(problems: &[Problem]) -> u8 {
+    if problems.is_empty() && damages() == 0 { 0 } else { 3 }
+}
+
 /// Says which columns of files their tables have not.
 pub fn left_out(left_out: &BTreeMap<&'static str, BTreeSet<String>>) {
     const NAMED: usize = 5;

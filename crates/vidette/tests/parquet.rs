@@ -166,12 +166,16 @@ fn a_damaged_row_group_is_passed_over_and_told() {
         "WindowsEvent | where Computer startswith 'host' | join kind=inner (WindowsEvent | project Provider, Computer) on Computer | count",
     ] {
         let output = run(query);
-        assert_eq!(output.status.code(), Some(0), "{query}: {}", all_of(&output));
+        assert_eq!(output.status.code(), Some(3), "{query}: {}", all_of(&output));
         assert_eq!(text(&output.stdout), "{\"Count\":2000}\n", "{query}: {}", all_of(&output));
         assert!(text(&output.stderr).starts_with(&damage), "{query}: {}", all_of(&output));
         assert_eq!(text(&output.stderr).lines().count(), 1, "told once: {query}: {}", all_of(&output));
     }
     assert_eq!(all_of(&run("WindowsEvent | where strlen(Provider) > 1 | count")), "{\"Count\":3000}\n");
+    for command in [&["hunt"][..], &["coverage"], &["query", "WindowsEvent | where Computer startswith 'host' | count"]] {
+        let output = vidette(&[command, &[&path]].concat());
+        assert_eq!((output.status.code(), text(&output.stderr).contains(&format!("skipped: {path}: row "))), (Some(3), true), "{command:?}: {}", all_of(&output));
+    }
     // A mistake of the query's is not the file's.
     let wrong = run("WindowsEvent | where strlen(Provider) > 1 | where assert(strlen(Provider) == 1, 'of another length') | count");
     assert_eq!((wrong.status.code(), text(&wrong.stderr).contains("skipped")), (Some(2), false), "{}", all_of(&wrong));

@@ -106,13 +106,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     output::write(&render(options, &signals, &hosts, &verdicts), None)?;
     output::problems(&loaded.harvest.problems);
     output::left_out(&loaded.harvest.left_out);
-    Ok(if broken {
-        2
-    } else if loaded.harvest.problems.is_empty() {
-        0
-    } else {
-        3
-    })
+    Ok(if broken { 2 } else { output::status(&loaded.harvest.problems) })
 }
 
 /// The query of a rule, and what it reads; or its first error.

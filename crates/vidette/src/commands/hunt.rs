@@ -54,10 +54,8 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         2
     } else if options.fail_on_alert && !found.alerts.is_empty() {
         1
-    } else if found.harvest.problems.is_empty() {
-        0
     } else {
-        3
+        output::status(&found.harvest.problems)
     })
 }
 

@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> Result<u8, Failure> {
     bar.finish();
     let repeated = store.seen.repeated();
     report(&done, repeated, started, options.format)?;
-    Ok(if done.problems.is_empty() { 0 } else { 3 })
+    Ok(output::status(&done.problems))
 }
 
 /// Files that are read in one step.

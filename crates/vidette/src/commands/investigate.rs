@@ -52,7 +52,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
     } else {
         output::write(&text(&case, options.rows), None)?;
     }
-    Ok(if loaded.harvest.problems.is_empty() { 0 } else { 3 })
+    Ok(output::status(&loaded.harvest.problems))
 }
 
 /// The guide of the packs, else that of the pack in the binary.

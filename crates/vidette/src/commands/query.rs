@@ -99,7 +99,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         shown.end(sink)?;
     }
     sink.map_or(Ok(()), output::Sink::close)?;
-    Ok(u8::from(!loaded.harvest.problems.is_empty()) * 3)
+    Ok(output::status(&loaded.harvest.problems))
 }
 
 /// What is said where a query asks for a file by its name, whose records turned out to be of known tables.

@@ -36,7 +36,7 @@ pub async fn run(options: &Options) -> Result<u8, Failure> {
         say!("skipped: {problem}");
     }
     output::left_out(&loaded.harvest.left_out);
-    Ok(if loaded.harvest.problems.is_empty() && output::damages() == 0 { 0 } else { 3 })
+    Ok(output::status(&loaded.harvest.problems))
 }
 
 /// What is in the Parquet files of a table.

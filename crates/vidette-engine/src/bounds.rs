@@ -1,4 +1,6 @@
 //! Bounds of times that all rows of a row group keep, by its statistics: the rows are not asked.
+//!
+//! DataFusion knows such row groups, too, but uses that for limits and page indexes only, and tells nobody.
 
 use arrow::array::{Array, BooleanArray};
 use arrow::compute::kernels::cmp::{gt, gt_eq, lt, lt_eq};

@@ -36,7 +36,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// As the last rule over physical plans: scans of Parquet read as these do.
+/// The last rule over physical plans: a scan of Parquet becomes a [`Guarded`] one.
 #[derive(Debug)]
 pub(crate) struct Guard(pub(crate) Arc<AroundDamage>);
 

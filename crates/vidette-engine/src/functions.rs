@@ -24,6 +24,7 @@ mod series;
 mod series_analysis;
 mod simplify;
 mod sketches;
+mod spans;
 mod string;
 mod term_starts;
 mod terms;

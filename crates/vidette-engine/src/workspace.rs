@@ -129,7 +129,6 @@ impl Workspace {
         let mut config = SessionConfig::new().with_information_schema(false);
         // The optimizer may leave an expression nullable that the plan knows to be not null: no reason to refuse a query.
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
-        config.options_mut().execution.parquet.pushdown_filters = true;
         config.options_mut().execution.parquet.reorder_filters = true;
         // The footers of many files of a hundred columns, all read before the first row, take hundreds of megabytes and
         // longer than what they tell saves.

@@ -1,27 +1,94 @@
 //! Where a term of a text may be one of many: only places where a term begins are looked at, by the first bytes there.
 
-/// As many first bytes are looked at as the shortest item has, up to these.
+use wide::u8x16;
+
+/// As many first bytes decide whether an item may begin somewhere as the shortest item has, up to these.
 const MOST_BYTES: usize = 4;
 
-/// Needles that each begin with an ASCII letter or digit, so that each can only stand where a term begins.
+/// As many first bytes are compared of those that may.
+const HEAD: usize = 8;
+
+/// Hashes have so many bits more than the number of items has; and at least and at most so many.
+const SPARE_BITS: u32 = 7;
+const FEWEST_BITS: u32 = 12;
+const MOST_BITS: u32 = 16;
+
+/// The most items of one hash.
+const MOST_ALIKE: usize = 16;
+
+/// So many bytes are searched at a time, which bounds what is remembered of them.
+const CHUNK: usize = 1 << 16;
+
+/// Needles that each begin with an ASCII letter or digit, so that each can only stand where a term begins. They are in lower
+/// case; what they are looked for in may have either.
 pub(super) struct TermStarts {
-    /// Which of the first bytes count.
+    /// Which of the first bytes decide.
     mask: u32,
-    /// A bit for each hash of the first bytes of an item.
-    known: Vec<u64>,
-    /// The items in the order of their buckets, which are the upper bits of the hash; and where each bucket begins.
-    order: Vec<u32>,
-    buckets: Vec<u32>,
+    /// The items in the order of their hashes.
+    items: Vec<Item>,
+    /// For each hash, which has `bits` bits, one more than where its items begin; 0 where there are none.
+    slots: Vec<u16>,
+    bits: u32,
+    /// Whether an item begins with a digit.
+    digits: bool,
+    /// As many letters or digits each item begins with, one to three of them.
+    leading: usize,
 }
 
-const KNOWN_BITS: u32 = 16;
-const BUCKET_BITS: u32 = 12;
+/// An item, in lower case.
+pub(super) struct Item {
+    text: Vec<u8>,
+    hash: u32,
+    /// The first bytes, and which of them there are.
+    head: u64,
+    present: u64,
+}
 
-/// The most items of a bucket.
-const MOST_ALIKE: u32 = 16;
+/// Of eight bytes in either case, of which `mask` says what counts.
+fn hash(first: u64, mask: u32, bits: u32) -> u32 {
+    ((first as u32 | 0x2020_2020) & mask).wrapping_mul(0x9E37_79B1) >> (32 - bits)
+}
 
-fn hash(first: u32) -> u32 {
-    first.wrapping_mul(0x9E37_79B1)
+/// The first bytes, zeros beyond the end.
+fn padded<const LENGTH: usize>(text: &[u8]) -> [u8; LENGTH] {
+    text.first_chunk().copied().unwrap_or_else(|| {
+        let mut padded = [0; LENGTH];
+        padded[..text.len()].copy_from_slice(text);
+        padded
+    })
+}
+
+/// Eight bytes with their ASCII letters in lower case.
+fn lower(bytes: [u8; HEAD]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let bytes = u64::from_le_bytes(bytes);
+    let low = bytes & (0x7f * ONES);
+    let from_a = low + (0x80 - b'A' as u64) * ONES;
+    let beyond_z = low + (0x7f - b'Z' as u64) * ONES;
+    let upper = (from_a ^ beyond_z) & !bytes & (0x80 * ONES);
+    bytes | upper >> 2
+}
+
+impl Item {
+    fn new(text: &str, mask: u32, bits: u32) -> Item {
+        let head = u64::from_le_bytes(padded(text.as_bytes()));
+        Item { text: text.as_bytes().to_vec(), hash: hash(head, mask, bits), head, present: u64::MAX >> (8 * HEAD.saturating_sub(text.len())) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether it is where `text` begins, as its first bytes are, though perhaps beyond the end.
+    pub(super) fn goes_on(&self, text: &[u8]) -> bool {
+        let Some(text) = text.get(..self.text.len()) else { return false };
+        let (Some(rest), Some(more)) = (self.text.get(HEAD..), text.get(HEAD..)) else { return true };
+        // The last eight bytes of an item of up to sixteen are all that is not compared yet.
+        match (text.last_chunk(), self.text.last_chunk()) {
+            (Some(last), Some(wanted)) if text.len() <= 2 * HEAD => lower(*last) == u64::from_le_bytes(*wanted),
+            _ => more.eq_ignore_ascii_case(rest),
+        }
+    }
 }
 
 impl TermStarts {
@@ -29,88 +96,131 @@ impl TermStarts {
     /// many begin alike (`https://…`), for each of them would be tried.
     pub(super) fn new(items: &[String]) -> Option<TermStarts> {
         let shortest = items.iter().map(String::len).min()?;
-        if shortest < 2 || !items.iter().all(|item| item.as_bytes()[0].is_ascii_alphanumeric()) {
+        if shortest < 2 || items.len() >= usize::from(u16::MAX) || !items.iter().all(|item| item.as_bytes()[0].is_ascii_alphanumeric()) {
             return None;
         }
         let mask = u32::MAX >> (8 * (MOST_BYTES - shortest.min(MOST_BYTES)));
-        let hash_of = |item: &u32| {
-            let mut first = [0; MOST_BYTES];
-            let bytes = items[*item as usize].as_bytes();
-            let length = bytes.len().min(MOST_BYTES);
-            first[..length].copy_from_slice(&bytes[..length]);
-            hash(u32::from_le_bytes(first) & mask)
-        };
-        let mut order: Vec<u32> = (0..items.len() as u32).collect();
-        order.sort_by_key(hash_of);
-        let mut known = vec![0; 1 << (KNOWN_BITS - 6)];
-        for item in &order {
-            let bit = hash_of(item) >> (32 - KNOWN_BITS);
-            known[bit as usize / 64] |= 1 << (bit % 64);
-        }
-        let begin = |bucket: u64| order.partition_point(|item| u64::from(hash_of(item)) < bucket << (32 - BUCKET_BITS)) as u32;
-        let buckets: Vec<u32> = (0..=1 << BUCKET_BITS).map(begin).collect();
-        if buckets.windows(2).any(|ends| ends[1] - ends[0] > MOST_ALIKE) {
+        let bits = (items.len().ilog2() + SPARE_BITS).clamp(FEWEST_BITS, MOST_BITS);
+        let mut items: Vec<Item> = items.iter().map(|item| Item::new(item, mask, bits)).collect();
+        items.sort_by_key(|item| item.hash);
+        if items.windows(MOST_ALIKE + 1).any(|items| items[0].hash == items[MOST_ALIKE].hash) {
             return None;
         }
-        Some(TermStarts { mask, known, order, buckets })
+        let mut slots = vec![0; 1 << bits];
+        for (at, item) in items.iter().enumerate().rev() {
+            slots[item.hash as usize] = at as u16 + 1;
+        }
+        let digits = items.iter().any(|item| item.text[0].is_ascii_digit());
+        let leading = items.iter().map(|item| item.text.iter().take(3).take_while(|byte| byte.is_ascii_alphanumeric()).count()).min()?;
+        Some(TermStarts { mask, items, slots, bits, digits, leading })
     }
 
-    /// Whether an item may begin with these bytes.
-    fn knows(&self, first: [u8; MOST_BYTES]) -> bool {
-        let bit = hash(u32::from_le_bytes(first) & self.mask) >> (32 - KNOWN_BITS);
-        self.known[bit as usize / 64] >> (bit % 64) & 1 == 1
+    /// The first item of those that may begin with these bytes, and one more; 0 when none may.
+    fn slot(&self, first: [u8; HEAD]) -> u16 {
+        self.slots[hash(u64::from_le_bytes(first), self.mask, self.bits) as usize]
     }
 
-    /// The items that may begin with these bytes.
-    fn like(&self, first: [u8; MOST_BYTES]) -> &[u32] {
-        let bucket = (hash(u32::from_le_bytes(first) & self.mask) >> (32 - BUCKET_BITS)) as usize;
-        &self.order[self.buckets[bucket] as usize..self.buckets[bucket + 1] as usize]
+    /// The items of a slot that begin with these bytes, or are part of them.
+    fn like(&self, slot: u16, first: [u8; HEAD]) -> impl Iterator<Item = &Item> {
+        let first = lower(first);
+        let items = &self.items[usize::from(slot) - 1..];
+        items.iter().take_while(|item| item.hash == items[0].hash).filter(move |item| first & item.present == item.head)
     }
 
-    /// Tells `found` each place at which an item may begin, with the items that may, until it gives the place to go on from.
-    /// The bytes of `text` are in lower case; what begins in its last three is not told.
-    pub(super) fn scan(&self, text: &[u8], mut found: impl FnMut(usize, &[u32]) -> Option<usize>) {
-        let (mut before, mut from) = (0, 0);
-        let mut likely = [0; BLOCK];
-        for (block, bytes) in text.chunks(BLOCK).enumerate() {
-            let alphanumeric = alphanumeric(bytes);
-            let mut starts = alphanumeric & !(alphanumeric << 1 | before);
-            before = alphanumeric >> (BLOCK - 1);
-            // Without a branch on what is likely: it is as often so as not.
-            let mut count = 0;
-            while starts != 0 {
-                let at = block * BLOCK + starts.trailing_zeros() as usize;
-                starts &= starts - 1;
-                likely[count % BLOCK] = at;
-                count += usize::from(text[at..].first_chunk().is_some_and(|first| self.knows(*first)));
-            }
-            for at in &likely[..count] {
-                if let (true, Some(first)) = (*at >= from, text[*at..].first_chunk()) {
-                    from = found(*at, self.like(*first)).unwrap_or(from);
+    /// Asks `found` of each place at which a term begins with the first bytes of an item, up to eight, and of the item, until it
+    /// gives the place to go on from.
+    pub(super) fn scan(&self, text: &[u8], mut found: impl FnMut(usize, &Item) -> Option<usize>) {
+        let mut from = 0;
+        let mut likely = Vec::new();
+        for begin in (0..text.len()).step_by(CHUNK) {
+            self.fill_likely(text, begin, &self.starts(text, begin), &mut likely);
+            for (at, slot) in &likely {
+                if *at >= from {
+                    from = self.like(*slot, padded(&text[*at..])).find_map(|item| found(*at, item)).unwrap_or(from);
                 }
             }
         }
+    }
+
+    /// For each block of the chunk at `begin` a bit for each byte at which a term begins as one of the items could.
+    fn starts(&self, text: &[u8], begin: usize) -> [u64; CHUNK / BLOCK] {
+        let mut starts = [0; CHUNK / BLOCK];
+        let mut before = u64::from(begin > 0 && text[begin - 1].is_ascii_alphanumeric());
+        let mut block = Characters::at(text, begin);
+        for (at, starts) in (begin..text.len()).step_by(BLOCK).zip(&mut starts) {
+            let next = Characters::at(text, at + BLOCK);
+            let first = if self.digits { block.alphanumeric } else { block.letters };
+            let begun = first & !(block.alphanumeric << 1 | before);
+            let follow = |ahead: usize| if ahead < self.leading { block.alphanumeric >> ahead | next.alphanumeric << (BLOCK - ahead) } else { u64::MAX };
+            *starts = begun & follow(1) & follow(2);
+            before = block.alphanumeric >> (BLOCK - 1);
+            block = next;
+        }
+        starts
+    }
+
+    /// The places among `starts` at which the bytes are those of an item, and its slot.
+    fn fill_likely(&self, text: &[u8], begin: usize, starts: &[u64], likely: &mut Vec<(usize, u16)>) {
+        /// A block and the first bytes of what begins at its end.
+        const SEEN: usize = BLOCK + HEAD - 1;
+        likely.resize(starts.iter().map(|starts| starts.count_ones() as usize).sum(), (0, 0));
+        // Without a branch on what is likely: it is as often so as not.
+        let mut count = 0;
+        for (begin, starts) in (begin..).step_by(BLOCK).zip(starts).filter(|(_, starts)| **starts != 0) {
+            let mut starts = *starts;
+            let end;
+            let bytes: &[u8; SEEN] = match text[begin..].first_chunk() {
+                Some(bytes) => bytes,
+                None => {
+                    end = padded(&text[begin..]);
+                    &end
+                }
+            };
+            while starts != 0 {
+                let at = starts.trailing_zeros() as usize % BLOCK;
+                starts &= starts - 1;
+                let slot = bytes[at..].first_chunk().map_or(0, |first| self.slot(*first));
+                likely[count] = (begin + at, slot);
+                count += usize::from(slot != 0);
+            }
+        }
+        likely.truncate(count);
     }
 }
 
 /// The bytes that are looked at together, a bit for each.
 const BLOCK: usize = 64;
 
-/// A bit for each byte of a block, or of the part that is left, that is an ASCII letter or digit.
-fn alphanumeric(bytes: &[u8]) -> u64 {
-    let mut block = [0u8; BLOCK];
-    match <&[u8; BLOCK]>::try_from(bytes) {
-        Ok(whole) => block = *whole,
-        Err(_) => block[..bytes.len()].copy_from_slice(bytes),
+/// For each byte of a block a bit: whether it is an ASCII letter or digit, and whether it is a letter.
+#[derive(Clone, Copy, Default)]
+struct Characters {
+    alphanumeric: u64,
+    letters: u64,
+}
+
+impl Characters {
+    /// Of the block that begins at a place, and is none beyond the end.
+    fn at(text: &[u8], at: usize) -> Characters {
+        let rest = text.get(at..).unwrap_or_default();
+        match rest.first_chunk() {
+            Some(block) => Characters::of(block),
+            None => Characters::of(&padded(rest)),
+        }
     }
-    for byte in &mut block {
-        let letter = (*byte | 0x20).wrapping_sub(b'a') < 26;
-        let digit = byte.wrapping_sub(b'0') < 10;
-        *byte = u8::from(letter | digit);
+
+    fn of(block: &[u8; BLOCK]) -> Characters {
+        const LANES: usize = 16;
+        let mut characters = Characters::default();
+        for (lanes, bytes) in block.as_chunks::<LANES>().0.iter().enumerate() {
+            let bytes = u8x16::new(*bytes);
+            let among = |values: u8x16, first: u8, count: u8| (values - u8x16::splat(first)).simd_lt(u8x16::splat(count));
+            let letters = among(bytes | u8x16::splat(0x20), b'a', 26);
+            let digits = among(bytes, b'0', 10);
+            characters.letters |= u64::from(letters.to_bitmask()) << (LANES * lanes);
+            characters.alphanumeric |= u64::from((letters | digits).to_bitmask()) << (LANES * lanes);
+        }
+        characters
     }
-    // The product has the lowest bits of eight bytes side by side in its highest byte.
-    let eights = block.as_chunks::<8>().0;
-    eights.iter().rev().fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56)
 }
 
 #[cfg(test)]

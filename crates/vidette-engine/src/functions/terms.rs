@@ -3,12 +3,13 @@
 //! A term is a maximal run of alphanumeric characters. A needle matches `has` where it stands with a boundary
 //! on each side on which its own edge is alphanumeric.
 
-use super::term_starts::TermStarts;
+use super::spans::Spans;
+use super::term_starts::{Item, TermStarts};
 use super::udf::Argument;
 use super::{ScalarFunction, batch, stock};
 use crate::json;
 use aho_corasick::{AhoCorasick, MatchKind};
-use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, BooleanBuilder, StringViewArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, BooleanBuilder, StringViewArray};
 use arrow::buffer::BooleanBuffer;
 use datafusion::common::Result;
 use datafusion::logical_expr::not;
@@ -159,6 +160,37 @@ fn joined(texts: &StringViewArray, case_sensitive: bool, search: impl FnOnce(&Jo
     })
 }
 
+fn no_row_of(rows: usize) -> BooleanBufferBuilder {
+    let mut found = BooleanBufferBuilder::new(rows);
+    found.append_n(rows, false);
+    found
+}
+
+/// Whether this item, whose first bytes are at this place of the text and perhaps beyond its end, is a term there.
+fn has_at(text: &str, at: usize, item: &Item) -> bool {
+    item.goes_on(&text.as_bytes()[at..]) && bounded(text, at, at + item.len(), Kind::Term)
+}
+
+/// The rows that have one of the items, searched where the texts lie. `None` when they have to be joined for it.
+fn rows_in_place(texts: &StringViewArray, list: &Compiled) -> Option<BooleanBuffer> {
+    let starts = list.starts.as_ref()?;
+    let spans = Spans::of(texts)?;
+    let mut found = no_row_of(texts.len());
+    for row in spans.others().filter(|row| texts.is_valid(*row)) {
+        found.set_bit(row, list.has_any(&folded(texts.value(row))));
+    }
+    spans.search(|bytes, place| {
+        starts.scan(bytes, |at, item| {
+            let (row, begin, text) = place.text_at(at)?;
+            has_at(text, at - begin, item).then(|| {
+                found.set_bit(row, true);
+                begin + text.len()
+            })
+        });
+    });
+    Some(found.finish())
+}
+
 impl Joined {
     /// Joins the texts as `push` writes them; `None` when they are long.
     fn fill(&mut self, texts: &StringViewArray, mut push: impl FnMut(&str, &mut Vec<u8>)) -> Option<()> {
@@ -174,16 +206,13 @@ impl Joined {
             self.bytes.push(0);
         }
         self.starts.push(self.bytes.len());
-        self.bytes.extend_from_slice(&[0; 3]);
         Some(())
     }
 
     /// The rows in which `holds` says of what `next` finds, and of its place in the text, that it counts.
     fn rows_with<T>(&self, next: impl Fn(&[u8], usize) -> Option<(usize, T)>, holds: impl Fn(&str, usize, T) -> bool) -> Option<BooleanBuffer> {
         let bytes = std::str::from_utf8(&self.bytes).ok()?;
-        let rows = self.starts.len() - 1;
-        let mut found = BooleanBufferBuilder::new(rows);
-        found.append_n(rows, false);
+        let mut found = no_row_of(self.starts.len() - 1);
         let (mut row, mut from) = (0, 0);
         while let Some((at, what)) = next(&self.bytes, from) {
             while self.starts[row + 1] <= at {
@@ -216,24 +245,21 @@ impl Joined {
 
     fn rows_with_any(&self, list: &Compiled) -> Option<BooleanBuffer> {
         match &list.starts {
-            Some(starts) => self.rows_with_start(list, starts),
+            Some(starts) => self.rows_with_start(starts),
             None => self.rows_with_found(list),
         }
     }
 
-    fn rows_with_start(&self, list: &Compiled, starts: &TermStarts) -> Option<BooleanBuffer> {
+    fn rows_with_start(&self, starts: &TermStarts) -> Option<BooleanBuffer> {
         let bytes = std::str::from_utf8(&self.bytes).ok()?;
-        let mut found = BooleanBufferBuilder::new(self.starts.len() - 1);
-        found.append_n(self.starts.len() - 1, false);
+        let mut found = no_row_of(self.starts.len() - 1);
         let mut row = 0;
-        starts.scan(&self.bytes, |at, items| {
+        starts.scan(&self.bytes, |at, item| {
             while self.starts[row + 1] <= at {
                 row += 1;
             }
             let (start, end) = (self.starts[row], self.starts[row + 1]);
-            let (text, at) = (&bytes[start..end - 1], at - start);
-            let holds = |item: &str| text.as_bytes()[at..].starts_with(item.as_bytes()) && bounded(text, at, at + item.len(), Kind::Term);
-            items.iter().any(|item| holds(&list.items[*item as usize])).then(|| {
+            has_at(&bytes[start..end - 1], at - start, item).then(|| {
                 found.set_bit(row, true);
                 end
             })
@@ -309,6 +335,11 @@ impl Needle {
 
 /// Whether the match `start..end` stands between term boundaries where its own edges ask for them.
 fn bounded(text: &str, start: usize, end: usize, kind: Kind) -> bool {
+    let bytes = text.as_bytes();
+    let separates = |at: usize| bytes.get(at).is_none_or(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric());
+    if separates(start.wrapping_sub(1)) && separates(end) {
+        return true;
+    }
     let left_free = kind == Kind::TermSuffix || !ends_alphanumeric(&text[..start]) || !starts_alphanumeric(&text[start..]);
     let right_free = kind == Kind::TermPrefix || !starts_alphanumeric(&text[end..]) || !ends_alphanumeric(&text[..end]);
     left_free && right_free
@@ -400,7 +431,8 @@ fn lists(arguments: &[Argument], rows: usize, kind: List, case_sensitive: bool) 
         let list = compiled(list.cell(0).json().unwrap_or("[]"), case_sensitive, terms);
         let found = match kind {
             List::HasAll => joined(texts, case_sensitive, |joined| joined.rows_with_all(&list)),
-            _ => (!list.has_empty).then(|| joined(texts, case_sensitive, |joined| joined.rows_with_any(&list))).flatten(),
+            _ if list.has_empty => None,
+            _ => rows_in_place(texts, &list).or_else(|| joined(texts, case_sensitive, |joined| joined.rows_with_any(&list))),
         };
         if let Some(found) = found {
             return Ok(Arc::new(BooleanArray::new(found, None)));
@@ -470,21 +502,63 @@ mod tests {
                 assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_needle(&needle, kind))), Some(each), "{texts:?} {}", needle.text);
             }
             let items: Vec<String> = (0..3).map(|_| text(3)).collect();
-            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), case_sensitive, true);
-            let (all, any): (Vec<bool>, Vec<bool>) = texts.iter().map(|text| (list.has_all(&fold(text)), list.has_any(&fold(text)))).unzip();
-            let found = rows(joined(&array, case_sensitive, |joined| joined.rows_with_all(&list)));
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), false, true);
+            let (all, any): (Vec<bool>, Vec<bool>) = texts.iter().map(|text| (list.has_all(&folded(text)), list.has_any(&folded(text)))).unzip();
+            let found = rows(joined(&array, false, |joined| joined.rows_with_all(&list)));
             assert!(found.as_ref().is_none_or(|found| *found == all), "{texts:?} {items:?} {found:?}");
             if !list.has_empty {
-                assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_any(&list))), Some(any), "{texts:?} {items:?}");
+                assert_eq!(rows(joined(&array, false, |joined| joined.rows_with_any(&list))), Some(any), "{texts:?} {items:?}");
             }
             let items: Vec<String> = ["a", "k", "1"].iter().map(|first| format!("{first}{}", Some(text(2)).filter(|more| !more.is_empty()).unwrap_or("b".to_owned()))).collect();
-            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), case_sensitive, true);
-            let any: Vec<bool> = texts.iter().map(|text| list.has_any(&fold(text))).collect();
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), false, true);
+            let any: Vec<bool> = texts.iter().map(|text| list.has_any(&folded(text))).collect();
             seen += any.iter().filter(|any| **any).count();
             assert!(list.starts.is_some());
-            assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_any(&list))), Some(any), "{texts:?} {items:?}");
+            assert_eq!(rows(joined(&array, false, |joined| joined.rows_with_any(&list))), Some(any), "{texts:?} {items:?}");
         }
         assert!(seen > 100, "{seen}");
+    }
+
+    #[test]
+    fn a_search_where_texts_lie_finds_what_a_search_of_each_does() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let words = ["box", "Box2", "drop", "DropBox", "x", "9", "dropboxapi", "githubusercontent", "GitHubUserContents", "a_b", "a\u{10}"];
+        let list = Compiled::new(r#"["box","dropbox","dropboxapi","githubusercontent","a_b","drop box","drop.box","9box"]"#, false, true);
+        let (mut searched, mut found) = (0, 0);
+        for round in 0..60 {
+            // Every third round all lie as in a page; in others some lie together, some have letters beyond ASCII.
+            let strange = |random: &mut fastrand::Rng, one_of: usize| round % 3 > 0 && random.usize(0..one_of) == 0;
+            let mut buffers = vec![Vec::new(), Vec::new()];
+            let (mut texts, mut views) = (Vec::new(), Vec::new());
+            for row in 0..4_000 {
+                let least = if random.usize(0..40) == 0 { 1 } else { 16 };
+                let mut text = String::new();
+                while text.len() < least {
+                    text.push_str(random.choice(words).expect("a word"));
+                    text.push_str(random.choice([".", " ", "/", "-", ""]).expect("a separator"));
+                }
+                if round % 3 == 2 && strange(&mut random, 9_000) {
+                    text.push('é');
+                }
+                let at = usize::from(row >= 3_000);
+                if !strange(&mut random, 100) {
+                    buffers[at].extend_from_slice(&(text.len() as u32).to_le_bytes());
+                }
+                views.push(arrow::array::make_view(text.as_bytes(), at as u32, buffers[at].len() as u32));
+                buffers[at].extend_from_slice(text.as_bytes());
+                texts.push((random.usize(0..500) > 0).then_some(text));
+            }
+            let nulls = texts.iter().map(Option::is_some).collect::<Vec<bool>>().into();
+            let array = StringViewArray::try_new(views.into(), buffers.into_iter().map(Into::into).collect::<Vec<arrow::buffer::Buffer>>(), Some(nulls)).expect("views");
+            let each: Vec<bool> = texts.iter().map(|text| text.as_ref().is_some_and(|text| list.has_any(&folded(text)))).collect();
+            let Some(rows) = rows_in_place(&array, &list) else { continue };
+            assert_eq!(rows.iter().collect::<Vec<bool>>(), each);
+            searched += 1;
+            found += rows.count_set_bits();
+        }
+        assert!((30..60).contains(&searched) && found > searched * 500, "{searched} {found}");
+        let scattered = StringViewArray::from_iter_values((0..100).map(|n| format!("a text of which the next lies right behind it {n}")));
+        assert!(rows_in_place(&scattered, &list).is_none());
     }
 
     #[test]

@@ -82,12 +82,10 @@ impl Item {
     /// Whether it is where `text` begins, as its first bytes are, though perhaps beyond the end.
     pub(super) fn goes_on(&self, text: &[u8]) -> bool {
         let Some(text) = text.get(..self.text.len()) else { return false };
-        let (Some(rest), Some(more)) = (self.text.get(HEAD..), text.get(HEAD..)) else { return true };
-        // The last eight bytes of an item of up to sixteen are all that is not compared yet.
-        match (text.last_chunk(), self.text.last_chunk()) {
-            (Some(last), Some(wanted)) if text.len() <= 2 * HEAD => lower(*last) == u64::from_le_bytes(*wanted),
-            _ => more.eq_ignore_ascii_case(rest),
-        }
+        let same = |bytes: &[u8; HEAD], wanted: &[u8; HEAD]| lower(*bytes) == u64::from_le_bytes(*wanted);
+        let (parts, wanted) = (text.as_chunks().0, self.text.as_chunks().0);
+        let rest_is_there = || text.last_chunk().zip(self.text.last_chunk()).is_none_or(|(last, wanted)| same(last, wanted));
+        parts.iter().zip(wanted).skip(1).all(|(part, wanted)| same(part, wanted)) && rest_is_there()
     }
 }
 
@@ -134,9 +132,10 @@ impl TermStarts {
         let mut likely = Vec::new();
         for begin in (0..text.len()).step_by(CHUNK) {
             self.fill_likely(text, begin, &self.starts(text, begin), &mut likely);
-            for (at, slot) in &likely {
-                if *at >= from {
-                    from = self.like(*slot, padded(&text[*at..])).find_map(|item| found(*at, item)).unwrap_or(from);
+            for (offset, slot) in &likely {
+                let at = begin + usize::from(*offset);
+                if at >= from {
+                    from = self.like(*slot, padded(&text[at..])).find_map(|item| found(at, item)).unwrap_or(from);
                 }
             }
         }
@@ -159,20 +158,20 @@ impl TermStarts {
         starts
     }
 
-    /// The places among `starts` at which the bytes are those of an item, and its slot.
-    fn fill_likely(&self, text: &[u8], begin: usize, starts: &[u64], likely: &mut Vec<(usize, u16)>) {
+    /// The places among `starts`, from `begin` on, at which the bytes are those of an item, and its slot.
+    fn fill_likely(&self, text: &[u8], begin: usize, starts: &[u64], likely: &mut Vec<(u16, u16)>) {
         /// A block and the first bytes of what begins at its end.
         const SEEN: usize = BLOCK + HEAD - 1;
         likely.resize(starts.iter().map(|starts| starts.count_ones() as usize).sum(), (0, 0));
         // Without a branch on what is likely: it is as often so as not.
         let mut count = 0;
-        for (begin, starts) in (begin..).step_by(BLOCK).zip(starts).filter(|(_, starts)| **starts != 0) {
-            let mut starts = *starts;
+        for (offset, starts) in (0..CHUNK).step_by(BLOCK).zip(starts).filter(|(_, starts)| **starts != 0) {
+            let (rest, mut starts) = (&text[begin + offset..], *starts);
             let end;
-            let bytes: &[u8; SEEN] = match text[begin..].first_chunk() {
+            let bytes: &[u8; SEEN] = match rest.first_chunk() {
                 Some(bytes) => bytes,
                 None => {
-                    end = padded(&text[begin..]);
+                    end = padded(rest);
                     &end
                 }
             };
@@ -180,7 +179,7 @@ impl TermStarts {
                 let at = starts.trailing_zeros() as usize % BLOCK;
                 starts &= starts - 1;
                 let slot = bytes[at..].first_chunk().map_or(0, |first| self.slot(*first));
-                likely[count] = (begin + at, slot);
+                likely[count] = ((offset + at) as u16, slot);
                 count += usize::from(slot != 0);
             }
         }

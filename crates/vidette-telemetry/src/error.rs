@@ -12,22 +12,19 @@ pub struct Problem {
     pub message: String,
     /// How often the same thing was found in the file, from this place on.
     pub count: u64,
+    /// Whether the file is of no format that is read, or a log of another kind: in a folder of all sorts that is no loss.
+    pub(crate) is_of_other_kind: bool,
 }
-
-/// What is said of a file that no reader knows.
-const UNKNOWN: &str = "not a format Vidette reads (EVTX, XML, JSON, CSV, Zeek, Parquet; gzip, bzip2, xz, zstd, zip, tar, 7z)";
 
 impl Problem {
     pub(crate) fn unknown(path: &Path) -> Problem {
-        Problem::file(path, UNKNOWN)
+        let message = "not a format Vidette reads (EVTX, XML, JSON, CSV, Zeek, Parquet; gzip, bzip2, xz, zstd, zip, tar, 7z)";
+        Problem { is_of_other_kind: true, ..Problem::file(path, message) }
     }
 
     /// A log of Zeek's that tells of nothing that is looked for.
-    pub(crate) const OTHER_ZEEK_LOG: &str = "a Zeek log Vidette does not read (it reads conn, dns, ssl, quic and http)";
-
-    /// Whether the file is of no format that is read, or a log of another kind: in a folder of all sorts that is no loss.
-    pub(crate) fn is_unknown(&self) -> bool {
-        self.message == UNKNOWN || self.message == Problem::OTHER_ZEEK_LOG && self.place.is_none()
+    pub(crate) fn other_zeek_log(path: &Path) -> Problem {
+        Problem { is_of_other_kind: true, ..Problem::file(path, "a Zeek log Vidette does not read (it reads conn, dns, ssl, quic and http)") }
     }
 
     /// The file's name; that of a compressed file stands for what is in it.
@@ -36,11 +33,11 @@ impl Problem {
     }
 
     pub fn file(path: &Path, message: impl Into<String>) -> Problem {
-        Problem { path: path.to_owned(), place: None, message: message.into(), count: 1 }
+        Problem { path: path.to_owned(), place: None, message: message.into(), count: 1, is_of_other_kind: false }
     }
 
     pub fn at(path: &Path, place: impl Into<String>, message: impl Into<String>) -> Problem {
-        Problem { path: path.to_owned(), place: Some(place.into()), message: message.into(), count: 1 }
+        Problem { path: path.to_owned(), place: Some(place.into()), message: message.into(), count: 1, is_of_other_kind: false }
     }
 }
 

@@ -43,6 +43,8 @@ use std::path::{Path, PathBuf};
 pub enum Record<'a> {
     Event(Event<'a>),
     Row(Row),
+    /// An event that no table takes: a line of another of Zeek's logs.
+    Other,
 }
 
 /// Where records and problems go.

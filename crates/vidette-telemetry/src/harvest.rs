@@ -336,7 +336,7 @@ fn read_one(unit: &Unit, reader: &mut Reader) {
     let mut parcel = std::mem::take(&mut reader.parcel);
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(problem)) if problem.is_unknown() && !unit.named => {
+        Ok(Err(problem)) if problem.is_of_other_kind && !unit.named => {
             parcel.file_failed = true;
             parcel.other_files += 1;
         }
@@ -453,13 +453,14 @@ impl Sink for Reader<'_> {
                     self.parcel.rows.push(row);
                 }
             }
+            Record::Other => {}
         }
         self.send_when_full()
     }
 
     /// The same complaint about one file again only counts.
     fn problem(&mut self, problem: Problem) {
-        if problem.is_unknown() {
+        if problem.is_of_other_kind {
             self.parcel.other_files += 1;
             return;
         }

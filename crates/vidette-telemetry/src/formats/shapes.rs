@@ -2,7 +2,6 @@
 
 use super::collected::{evtxecmd, is_evtxecmd, wazuh};
 use super::{Record, audit, cloudtrail, event_xml, other_table, rendered, zeek};
-use crate::error::Problem;
 use crate::event::{Event, Fields, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema, infer};
@@ -22,7 +21,7 @@ pub(super) fn classify(mut map: Map<String, Value>, number: u64, path: &Path) ->
         return cloudtrail::row(map).map(Record::Row).ok_or_else(|| "no table takes records of CloudTrail".to_owned());
     }
     if zeek::is_line(&map) {
-        return zeek::row(&map).map(Record::Row).ok_or_else(|| Problem::OTHER_ZEEK_LOG.to_owned());
+        return Ok(zeek::row(&map).map_or(Record::Other, Record::Row));
     }
     if let (Some(Value::String(category)), true) = (map.get("category"), map.contains_key("properties")) {
         let name = category.strip_prefix("AdvancedHunting-").unwrap_or(category).to_owned();

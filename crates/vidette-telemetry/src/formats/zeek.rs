@@ -223,7 +223,7 @@ pub(super) fn read(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut d
                     return Ok(());
                 }
             }
-            None => return Err(Problem::file(path, Problem::OTHER_ZEEK_LOG)),
+            None => return Err(Problem::other_zeek_log(path)),
         }
     }
     Ok(())

@@ -36,6 +36,7 @@ mod probe;
 mod result;
 mod run;
 mod scan;
+mod scan_rules;
 mod sieve;
 mod slices;
 mod table;

@@ -4,14 +4,11 @@ use crate::damage::AroundDamage;
 use crate::functions::udf::path_in_text;
 use crate::operators::FilterInputs;
 use crate::operators::elements_in_text;
-use crate::scan::Guard;
+use crate::scan_rules::{FiltersInScans, Guard};
 use crate::table::native_time;
-use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::datasource::physical_plan::ParquetSource;
-use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Sort, SortExpr};
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
@@ -53,34 +50,6 @@ pub(crate) fn physical_rules(damage: Arc<AroundDamage>) -> Vec<Arc<dyn PhysicalO
     let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(DistinctInOrder), Arc::new(Guard(damage))];
     let first = Arc::new(FiltersInScans) as _;
     std::iter::once(first).chain(PhysicalOptimizer::new().rules.into_iter().map(guarded)).chain(ours).collect()
-}
-
-/// Scans of Parquet filter their rows before the other columns are read. Where a text is all that is read of them, choosing
-/// rows within the reader saves nothing and costs 0.07 of the time of a `has_any`: the filter stays above. (A time alone is
-/// better chosen by the scan, which knows of row groups whose rows are all within the bounds.)
-#[derive(Debug)]
-struct FiltersInScans;
-
-impl PhysicalOptimizerRule for FiltersInScans {
-    fn name(&self) -> &str {
-        "filters_in_scans"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let scan = node.downcast_ref::<DataSourceExec>().and_then(|scan| scan.downcast_to_file_source::<ParquetSource>());
-            let Some((config, source)) = scan else { return Ok(Transformed::no(node)) };
-            let is_one_text = matches!(&node.schema().fields()[..], [field] if field.data_type() == &DataType::Utf8View);
-            let mut config = config.clone();
-            config.file_source = Arc::new(source.clone().with_pushdown_filters(!is_one_text));
-            Ok(Transformed::yes(DataSourceExec::from_data_source(config)))
-        })
-        .data()
-    }
 }
 
 /// `limited_distinct_aggregation` tells a distinct without an order how many rows are wanted. Where a later rule finds that its

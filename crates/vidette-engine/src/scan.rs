@@ -5,22 +5,19 @@ use crate::bounds::Bounds;
 use crate::damage::{AroundDamage, Damage, is_of_file, path, reason};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{DefaultParquetFileReaderFactory, ParquetAccessPlan};
 use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource, ParquetFileReaderFactory, ParquetSource};
-use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::DataFusionError;
 use datafusion::object_store::ObjectStore;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{DynamicFilterTracker, DynamicFilterTracking};
 use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::DisplayFormatType;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 use datafusion_datasource::morsel::Morselizer;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -36,56 +33,20 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The last rule over physical plans: a scan of Parquet becomes a [`Guarded`] one.
-#[derive(Debug)]
-pub(crate) struct Guard(pub(crate) Arc<AroundDamage>);
-
-impl PhysicalOptimizerRule for Guard {
-    fn name(&self) -> &str {
-        "around_damage"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let scan = node.downcast_ref::<DataSourceExec>().and_then(|scan| scan.downcast_to_file_source::<ParquetSource>());
-            let Some((config, source)) = scan else { return Ok(Transformed::no(node)) };
-            let mut config = config.clone();
-            if config.file_groups.len() > 1 && source.filter().is_none_or(|conditions| !is_dynamic(&conditions)) {
-                config.file_groups = config.file_groups.iter().map(|files| files.iter().flat_map(in_pieces).collect()).collect();
-            }
-            config.file_source = Arc::new(Guarded { source: Arc::new(source.clone()), around: self.0.clone() });
-            Ok(Transformed::yes(DataSourceExec::from_data_source(config)))
-        })
-        .data()
-    }
-}
-
 /// Whether some of the conditions become known while rows are read.
-fn is_dynamic(conditions: &Arc<dyn PhysicalExpr>) -> bool {
+pub(crate) fn is_dynamic(conditions: &Arc<dyn PhysicalExpr>) -> bool {
     !matches!(DynamicFilterTracking::classify(conditions), DynamicFilterTracking::Static)
-}
-
-/// A long part of a file as several: streams that are done with theirs take those that none has begun. (A scan for the first
-/// rows of an order is better off with long ones, of which it begins with the row groups that promise most.)
-fn in_pieces(file: &PartitionedFile) -> Vec<PartitionedFile> {
-    const PIECE_BYTES: i64 = 8 << 20;
-    let (start, end) = file.range.as_ref().map_or((0, file.object_meta.size as i64), |range| (range.start, range.end));
-    let count = ((end - start) / PIECE_BYTES).max(1);
-    let bound = |piece: i64| start + (end - start) * piece / count;
-    if count == 1 {
-        return vec![file.clone()];
-    }
-    (0..count).map(|piece| file.clone().with_range(bound(piece), bound(piece + 1))).collect()
 }
 
 /// [`ParquetSource`], whose files are opened by [`Opener`].
 struct Guarded {
     source: Arc<dyn FileSource>,
     around: Arc<AroundDamage>,
+}
+
+/// The source, read around damages.
+pub(crate) fn guarded(source: ParquetSource, around: Arc<AroundDamage>) -> Arc<dyn FileSource> {
+    Arc::new(Guarded { source: Arc::new(source), around })
 }
 
 impl FileSource for Guarded {
@@ -463,16 +424,6 @@ mod tests {
     use parquet::file::properties::WriterProperties;
     use std::path::Path;
     use std::sync::{Arc, Mutex};
-
-    #[test]
-    fn the_pieces_of_a_file_lie_side_by_side() {
-        let bounds = |file: &PartitionedFile| file.range.as_ref().map(|range| (range.start, range.end));
-        let all = |file: PartitionedFile| in_pieces(&file).iter().map(bounds).collect::<Vec<_>>();
-        assert_eq!(all(PartitionedFile::new("a", 15 << 20)), [None]);
-        assert_eq!(all(PartitionedFile::new("a", 24 << 20)), [Some((0, 8 << 20)), Some((8 << 20, 16 << 20)), Some((16 << 20, 24 << 20))]);
-        let half = all(PartitionedFile::new("a", 1 << 30).with_range(1_000, 20_000_001));
-        assert_eq!(half, [Some((1_000, 10_000_500)), Some((10_000_500, 20_000_001))]);
-    }
 
     /// A file of four row groups of ten numbers, of which the given ones are overwritten.
     fn file(path: &Path, damaged: &[usize]) {

@@ -13,8 +13,19 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use vidette_kql::fold::folded;
 
-/// A list's text, how it was compiled (case-sensitive, for terms), and the outcome.
-type CachedList = (String, (bool, bool), Rc<Compiled>);
+/// What the items of a list are looked for as.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum As {
+    /// The whole text.
+    Whole,
+    /// The whole text, in either case.
+    WholeAnyCase,
+    /// Terms of the text, in either case.
+    Terms,
+}
+
+/// A list's text, how it was compiled, and the outcome.
+type CachedList = (String, As, Rc<Compiled>);
 
 /// A list compiled once: a set for `in`, an automaton for `has_any` and `has_all`.
 pub(super) struct Compiled {
@@ -31,8 +42,9 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    fn new(list: &str, case_sensitive: bool, terms: bool) -> Compiled {
-        let items: Vec<String> = json::strings(list).into_iter().map(|item| if case_sensitive { item } else { folded(&item) }).collect();
+    fn new(list: &str, how: As) -> Compiled {
+        let terms = how == As::Terms;
+        let items: Vec<String> = json::strings(list).into_iter().map(|item| if how == As::Whole { item } else { folded(&item) }).collect();
         let has_empty = items.iter().any(String::is_empty);
         let automaton = if terms { AhoCorasick::builder().match_kind(MatchKind::Standard).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
         let searcher = if terms { AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
@@ -126,17 +138,16 @@ thread_local! {
 
 const COMPILED_LISTS: usize = 16;
 
-pub(super) fn compiled(list: &str, case_sensitive: bool, terms: bool) -> Rc<Compiled> {
+pub(super) fn compiled(list: &str, how: As) -> Rc<Compiled> {
     COMPILED.with_borrow_mut(|lists| {
-        let key = (case_sensitive, terms);
-        if let Some((.., found)) = lists.iter().find(|(text, mode, _)| *mode == key && text == list) {
+        if let Some((.., found)) = lists.iter().find(|(text, known, _)| *known == how && text == list) {
             return found.clone();
         }
-        let made = Rc::new(Compiled::new(list, case_sensitive, terms));
+        let made = Rc::new(Compiled::new(list, how));
         if lists.len() == COMPILED_LISTS {
             lists.remove(0);
         }
-        lists.push((list.to_owned(), key, made.clone()));
+        lists.push((list.to_owned(), how, made.clone()));
         made
     })
 }
@@ -166,7 +177,7 @@ mod tests {
                 assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_needle(&needle, kind))), Some(each), "{texts:?} {}", needle.text);
             }
             let items: Vec<String> = (0..3).map(|_| text(3)).collect();
-            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), false, true);
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), As::Terms);
             let (all, any): (Vec<bool>, Vec<bool>) = texts.iter().map(|text| (list.has_all(&folded(text)), list.has_any(&folded(text)))).unzip();
             let found = rows(joined(&array, false, |joined| list.rows_with_all(joined)));
             assert!(found.as_ref().is_none_or(|found| *found == all), "{texts:?} {items:?} {found:?}");
@@ -174,7 +185,7 @@ mod tests {
                 assert_eq!(rows(joined(&array, false, |joined| list.rows_with_any(joined))), Some(any), "{texts:?} {items:?}");
             }
             let items: Vec<String> = ["a", "k", "1"].iter().map(|first| format!("{first}{}", Some(text(2)).filter(|more| !more.is_empty()).unwrap_or("b".to_owned()))).collect();
-            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), false, true);
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), As::Terms);
             let any: Vec<bool> = texts.iter().map(|text| list.has_any(&folded(text))).collect();
             seen += any.iter().filter(|any| **any).count();
             assert!(list.starts.is_some());
@@ -187,7 +198,7 @@ mod tests {
     fn a_search_where_texts_lie_finds_what_a_search_of_each_does() {
         let mut random = fastrand::Rng::with_seed(5);
         let words = ["box", "Box2", "drop", "DropBox", "x", "9", "dropboxapi", "githubusercontent", "GitHubUserContents", "a_b", "a\u{10}"];
-        let list = Compiled::new(r#"["box","dropbox","dropboxapi","githubusercontent","a_b","drop box","drop.box","9box"]"#, false, true);
+        let list = Compiled::new(r#"["box","dropbox","dropboxapi","githubusercontent","a_b","drop box","drop.box","9box"]"#, As::Terms);
         let (mut searched, mut found) = (0, 0);
         for round in 0..60 {
             // Every third round all lie as in a page; in others some lie together, some have letters beyond ASCII.

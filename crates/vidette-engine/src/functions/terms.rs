@@ -2,7 +2,7 @@
 
 use super::joined::joined;
 use super::needle::{Folded, Kind, Needle};
-use super::term_lists::{Compiled, compiled};
+use super::term_lists::{As, Compiled, compiled};
 use super::udf::Argument;
 use super::{ScalarFunction, batch, stock};
 use arrow::array::{ArrayRef, BooleanArray, BooleanBuilder};
@@ -98,9 +98,13 @@ fn one_needle(arguments: &[Argument], rows: usize, kind: Kind, case_sensitive: b
 
 fn lists(arguments: &[Argument], rows: usize, kind: List, case_sensitive: bool) -> Result<ArrayRef> {
     let (value, list) = (&arguments[0], &arguments[1]);
-    let terms = matches!(kind, List::HasAny | List::HasAll);
-    if let (true, Some(texts), true) = (terms, value.texts(), list.constant) {
-        let list = compiled(list.cell(0).json().unwrap_or("[]"), case_sensitive, terms);
+    let how = match kind {
+        List::HasAny | List::HasAll => As::Terms,
+        List::In | List::NotIn if case_sensitive => As::Whole,
+        List::In | List::NotIn => As::WholeAnyCase,
+    };
+    if let (As::Terms, Some(texts), true) = (how, value.texts(), list.constant) {
+        let list = compiled(list.cell(0).json().unwrap_or("[]"), how);
         let found = match kind {
             List::HasAll => joined(texts, case_sensitive, |joined| list.rows_with_all(joined)),
             _ if list.has_empty => None,
@@ -116,7 +120,7 @@ fn lists(arguments: &[Argument], rows: usize, kind: List, case_sensitive: bool) 
     for row in 0..rows {
         let shown;
         if current.is_none() || !list.constant {
-            current = Some(compiled(list.cell(row).json().unwrap_or("[]"), case_sensitive, terms));
+            current = Some(compiled(list.cell(row).json().unwrap_or("[]"), how));
         }
         let Some(compiled) = &current else { continue };
         let text = match value.cell(row) {
@@ -142,7 +146,7 @@ fn has_any_index(arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
     let mut buffer = Folded { buffer: String::new() };
     for row in 0..rows {
         let source = super::conversion::display(arguments[0].cell(row));
-        let list = compiled(arguments[1].cell(row).json().unwrap_or("[]"), false, true);
+        let list = compiled(arguments[1].cell(row).json().unwrap_or("[]"), As::Terms);
         let text = buffer.fold(&source, false);
         let index = list.needles().iter().position(|needle| needle.matches(text, Kind::Term));
         result.append_value(index.map_or(-1, |index| index as i64));

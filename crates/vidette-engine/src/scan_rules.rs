@@ -87,6 +87,35 @@ fn in_pieces(file: &PartitionedFile) -> Vec<PartitionedFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Clock, Table, Workspace};
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+    use arrow::record_batch::RecordBatch;
+    use datafusion::prelude::ParquetReadOptions;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
+    #[tokio::test]
+    async fn a_long_file_is_read_whole_and_once() {
+        const ROWS: usize = 3_000_000;
+        let mut random = fastrand::Rng::with_seed(7);
+        let numbers = Arc::new(Int64Array::from_iter_values((0..ROWS).map(|_| random.i64(0..1 << 40)))) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("n", numbers)]).expect("a column");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("n.parquet");
+        let plain = WriterProperties::builder().set_dictionary_enabled(false).set_max_row_group_row_count(Some(100_000)).build();
+        let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).expect("a file"), batch.schema(), Some(plain)).expect("a writer");
+        writer.write(&batch).expect("rows");
+        writer.close().expect("a footer");
+        let pieces = in_pieces(&PartitionedFile::new("n", std::fs::metadata(&path).expect("the file").len()));
+        assert!(pieces.len() > 1, "{}", pieces.len());
+        let mut workspace = Workspace::default();
+        let rows = workspace.session.read_parquet(path.to_str().expect("a plain path"), ParquetReadOptions::default()).await.expect("a footer");
+        workspace.register("N", Table::infer(rows.into_view()));
+        let found = workspace.query("N | summarize count(), sum(n)", Clock::at(0)).await.expect("it runs");
+        let sum = arrow::compute::sum(batch.column(0).as_primitive::<Int64Type>());
+        assert_eq!(found.tables[0].rows(), [[serde_json::json!(ROWS), serde_json::json!(sum)]]);
+    }
 
     #[test]
     fn the_pieces_of_a_file_lie_side_by_side() {

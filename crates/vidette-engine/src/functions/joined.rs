@@ -35,7 +35,7 @@ pub(super) fn joined(texts: &StringViewArray, case_sensitive: bool, search: impl
     })
 }
 
-pub(super) fn no_row_of(rows: usize) -> BooleanBufferBuilder {
+fn no_row_of(rows: usize) -> BooleanBufferBuilder {
     let mut found = BooleanBufferBuilder::new(rows);
     found.append_n(rows, false);
     found

@@ -1,9 +1,11 @@
 //! Texts that lie one after the other in a buffer, as those of a page of Parquet do: searched where they are, all at once.
 
-use arrow::array::{Array, ByteView, MAX_INLINE_VIEW_LEN, StringViewArray};
+use super::marks::Marks;
+use arrow::array::{Array, BooleanBufferBuilder, ByteView, MAX_INLINE_VIEW_LEN, StringViewArray};
+use arrow::buffer::BooleanBuffer;
 use std::ops::Range;
 
-/// Rows whose texts lie in one buffer in their order, a byte that is no letter or digit before each.
+/// Rows whose texts lie in one buffer in their order, with `BETWEEN` bytes before each but the first, of which the last is zero.
 struct Span {
     rows: Range<usize>,
     buffer: usize,
@@ -17,8 +19,8 @@ pub(super) struct Spans<'a> {
     others: Vec<usize>,
 }
 
-/// Texts of a span have at most as many bytes between them as a few lengths take.
-const MOST_BETWEEN: usize = 16;
+/// A length, in little endian.
+pub(super) const BETWEEN: usize = 4;
 
 /// Searching is worth it when a span has as many rows as these, on average.
 const WORTH: usize = 16;
@@ -28,8 +30,7 @@ impl Span {
     fn takes(&mut self, row: usize, view: ByteView, buffer: &[u8]) -> bool {
         let start = view.offset as usize;
         let end = start + view.length as usize;
-        let near = start.wrapping_sub(self.bytes.end) < MOST_BETWEEN && self.rows.end == row;
-        let taken = near && !buffer[start - 1].is_ascii_alphanumeric();
+        let taken = start == self.bytes.end + BETWEEN && self.rows.end == row && buffer[start - 1] == 0;
         if taken {
             self.rows.end = row + 1;
             self.bytes.end = end;
@@ -63,40 +64,26 @@ impl<'a> Spans<'a> {
         spans.iter().all(ascii).then_some(Spans { texts, spans, others })
     }
 
-    /// The rows that are in no span.
-    pub(super) fn others(&self) -> impl Iterator<Item = usize> {
-        self.others.iter().copied()
-    }
-
-    /// Gives `search` the bytes of each span, and what tells which text is at a place among them.
-    pub(super) fn search(&self, mut search: impl FnMut(&[u8], &mut Place<'a>)) {
-        for span in &self.spans {
-            let bytes = &self.texts.data_buffers()[span.buffer][span.bytes.start..span.bytes.end];
-            search(bytes, &mut Place { texts: self.texts, rows: span.rows.clone(), offset: span.bytes.start });
+    /// The rows of which `search` marks a place, given the bytes of a span and what tells where the text at a place ends; and
+    /// those that `each` takes of the rows that are in no span.
+    pub(super) fn rows(&self, search: impl Fn(&[u8], &dyn Fn(usize) -> usize) -> Marks, each: impl Fn(&str) -> bool) -> BooleanBuffer {
+        let mut found = BooleanBufferBuilder::new(self.texts.len());
+        for Span { rows, buffer, bytes } in &self.spans {
+            let views = &self.texts.views()[rows.clone()];
+            let text = &self.texts.data_buffers()[*buffer][bytes.clone()];
+            let end = |view: &u128| (ByteView::from(*view).offset + ByteView::from(*view).length) as usize - bytes.start;
+            let end_behind = |at: usize| end(&views[views.partition_point(|view| end(view) <= at)]);
+            let marks = search(text, &end_behind);
+            found.append_n(rows.start - found.len(), false);
+            found.append_buffer(&BooleanBuffer::collect_bool(rows.len(), |row| {
+                let view = ByteView::from(views[row]);
+                marks.any(view.offset as usize - bytes.start, view.length as usize)
+            }));
         }
-    }
-}
-
-/// Which text is at a place of a span. Places have to be asked for in their order.
-pub(super) struct Place<'a> {
-    texts: &'a StringViewArray,
-    /// The rows that are not passed yet.
-    rows: Range<usize>,
-    offset: usize,
-}
-
-impl<'a> Place<'a> {
-    /// The row, where its text begins in the span, and the text. `None` between texts.
-    pub(super) fn text_at(&mut self, at: usize) -> Option<(usize, usize, &'a str)> {
-        let at = self.offset + at;
-        for view in &self.texts.views()[self.rows.clone()] {
-            let view = ByteView::from(*view);
-            let begin = view.offset as usize;
-            if at < begin + view.length as usize {
-                return (begin <= at).then(|| (self.rows.start, begin - self.offset, self.texts.value(self.rows.start)));
-            }
-            self.rows.start += 1;
+        found.append_n(self.texts.len() - found.len(), false);
+        for row in self.others.iter().filter(|row| self.texts.is_valid(**row)) {
+            found.set_bit(*row, each(self.texts.value(*row)));
         }
-        None
+        found.finish()
     }
 }

@@ -1,14 +1,15 @@
 //! Lists of texts that others are searched for: `in~`, `has_any`, `has_all`. Kusto docs: `in-operator`, `has-any-operator`,
 //! `has-all-operator`.
 
-use super::joined::{Joined, no_row_of};
+use super::joined::Joined;
 use super::needle::{Kind, Needle, bounded};
-use super::spans::Spans;
-use super::term_starts::{Item, TermStarts};
+use super::spans::{BETWEEN, Spans};
+use super::term_starts::TermStarts;
 use crate::json;
 use aho_corasick::{AhoCorasick, MatchKind};
-use arrow::array::{Array, StringViewArray};
+use arrow::array::StringViewArray;
 use arrow::buffer::BooleanBuffer;
+use fearless_simd::Level;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use vidette_kql::fold::folded;
@@ -42,13 +43,14 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    fn new(list: &str, how: As) -> Compiled {
+    /// `level` is what the processor can.
+    fn new(list: &str, how: As, level: Level) -> Compiled {
         let terms = how == As::Terms;
         let items: Vec<String> = json::strings(list).into_iter().map(|item| if how == As::Whole { item } else { folded(&item) }).collect();
         let has_empty = items.iter().any(String::is_empty);
         let automaton = if terms { AhoCorasick::builder().match_kind(MatchKind::Standard).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
         let searcher = if terms { AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(items.iter().filter(|item| !item.is_empty())).ok() } else { None };
-        let starts = if terms { TermStarts::new(&items) } else { None };
+        let starts = if terms { TermStarts::new(&items, level) } else { None };
         let set = if terms { Default::default() } else { items.iter().cloned().collect() };
         Compiled { items, needles: OnceCell::new(), set, automaton, searcher, starts, has_empty }
     }
@@ -69,20 +71,16 @@ impl Compiled {
     pub(super) fn rows_in_place(&self, texts: &StringViewArray) -> Option<BooleanBuffer> {
         let starts = self.starts.as_ref()?;
         let spans = Spans::of(texts)?;
-        let mut found = no_row_of(texts.len());
-        for row in spans.others().filter(|row| texts.is_valid(*row)) {
-            found.set_bit(row, self.has_any(&folded(texts.value(row))));
-        }
-        spans.search(|bytes, place| {
-            starts.scan(bytes, |at, item| {
-                let (row, begin, text) = place.text_at(at)?;
-                has_at(text, at - begin, item).then(|| {
-                    found.set_bit(row, true);
-                    begin + text.len()
-                })
-            });
-        });
-        Some(found.finish())
+        let search = |bytes: &[u8], end_behind: &dyn Fn(usize) -> usize| {
+            starts.mark(bytes, |at, item| {
+                let end = at + item.len();
+                let next: Option<&[u8; BETWEEN]> = bytes.get(end..).and_then(<[u8]>::first_chunk);
+                // What lies between texts has a zero byte: this one may end here, or within what is taken for the item.
+                let text_end = if next.is_none_or(|next| next.contains(&0)) { end_behind(at) } else { usize::MAX };
+                end == text_end || end < text_end && !(item.ends_alphanumeric() && bytes[end].is_ascii_alphanumeric())
+            })
+        };
+        Some(spans.rows(search, |text| self.has_any(&folded(text))))
     }
 
     pub(super) fn rows_with_all(&self, joined: &Joined) -> Option<BooleanBuffer> {
@@ -109,26 +107,11 @@ impl Compiled {
     }
 }
 
-/// Whether this item, whose first bytes are at this place of the text and perhaps beyond its end, is a term there.
-fn has_at(text: &str, at: usize, item: &Item) -> bool {
-    item.goes_on(&text.as_bytes()[at..]) && bounded(text, at, at + item.len(), Kind::Term)
-}
-
 fn rows_with_start(starts: &TermStarts, joined: &Joined) -> Option<BooleanBuffer> {
     let bytes = std::str::from_utf8(&joined.bytes).ok()?;
-    let mut found = no_row_of(joined.starts.len() - 1);
-    let mut row = 0;
-    starts.scan(&joined.bytes, |at, item| {
-        while joined.starts[row + 1] <= at {
-            row += 1;
-        }
-        let (start, end) = (joined.starts[row], joined.starts[row + 1]);
-        has_at(&bytes[start..end - 1], at - start, item).then(|| {
-            found.set_bit(row, true);
-            end
-        })
-    });
-    Some(found.finish())
+    let marks = starts.mark(&joined.bytes, |at, item| bounded(bytes, at, at + item.len(), Kind::Term));
+    let rows = joined.starts.len() - 1;
+    Some(BooleanBuffer::collect_bool(rows, |row| marks.any(joined.starts[row], joined.starts[row + 1] - joined.starts[row])))
 }
 
 thread_local! {
@@ -143,7 +126,7 @@ pub(super) fn compiled(list: &str, how: As) -> Rc<Compiled> {
         if let Some((.., found)) = lists.iter().find(|(text, known, _)| *known == how && text == list) {
             return found.clone();
         }
-        let made = Rc::new(Compiled::new(list, how));
+        let made = Rc::new(Compiled::new(list, how, Level::new()));
         if lists.len() == COMPILED_LISTS {
             lists.remove(0);
         }
@@ -156,6 +139,11 @@ pub(super) fn compiled(list: &str, how: As) -> Rc<Compiled> {
 mod tests {
     use super::super::joined::joined;
     use super::*;
+
+    /// What this processor can, or what all of its kind can, in turns.
+    fn level(round: usize) -> Level {
+        [Level::new(), Level::baseline()][round % 2]
+    }
 
     #[test]
     fn a_search_over_all_texts_finds_what_a_search_of_each_does() {
@@ -177,7 +165,7 @@ mod tests {
                 assert_eq!(rows(joined(&array, case_sensitive, |joined| joined.rows_with_needle(&needle, kind))), Some(each), "{texts:?} {}", needle.text);
             }
             let items: Vec<String> = (0..3).map(|_| text(3)).collect();
-            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), As::Terms);
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), As::Terms, level(round));
             let (all, any): (Vec<bool>, Vec<bool>) = texts.iter().map(|text| (list.has_all(&folded(text)), list.has_any(&folded(text)))).unzip();
             let found = rows(joined(&array, false, |joined| list.rows_with_all(joined)));
             assert!(found.as_ref().is_none_or(|found| *found == all), "{texts:?} {items:?} {found:?}");
@@ -185,7 +173,7 @@ mod tests {
                 assert_eq!(rows(joined(&array, false, |joined| list.rows_with_any(joined))), Some(any), "{texts:?} {items:?}");
             }
             let items: Vec<String> = ["a", "k", "1"].iter().map(|first| format!("{first}{}", Some(text(2)).filter(|more| !more.is_empty()).unwrap_or("b".to_owned()))).collect();
-            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), As::Terms);
+            let list = Compiled::new(&serde_json::to_string(&items).expect("JSON"), As::Terms, level(round));
             let any: Vec<bool> = texts.iter().map(|text| list.has_any(&folded(text))).collect();
             seen += any.iter().filter(|any| **any).count();
             assert!(list.starts.is_some());
@@ -196,11 +184,14 @@ mod tests {
 
     #[test]
     fn a_search_where_texts_lie_finds_what_a_search_of_each_does() {
+        const LONG: &str = "the-name-of-a-host-that-is-LONG";
         let mut random = fastrand::Rng::with_seed(5);
-        let words = ["box", "Box2", "drop", "DropBox", "x", "9", "dropboxapi", "githubusercontent", "GitHubUserContents", "a_b", "a\u{10}"];
-        let list = Compiled::new(r#"["box","dropbox","dropboxapi","githubusercontent","a_b","drop box","drop.box","9box"]"#, As::Terms);
+        let words =
+            ["box", "Box2", "drop", "DropBox", "x", "9", "dropboxapi", "githubusercontent", "GitHubUserContents", "a_b", "a\u{10}", LONG, "The-name-of-a-host-that-is-longx"];
+        let list = r#"["box","dropbox","dropboxapi","githubusercontent","a_b","drop box","drop.box","9box","the-name-of-a-host-that-is-long","xx"]"#;
         let (mut searched, mut found) = (0, 0);
         for round in 0..60 {
+            let list = Compiled::new(list, As::Terms, level(round));
             // Every third round all lie as in a page; in others some lie together, some have letters beyond ASCII.
             let strange = |random: &mut fastrand::Rng, one_of: usize| round % 3 > 0 && random.usize(0..one_of) == 0;
             let mut buffers = vec![Vec::new(), Vec::new()];
@@ -232,7 +223,24 @@ mod tests {
             found += rows.count_set_bits();
         }
         assert!((30..60).contains(&searched) && found > searched * 500, "{searched} {found}");
+        // What ends a text and the length of the next one, which follows, are no item.
+        let texts = ["-- as long as this is the length is the digit 0: 12345", "-- of 48 characters, the digit 0, as they end in 123"];
+        let mut buffer = Vec::new();
+        let views: Vec<u128> = texts
+            .repeat(40)
+            .iter()
+            .map(|text| {
+                buffer.extend_from_slice(&48u32.to_le_bytes());
+                buffer.extend_from_slice(&text.as_bytes()[text.len() - 48..]);
+                arrow::array::make_view(&text.as_bytes()[text.len() - 48..], 0, (buffer.len() - 48) as u32)
+            })
+            .collect();
+        let array = StringViewArray::try_new(views.into(), vec![buffer.into()], None).expect("views");
+        for (list, count) in [(r#"["1230","123450","1234"]"#, 0), (r#"["123","1234"]"#, 40), (r#"["as they","x123"]"#, 40), (r#"["in 123","0: 1"]"#, 40)] {
+            let rows = Compiled::new(list, As::Terms, Level::new()).rows_in_place(&array).expect("a span");
+            assert_eq!(rows.count_set_bits(), count, "{list}");
+        }
         let scattered = StringViewArray::from_iter_values((0..100).map(|n| format!("a text of which the next lies right behind it {n}")));
-        assert!(list.rows_in_place(&scattered).is_none());
+        assert!(Compiled::new(list, As::Terms, Level::new()).rows_in_place(&scattered).is_none());
     }
 }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use vidette_kql::syntax::{FunctionDeclaration, LetValue, Statement};
-use vidette_kql::{Catalog, Diagnostic, Feature, Question, Reading, ScalarType, Severity, Watchlist};
+use vidette_kql::{Catalog, Diagnostic, Feature, Question, Reading, ScalarType, Severity, Watchlist, file_name};
 
 /// Operators of the language that the engine runs.
 const OPERATORS: &[&str] = &[
@@ -253,13 +253,9 @@ impl Catalog for Workspace {
         self.built_ins?.enrichment(name)
     }
 
-    fn external(&self, location: &str, reading: &Reading) -> Result<Vec<Vec<String>>, String> {
-        let address = location.split(['?', '#', ';']).next().unwrap_or(location);
-        let name = address.trim_end_matches('/').rsplit('/').next().unwrap_or(address);
-        let Some(folder) = &self.external else {
-            return Err(format!("`{location}` is elsewhere, and no query reaches the network; put a copy named `{name}` into a folder, and give it with --external"));
-        };
-        external::read(&folder.join(name), reading)
+    fn external(&self, location: &str, reading: &Reading) -> Result<Option<Vec<Vec<String>>>, String> {
+        let path = self.external.as_ref().map(|folder| folder.join(file_name(location)));
+        path.filter(|path| path.exists()).map(|path| external::read(&path, reading)).transpose()
     }
 
     fn filled_tables(&self) -> Option<Vec<String>> {
@@ -394,7 +390,7 @@ impl Catalog for Answering<'_> {
         self.workspace.enrichment(name)
     }
 
-    fn external(&self, location: &str, reading: &Reading) -> Result<Vec<Vec<String>>, String> {
+    fn external(&self, location: &str, reading: &Reading) -> Result<Option<Vec<Vec<String>>>, String> {
         self.workspace.external(location, reading)
     }
 

@@ -24,6 +24,12 @@ pub struct Reading {
     pub mapping: Option<String>,
 }
 
+/// The name that a copy of a file of `externaldata` has: the last part of its address.
+pub fn file_name(location: &str) -> &str {
+    let address = location.split(['?', '#', ';']).next().unwrap_or(location);
+    address.trim_end_matches('/').rsplit('/').next().unwrap_or(address)
+}
+
 /// Tables by name, and the engine's support of the language. See DataFusion's `ContextProvider` for the idea.
 pub trait Catalog {
     /// Columns in order, or `None` when there is no such table.
@@ -46,12 +52,12 @@ pub trait Catalog {
         None
     }
 
-    /// The records of a file that `externaldata` names, as texts.
+    /// The records of a file that `externaldata` names, as texts; `None` when nobody gave a copy of it.
     ///
     /// # Errors
-    /// What is missing, and what to do.
-    fn external(&self, location: &str, _reading: &Reading) -> Result<Vec<Vec<String>>, String> {
-        Err(format!("`{location}` is elsewhere, and no query reaches the network"))
+    /// What is wrong with the file.
+    fn external(&self, _location: &str, _reading: &Reading) -> Result<Option<Vec<Vec<String>>>, String> {
+        Ok(None)
     }
 
     /// The tables that have rows, as far as the workspace knows; `None` when there are only schemas.

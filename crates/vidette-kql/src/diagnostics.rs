@@ -58,6 +58,8 @@ pub mod codes {
     pub const INVALID_USE: &str = "VD004";
     /// A watchlist that nobody gave.
     pub const NO_WATCHLIST: &str = "VD005";
+    /// A file of `externaldata` that nobody gave.
+    pub const NO_FILE: &str = "VD006";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -47,8 +47,8 @@ pub mod time;
 pub mod types;
 
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
-pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist};
-pub use diagnostics::codes::{NO_WATCHLIST, NOT_SUPPORTED};
+pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist, file_name};
+pub use diagnostics::codes::{NO_FILE, NO_WATCHLIST, NOT_SUPPORTED};
 pub use diagnostics::{Diagnostic, Fix, Kind, Severity, errors, line_and_column, render};
 pub use lexer::lex;
 pub use never::why_never;

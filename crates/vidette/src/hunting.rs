@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{self, AtomicUsize};
 use vidette_engine::{Clock, Workspace, side_by_side};
-use vidette_kql::NO_WATCHLIST;
+use vidette_kql::{NO_FILE, NO_WATCHLIST};
 use vidette_rules::{Alert, Outcome, Pack, Rule, RuleError, SigmaRule};
 use vidette_telemetry::{Harvest, Keep, Reading, Seen, harvest};
 
@@ -22,7 +22,7 @@ pub struct Found {
     counts: Vec<(String, usize)>,
     /// Events that were there more than once.
     pub repeated: u64,
-    /// What is said of the watchlists that rules ask for, and nobody gave.
+    /// What is said of the watchlists and files that rules ask for, and nobody gave.
     pub without: BTreeSet<String>,
     /// A rule could not run.
     pub broken: bool,
@@ -90,8 +90,8 @@ impl Found {
     fn take(&mut self, rule: &Rule, replayed: Result<Outcome, RuleError>) -> Option<usize> {
         match replayed {
             Ok(Outcome { mut alerts, warnings }) => {
-                let watchlists = warnings.into_iter().filter(|warning| warning.code == NO_WATCHLIST);
-                self.without.extend(watchlists.map(|warning| warning.message));
+                let absent = warnings.into_iter().filter(|warning| [NO_WATCHLIST, NO_FILE].contains(&warning.code));
+                self.without.extend(absent.map(|warning| [Some(warning.message), warning.help].into_iter().flatten().collect::<Vec<_>>().join("; ")));
                 // Windows that overlap find an event more than once.
                 let mut given = HashSet::new();
                 alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), alert.rows.iter().map(|row| row.get()).collect::<String>())));

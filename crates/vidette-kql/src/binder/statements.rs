@@ -2,7 +2,7 @@
 
 use super::{Binder, Binding, Bound, Relation, guessed};
 use crate::bound::{Column, Expr, Plan, Query};
-use crate::catalog::{Feature, Reading};
+use crate::catalog::{Feature, Reading, file_name};
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::operators::Operator;
 use crate::operators::extend::add_columns;
@@ -336,7 +336,8 @@ impl Binder<'_> {
         columns.iter().map(|column| self.column(column.name.node.clone(), column.ty)).collect()
     }
 
-    /// `externaldata(columns) [locations] with (format=…, ignoreFirstRecord=…)`. A checker reads no file.
+    /// `externaldata(columns) [locations] with (format=…, ignoreFirstRecord=…)`. A file that nobody gave is empty, as a watchlist
+    /// is. A checker reads no file.
     fn external_data(&mut self, declared: &[ColumnDeclaration], locations: &[syntax::Expr], properties: &[syntax::Expr]) -> Bound {
         let columns = self.declare(declared);
         let mut rows = Vec::new();
@@ -365,7 +366,12 @@ impl Binder<'_> {
                     return Bound::Broken;
                 };
                 match self.catalog.external(place, &reading) {
-                    Ok(records) => rows.extend(records.into_iter().skip(skip).map(|record| {
+                    Ok(None) => {
+                        let message = format!("`{place}` is elsewhere, and no query reaches the network: it is empty");
+                        let help = format!("put a copy named `{}` into a folder, and give it with --external", file_name(place));
+                        self.report(Diagnostic::semantic(codes::NO_FILE, message, location.span).warning().label("no file of that name was given").help(help));
+                    }
+                    Ok(Some(records)) => rows.extend(records.into_iter().skip(skip).map(|record| {
                         let field = |(at, column): (usize, &Column)| {
                             let text = record.get(at).cloned().unwrap_or_default();
                             cast_literal(&Value::String(text), column.ty).unwrap_or(Value::Null(column.ty))

@@ -103,7 +103,7 @@ impl Binder<'_> {
         let known = self.catalog.watchlist(alias);
         let asked = if known.is_none() {
             let message = format!("no watchlist `{alias}`: it is empty");
-            let help = format!("give a file `{alias}.csv` beside the rules");
+            let help = format!("a file `{alias}.csv` beside the rules is one");
             self.report(Diagnostic::semantic(codes::NO_WATCHLIST, message, span).warning().label("no CSV file of that name was given").help(help));
             self.open_up()
         } else {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use vidette_engine::{Checker, Clock, Error, ResultTable, Workspace};
 use vidette_kql::bound::{Column, Query};
-use vidette_kql::{Severity, compile, errors};
+use vidette_kql::{Diagnostic, Severity, compile, errors};
 use vidette_telemetry::Keep;
 
 /// Reads `{"id","query"}` lines from standard input and answers each in order.
@@ -44,7 +44,13 @@ async fn answer(workspace: &Arc<Workspace>, id: Value, query: &str, clock: Clock
     let (workspace, text) = (workspace.clone(), query.to_owned());
     // A task of its own: a bug in one query must not end the batch.
     match tokio::spawn(async move { last_result(&workspace, &text, clock).await }).await {
-        Ok(Ok(Some(table))) => json!({"id": id, "columns": columns(&table), "rows": table.rows()}),
+        Ok(Ok(Some((table, warnings)))) => {
+            let mut answer = json!({"id": id, "columns": columns(&table), "rows": table.rows()});
+            if !warnings.is_empty() {
+                answer["warnings"] = warnings.iter().map(Diagnostic::headline).collect();
+            }
+            answer
+        }
         Ok(Ok(None)) => json!({"id": id, "error": format!("the result has more than {MOST_VALUES} values")}),
         Ok(Err(Error::Diagnostics(diagnostics))) => json!({"id": id, "error": errors(&diagnostics).collect::<Vec<_>>().join("; ")}),
         Ok(Err(error)) => json!({"id": id, "error": error.to_string()}),
@@ -55,9 +61,9 @@ async fn answer(workspace: &Arc<Workspace>, id: Value, query: &str, clock: Clock
 /// An answer is one line: what is longer is refused.
 const MOST_VALUES: usize = 10_000_000;
 
-/// The table of the last statement; `None` when it is too long.
-async fn last_result(workspace: &Workspace, text: &str, clock: Clock) -> Result<Option<ResultTable>, Error> {
-    let (queries, _) = workspace.compile(text, clock).await?;
+/// The table of the last statement, and what its text is warned of; `None` when it is too long.
+async fn last_result(workspace: &Workspace, text: &str, clock: Clock) -> Result<Option<(ResultTable, Vec<Diagnostic>)>, Error> {
+    let (queries, warnings) = workspace.compile(text, clock).await?;
     let mut last = ResultTable::default();
     for query in &queries {
         let mut rows = workspace.stream(query, clock).await?;
@@ -71,7 +77,7 @@ async fn last_result(workspace: &Workspace, text: &str, clock: Clock) -> Result<
             last.batches.extend(piece.batches);
         }
     }
-    Ok(Some(last))
+    Ok(Some((last, warnings)))
 }
 
 fn columns(table: &ResultTable) -> Vec<Value> {

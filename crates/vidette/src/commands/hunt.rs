@@ -129,7 +129,7 @@ fn summarize(found: &Found, started: Instant) {
         say!("{} files of other kinds left alone", harvest.other_files);
     }
     for message in &found.without {
-        say!("warning: {message}; a file of that name and .csv beside the rules is one");
+        say!("warning: {message}");
     }
     if found.repeated > 0 {
         say!("{} events were there more than once", found.repeated);

@@ -34,13 +34,19 @@ fn saved_functions_come_from_a_folder() {
 }
 
 #[test]
-fn external_data_is_refused_with_what_to_do_and_read_from_a_local_copy() {
+fn external_data_is_read_from_a_local_copy_and_empty_without_one_with_a_warning() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("feed.csv"), "ip,name\n10.0.0.1,first\n10.0.0.2,\"second, quoted\"\n").expect("a file");
     let query = "externaldata(ip: string, name: string) [@'https://example.org/data/feed.csv?x=1'] with (format='csv', ignoreFirstRecord=true) | where ip has '10.0.0.2'";
-    let refused = vidette(&["query", query]);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains("put a copy named `feed.csv` into a folder, and give it with --external"), "{}", text(&refused.stderr));
+    let without = vidette(&["query", query]);
+    assert_eq!((text(&without.stdout).as_str(), without.status.code()), ("", Some(0)));
+    assert!(text(&without.stderr).contains("put a copy named `feed.csv` into a folder, and give it with --external"), "{}", text(&without.stderr));
+    let rule = folder.path().join("rule.yaml");
+    let head = "id: 1d0c0e3a-5f6e-4b57-9d0c-0d2f6f1a2b3c\nname: Feed\nseverity: Low\nkind: Scheduled\nqueryFrequency: 1h\nqueryPeriod: 1h\nquery: |\n  DeviceNetworkEvents | where RemoteUrl != 'pastebin.com' or RemoteIP in (";
+    std::fs::write(&rule, format!("{head}({query} | project ip)) | where RemoteUrl == 'pastebin.com'\n")).expect("a rule");
+    let hunt = vidette(&["hunt", "samples/", "--rules", &rule.to_string_lossy()]);
+    assert_eq!(hunt.status.code(), Some(0), "{}", text(&hunt.stderr));
+    assert!(text(&hunt.stderr).contains("it is empty; put a copy named `feed.csv` into a folder"), "{}", text(&hunt.stderr));
     let read = vidette(&["query", query, "--external", &folder.path().to_string_lossy()]);
     assert_eq!(text(&read.stdout), "{\"ip\":\"10.0.0.2\",\"name\":\"second, quoted\"}\n");
     std::fs::write(folder.path().join("calls.json"), "{\"at\": \"2024-01-02\",\n \"data\": {\"n\": 7}} {\"at\": \"2024-01-03\"}").expect("a file");

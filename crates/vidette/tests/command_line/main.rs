@@ -47,10 +47,12 @@ fn every_table_is_read_where_none_is_named() {
 
 #[test]
 fn batch_answers_each_line_over_the_files_it_is_given() {
-    let lines = "{\"id\": 1, \"query\": \"DeviceProcessEvents | summarize n = count() | project some = n > 0\"}\n{\"id\": 2, \"query\": \"print todynamic(dynamic({})), nope\"}\n";
+    let lines = "{\"id\": 1, \"query\": \"DeviceProcessEvents | summarize n = count() | project some = n > 0\"}\n{\"id\": 2, \"query\": \"print todynamic(dynamic({})), nope\"}\n{\"id\": 3, \"query\": \"externaldata(a: long)['https://example.org/a.csv']\"}\n";
     let answers = alerts(&batch(&["samples/"], lines));
     assert_eq!(answers[0], serde_json::json!({"id": 1, "columns": [{"name": "some", "type": "bool"}], "rows": [[true]]}));
     assert_eq!(answers[1], serde_json::json!({"id": 2, "error": "error[KS142]: unknown name `nope`"}));
+    let warning = "warning[VD006]: `https://example.org/a.csv` is elsewhere, and no query reaches the network: it is empty";
+    assert_eq!(answers[2], serde_json::json!({"id": 3, "columns": [{"name": "a", "type": "long"}], "rows": [], "warnings": [warning]}));
 }
 
 #[test]

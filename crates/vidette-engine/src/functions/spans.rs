@@ -71,7 +71,7 @@ impl<'a> Spans<'a> {
         for Span { rows, buffer, bytes } in &self.spans {
             let views = &self.texts.views()[rows.clone()];
             let text = &self.texts.data_buffers()[*buffer][bytes.clone()];
-            let end = |view: &u128| (ByteView::from(*view).offset + ByteView::from(*view).length) as usize - bytes.start;
+            let end = |view: &u128| ByteView::from(*view).offset as usize + ByteView::from(*view).length as usize - bytes.start;
             let end_behind = |at: usize| end(&views[views.partition_point(|view| end(view) <= at)]);
             let marks = search(text, &end_behind);
             found.append_n(rows.start - found.len(), false);

@@ -121,29 +121,36 @@ impl TermStarts {
         Some(TermStarts { mask, items, slots, bits, prefixes })
     }
 
-    /// The items of which one may begin with these bytes.
-    fn like(&self, first: [u8; MOST_BYTES]) -> impl Iterator<Item = &Item> {
-        let hash = hash(first, self.mask, self.bits);
-        let slot = usize::from(self.slots[hash as usize]);
-        self.items[slot.saturating_sub(1)..].iter().take_while(move |item| item.hash == hash)
-    }
-
     /// Marks the places of a text at which a term begins with an item of which `ends` says that it may end where it does.
     pub(super) fn mark(&self, text: &[u8], ends: impl Fn(usize, &Item) -> bool) -> Marks {
         let mut marks = Marks::of(text.len());
-        let mut places = Vec::new();
+        let (mut places, mut likely) = (Vec::new(), Vec::new());
         for begin in (0..text.len()).step_by(CHUNK) {
             let count = self.prefixes.fill_places(text, begin, text.len().min(begin + CHUNK), &mut places);
-            for place in &places[..count] {
+            self.fill_likely(&text[begin..], &places[..count], &mut likely);
+            for (place, slot) in &likely {
                 let at = begin + usize::from(*place);
-                let rest = &text[at..];
+                let (rest, items) = (&text[at..], &self.items[usize::from(*slot) - 1..]);
                 let head = head(rest);
-                if self.like(padded(rest)).any(|item| item.begins(rest, &head) && ends(at, item)) {
+                if items.iter().take_while(|item| item.hash == items[0].hash).any(|item| item.begins(rest, &head) && ends(at, item)) {
                     marks.set(at);
                 }
             }
         }
         marks
+    }
+
+    /// The places at which the first bytes are those of an item, and its slot.
+    fn fill_likely(&self, text: &[u8], places: &[u16], likely: &mut Vec<(u16, u16)>) {
+        likely.resize(places.len(), (0, 0));
+        // Without a branch on what is likely: it may be as often so as not.
+        let mut count = 0;
+        for place in places {
+            let slot = self.slots[hash(padded(&text[usize::from(*place)..]), self.mask, self.bits) as usize];
+            likely[count] = (*place, slot);
+            count += usize::from(slot != 0);
+        }
+        likely.truncate(count);
     }
 }
 

@@ -75,9 +75,9 @@ impl<'a> Spans<'a> {
             let end_behind = |at: usize| end(&views[views.partition_point(|view| end(view) <= at)]);
             let marks = search(text, &end_behind);
             found.append_n(rows.start - found.len(), false);
-            found.append_buffer(&BooleanBuffer::collect_bool(rows.len(), |row| {
+            found.append_buffer(&marks.rows(rows.len(), |row| {
                 let view = ByteView::from(views[row]);
-                marks.any(view.offset as usize - bytes.start, view.length as usize)
+                (view.offset as usize - bytes.start, view.length as usize)
             }));
         }
         found.append_n(self.texts.len() - found.len(), false);

@@ -111,7 +111,7 @@ fn rows_with_start(starts: &TermStarts, joined: &Joined) -> Option<BooleanBuffer
     let bytes = std::str::from_utf8(&joined.bytes).ok()?;
     let marks = starts.mark(&joined.bytes, |at, item| bounded(bytes, at, at + item.len(), Kind::Term));
     let rows = joined.starts.len() - 1;
-    Some(BooleanBuffer::collect_bool(rows, |row| marks.any(joined.starts[row], joined.starts[row + 1] - joined.starts[row])))
+    Some(marks.rows(rows, |row| (joined.starts[row], joined.starts[row + 1] - joined.starts[row])))
 }
 
 thread_local! {

@@ -91,7 +91,7 @@ impl Found {
         match replayed {
             Ok(Outcome { mut alerts, warnings }) => {
                 let absent = warnings.into_iter().filter(|warning| [NO_WATCHLIST, NO_FILE].contains(&warning.code));
-                self.without.extend(absent.map(|warning| [Some(warning.message), warning.help].into_iter().flatten().collect::<Vec<_>>().join("; ")));
+                self.without.extend(absent.map(|warning| format!("{}; {}", warning.message, warning.help.unwrap_or_default())));
                 // Windows that overlap find an event more than once.
                 let mut given = HashSet::new();
                 alerts.retain(|alert| given.insert((alert.time.clone(), alert.title.clone(), alert.rows.iter().map(|row| row.get()).collect::<String>())));

@@ -13,6 +13,9 @@ const LETTERS: usize = LETTER as usize + 1;
 
 const BUCKETS: usize = u8::BITS as usize;
 
+/// The bytes of one vector.
+const LANES: usize = 32;
+
 /// The bytes that are looked at together, a bit for each.
 const BLOCK: usize = u64::BITS as usize;
 
@@ -44,8 +47,8 @@ impl Prefixes {
         Prefixes { tables, level }
     }
 
-    /// The places from `begin` to `end` at which a term begins as an item does, perhaps, counted from `begin`; of `places` those
-    /// are meant that come first, as many as it says.
+    /// The places from `begin` to `end`, at most 65,536 on, at which a term begins as an item does, perhaps. They are counted from
+    /// `begin`, and come first in `places`, as many as it says.
     pub(super) fn fill_places(&self, text: &[u8], begin: usize, end: usize, places: &mut Vec<u16>) -> usize {
         dispatch!(self.level, simd => fill(simd, &self.tables, text, begin..end, places))
     }
@@ -55,7 +58,6 @@ impl Prefixes {
 
 #[inline(always)]
 fn fill<S: Simd>(simd: S, tables: &Tables, text: &[u8], range: std::ops::Range<usize>, places: &mut Vec<u16>) -> usize {
-    const LANES: usize = 32;
     let mut count = 0;
     for at in range.clone().step_by(BLOCK) {
         let mut copied = [0; SEEN];
@@ -77,7 +79,6 @@ fn fill<S: Simd>(simd: S, tables: &Tables, text: &[u8], range: std::ops::Range<u
 /// A bit for each of 32 bytes, of which one before them and two behind them are seen.
 #[inline(always)]
 fn begins<S: Simd>(simd: S, tables: &Tables, bytes: &[u8]) -> u64 {
-    const LANES: usize = 32;
     let before = u8x32::from_slice(simd, &bytes[..LANES]);
     let within = among(simd, before | 0x20, b'a', 26) | among(simd, before, b'0', 10);
     let mut buckets = u8x32::splat(simd, u8::MAX);

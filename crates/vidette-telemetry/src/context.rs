@@ -2,7 +2,7 @@
 
 use crate::devices::Devices;
 use crate::row::{Field, Row};
-use crate::schemas::TABLES;
+use crate::schemas::{TABLES, TableSchema};
 use compact_str::{CompactString, ToCompactString};
 use indexmap::{Equivalent, IndexMap};
 use std::collections::{HashMap, HashSet};
@@ -161,6 +161,11 @@ impl Context {
     pub fn started(&mut self, host: &str, process_id: i64, time_ticks: i64) {
         note(self.starts.entry(key(host, &process_id.to_compact_string(), "")).or_default(), time_ticks);
         trim(&mut self.starts);
+    }
+
+    /// Whether rows of the table that were read as such may lack what events tell.
+    pub fn may_enrich(table: &TableSchema) -> bool {
+        POSITIONS.contains_key(table.name)
     }
 
     /// Whether the row may repeat a process creation, as one of the Security log may.

@@ -45,6 +45,31 @@ impl Event<'_> {
         number(self.get(name))
     }
 
+    /// With texts of its own.
+    pub fn into_owned(self) -> Event<'static> {
+        let own = |text: Cow<str>| Cow::Owned(text.into_owned());
+        let Event {
+            provider,
+            event_id,
+            version,
+            level,
+            task,
+            opcode,
+            keywords,
+            channel,
+            computer,
+            record_id,
+            execution_process_id,
+            execution_thread_id,
+            user_sid,
+            created_ticks,
+            data,
+        } = self;
+        let [provider, keywords, channel, computer, user_sid] = [provider, keywords, channel, computer, user_sid].map(own);
+        let data = data.into_iter().map(|(name, value)| (own(name), own(value))).collect();
+        Event { provider, event_id, version, level, task, opcode, keywords, channel, computer, record_id, execution_process_id, execution_thread_id, user_sid, created_ticks, data }
+    }
+
     /// The event's own time, else when it was written.
     pub fn time_ticks(&self) -> Option<i64> {
         parse_time(self.get("UtcTime")).or(self.created_ticks)

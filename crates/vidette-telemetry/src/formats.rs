@@ -5,6 +5,7 @@ mod audit;
 mod cloudtrail;
 mod collected;
 mod csv;
+mod cuts;
 mod elements;
 mod event_json;
 mod event_xml;
@@ -145,20 +146,44 @@ pub fn recognize(head: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(|format| (format.recognizes)(head)).map(|format| format.name)
 }
 
-/// The parts in which a file is best read side by side: numbers of the chunks of EVTX, bytes of lines of JSON. None for a file
-/// that is read as a whole.
-pub(crate) fn parts_of(path: &Path) -> Vec<Range<u64>> {
-    let mut head = [0; 8];
+/// What one reader takes of a file at a time.
+#[derive(Clone)]
+pub(crate) enum Part {
+    /// Chunks of EVTX, by number.
+    Chunks(Range<u64>),
+    /// The lines of JSON that begin in these bytes.
+    Lines(Range<u64>),
+    /// Records of CSV.
+    Records(cuts::RecordPart),
+    /// The same of CSV whose header has no known names.
+    Others(cuts::RecordPart),
+}
+
+/// Shorter files of text are read as a whole.
+const LEAST_SPLIT_BYTES: u64 = 16 << 20;
+
+/// The parts in which a file is best read side by side. None for a file that is read as a whole.
+pub(crate) fn parts_of(path: &Path) -> Vec<Part> {
     let Ok(mut file) = File::open(path) else { return Vec::new() };
     let Ok(length_bytes) = file.metadata().map(|meta| meta.len()) else { return Vec::new() };
-    if file.read_exact(&mut head).is_err() {
+    let is_long = length_bytes >= LEAST_SPLIT_BYTES;
+    let mut head = Vec::new();
+    if (&file).take(if is_long { 1 << 16 } else { 8 }).read_to_end(&mut head).is_err() {
         return Vec::new();
     }
     match recognize(&head) {
-        Some("evtx") => evtx::parts(length_bytes),
-        Some("json") if file.rewind().is_ok() => json::parts(file, length_bytes),
+        Some("evtx") => evtx::parts(length_bytes).into_iter().map(Part::Chunks).collect(),
+        _ if !is_long || file.rewind().is_err() => Vec::new(),
+        Some("json") => json::parts(file, length_bytes).into_iter().map(Part::Lines).collect(),
+        Some("csv") => cuts::parts(path, length_bytes).into_iter().map(Part::Records).collect(),
+        None if is_table(&head) => cuts::parts(path, length_bytes).into_iter().map(Part::Others).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Whether it may be CSV whose columns are of no known table.
+fn is_table(head: &[u8]) -> bool {
+    std::str::from_utf8(&head[..head.len().min(64)]).is_ok_and(|head| head.contains(','))
 }
 
 /// The path that stands for the standard input.
@@ -168,17 +193,22 @@ pub(crate) const STANDARD_INPUT: &str = "-";
 ///
 /// # Errors
 /// When the file cannot be opened or is of no known format. Broken records are problems of their own.
-pub(crate) fn read_file(path: &Path, part: Option<Range<u64>>, sink: &mut dyn Sink) -> Result<(), Problem> {
+pub(crate) fn read_file(path: &Path, part: Option<&Part>, sink: &mut dyn Sink) -> Result<(), Problem> {
     if path == Path::new(STANDARD_INPUT) {
         return read_stream(path, Box::new(BufReader::with_capacity(1 << 16, std::io::stdin())), sink);
     }
     let file = File::open(path).map_err(|error| Problem::file(path, error.to_string()))?;
+    match part {
+        Some(Part::Chunks(chunks)) => return evtx::read_chunks(path, file, chunks.clone(), sink),
+        Some(Part::Lines(lines)) => return json::read_part(path, file, lines.clone(), sink),
+        Some(Part::Others(records)) if !(sink.is_learner() || sink.other(path).is_some()) => {
+            return if records.is_first() { Err(Problem::unknown(path)) } else { Ok(()) };
+        }
+        Some(Part::Records(records) | Part::Others(records)) => return csv::read_part(path, file, records, sink),
+        None => {}
+    }
     let mut input = BufReader::with_capacity(1 << 16, file);
     let head = input.fill_buf().map_err(|error| Problem::file(path, error.to_string()))?;
-    if let Some(part) = part {
-        let read = if recognize(head) == Some("evtx") { evtx::read_chunks } else { json::read_part };
-        return read(path, input.into_inner(), part, sink);
-    }
     if head.starts_with(b"PAR1") {
         return parquet::read(path, sink);
     }
@@ -193,9 +223,7 @@ fn read_stream(path: &Path, mut input: Box<dyn BufRead + Send>, sink: &mut dyn S
     match FORMATS.iter().find(|format| (format.recognizes)(head)) {
         Some(format) => (format.read)(path, input, sink),
         // Any names may head the columns of a file that is a table of its own.
-        None if (sink.is_learner() || sink.other(path).is_some()) && std::str::from_utf8(&head[..head.len().min(64)]).is_ok_and(|head| head.contains(',')) => {
-            csv::read(path, input, sink)
-        }
+        None if (sink.is_learner() || sink.other(path).is_some()) && is_table(head) => csv::read(path, input, sink),
         None => Err(Problem::unknown(path)),
     }
 }

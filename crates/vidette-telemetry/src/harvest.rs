@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::error::{Error, Problem};
 use crate::event::Event;
 use crate::folders::files_under;
-use crate::formats::{Record, Sink, parts_of, read_file};
+use crate::formats::{Part, Record, Sink, parts_of, read_file};
 use crate::normalize::{Normalizer, TABLES_OF_LOGS, event_of};
 use crate::row::Row;
 use crate::schemas::TableSchema;
@@ -16,7 +16,6 @@ use arrow::record_batch::RecordBatch;
 use compact_str::CompactString;
 use gathering::Gathering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -58,6 +57,19 @@ pub enum Keep<'a> {
     Counts,
     /// They are handed over.
     Hand(&'a mut Taker<'a>),
+}
+
+impl<'a> Keep<'a> {
+    fn counts(&self) -> bool {
+        matches!(self, Keep::Counts)
+    }
+
+    fn sieve(&self) -> Option<&'a Sieve<'a>> {
+        match self {
+            Keep::Rows { sieve, .. } => *sieve,
+            Keep::Counts | Keep::Hand(_) => None,
+        }
+    }
 }
 
 impl Default for Keep<'_> {
@@ -222,6 +234,7 @@ struct Parcel {
 /// A batch, and the times of its rows.
 struct Landed {
     table: &'static TableSchema,
+    origin: Origin,
     batch: Option<Result<RecordBatch, Error>>,
     summary: Summary,
     times: Vec<i64>,
@@ -241,7 +254,7 @@ struct Unit<'a> {
     file: &'a Path,
     /// The user named it: whatever it is, it is to be read.
     named: bool,
-    part: Option<Range<u64>>,
+    part: Option<Part>,
     /// How many units of the file are unread.
     left: &'a AtomicUsize,
 }
@@ -266,7 +279,7 @@ pub fn harvest(paths: &[PathBuf], normalizer: &Normalizer, reading: Reading, pro
 pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normalizer, reading: Reading, progress: &mut dyn FnMut(Progress)) -> Result<Harvest, Error> {
     let mut result = Harvest::default();
     let total = files.len();
-    let files: Vec<(PathBuf, Vec<Range<u64>>, AtomicUsize)> = files
+    let files: Vec<(PathBuf, Vec<Part>, AtomicUsize)> = files
         .into_iter()
         .map(|file| {
             let parts = parts_of(&file);
@@ -277,7 +290,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     let units: Vec<Unit> = files
         .iter()
         .flat_map(|(file, parts, left)| {
-            let parts: Vec<Option<Range<u64>>> = if parts.is_empty() { vec![None] } else { parts.iter().cloned().map(Some).collect() };
+            let parts: Vec<Option<Part>> = if parts.is_empty() { vec![None] } else { parts.iter().cloned().map(Some).collect() };
             let named = named.contains(file);
             parts.into_iter().map(move |part| Unit { file, named, part, left })
         })
@@ -287,11 +300,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
     let (sender, receiver) = sync_channel::<Parcel>((workers * 2).max(LEAST_WAITING));
     let (units, next) = (&units, &next);
     let Reading { keep, seen, carve, watch, direct_parquet } = reading;
-    let counts = matches!(keep, Keep::Counts);
-    let sieve = match &keep {
-        Keep::Rows { sieve, .. } => *sieve,
-        _ => None,
-    };
+    let (counts, sieve) = (keep.counts(), keep.sieve());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let sender = sender.clone();
@@ -332,7 +341,7 @@ pub fn harvest_files(files: Vec<PathBuf>, named: &[PathBuf], normalizer: &Normal
 
 fn read_one(unit: &Unit, reader: &mut Reader) {
     // A reader of untrusted bytes must not take the hunt down with it.
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.part.clone(), reader)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_file(unit.file, unit.part.as_ref(), reader)));
     let mut parcel = std::mem::take(&mut reader.parcel);
     match outcome {
         Ok(Ok(())) => {}
@@ -363,19 +372,19 @@ struct Reader<'a> {
     parcel: Parcel,
     /// Complete rows, by table, that do not make a batch yet.
     landed: Vec<Vec<Row>>,
-    /// The complete rows of one event.
+    /// The complete rows of one record.
     fresh: Vec<Row>,
     open: bool,
 }
 
-/// Makes a batch of the rows, which are of one table, unless they are only counted.
+/// Makes a batch of the rows, which are of one table and origin, unless they are only counted.
 fn land(rows: Vec<Row>, normalizer: &Normalizer, counts: bool, sieve: Option<&Sieve>) -> Landed {
-    let table = rows[0].table;
+    let (table, origin) = (rows[0].table, Origin::of(&rows[0]));
     let mut summary = Summary::default();
     rows.iter().for_each(|row| summary.count(row));
     let times = rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0).collect();
     let batch = (!counts).then(|| batch_of(table, &rows, normalizer, sieve));
-    Landed { table, batch, summary, times }
+    Landed { table, origin, batch, summary, times }
 }
 
 /// The rows that are worth keeping, as a batch.
@@ -388,10 +397,10 @@ fn batch_of(table: &'static TableSchema, rows: &[Row], normalizer: &Normalizer, 
 }
 
 impl Reader<'_> {
-    /// Puts the complete rows of an event beside the others of their tables.
+    /// Puts the complete rows of a record beside the others of their tables.
     fn land(&mut self) {
         for row in self.fresh.drain(..) {
-            let at = self.landed.iter().position(|rows| rows[0].table.name == row.table.name);
+            let at = self.landed.iter().position(|rows| rows[0].table.name == row.table.name && Origin::of(&rows[0]) == Origin::of(&row));
             let rows = match at {
                 Some(at) => &mut self.landed[at],
                 None => self.landed.push_mut(Vec::with_capacity(LANDED_ROWS)),
@@ -450,7 +459,12 @@ impl Sink for Reader<'_> {
                 row.links.given = true;
                 self.take_exported(&row, false);
                 if self.normalizer.wants_table(row.table.name) {
-                    self.parcel.rows.push(row);
+                    if Context::may_enrich(row.table) {
+                        self.parcel.rows.push(row);
+                    } else {
+                        self.fresh.push(row);
+                        self.land();
+                    }
                 }
             }
             Record::Other => {}

@@ -177,6 +177,36 @@ fn a_long_line_is_read_record_by_record_or_refused() {
 }
 
 #[test]
+fn a_long_file_of_csv_is_read_in_parts_record_by_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("DeviceNetworkEvents.csv");
+    // Lines end within quotes, too, and what is in them looks like lines.
+    let long = format!("\"{}\n2026-03-10T09:00:00Z,not,a,row\"", "x, \"\"y\"\" ".repeat(2_000));
+    let mut text = b"Timestamp,DeviceName,RemoteUrl,InitiatingProcessCommandLine\n".to_vec();
+    for number in 0..1_000 {
+        text.extend_from_slice(format!("2026-03-10T09:00:00Z,h{},a{number}.example,{long}\n", number % 10).as_bytes());
+    }
+    text.extend_from_slice(b"2026-03-10T09:00:00Z,h,\xff,bad\nno time,h,last.example,x\n");
+    std::fs::write(&path, &text).expect("written");
+    assert!(text.len() > 16 << 20);
+    let harvest = read(&path);
+    let mut urls = texts(&harvest, "DeviceNetworkEvents", "RemoteUrl");
+    urls.sort();
+    urls.dedup();
+    assert_eq!((harvest.rows, urls.len()), (1_001, 1_001));
+    let problems: Vec<(&str, &str)> = harvest.problems.iter().filter_map(|problem| Some((problem.place.as_deref()?, problem.message.as_str()))).collect();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].0 == "line 2002" && problems[0].1.contains("UTF-8"), "{problems:?}");
+    assert_eq!(problems[1].0, "line 2003");
+
+    // A quote that stays open takes what is behind it, not the memory of the machine.
+    std::fs::write(&path, ["Timestamp,DeviceName\n2026-03-10T09:00:00Z,a\n2026-03-10T09:00:00Z,\"b", &"x,y\n".repeat(5 << 20)].concat()).expect("written");
+    let harvest = read(&path);
+    assert_eq!((harvest.rows, harvest.problems.len()), (1, 1));
+    assert!(harvest.problems[0].place.as_deref() == Some("line 3") && harvest.problems[0].message.contains("is a quote left open?"), "{:?}", harvest.problems);
+}
+
+#[test]
 fn a_document_over_several_lines_is_one_record_or_a_wrapper() {
     let folder = tempfile::tempdir().unwrap();
     let row = r#"{ "Timestamp": "2026-03-10T08:10:00Z",

@@ -1,7 +1,7 @@
 //! Windows events as other tools keep them: EvtxECmd's JSON and CSV, and Wazuh's alerts and archives.
 
 use super::shapes::{flatten, level, time};
-use crate::event::{Event, text};
+use crate::event::{Event, Fields, parse_time, text};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -13,36 +13,39 @@ pub(super) fn is_evtxecmd<'n>(names: impl Iterator<Item = &'n str> + Clone) -> b
     EVTXECMD.iter().all(|wanted| names.clone().any(|name| name == *wanted))
 }
 
-/// A record of EvtxECmd. What the event says is JSON in `Payload`; the columns beside it are made from that for readers.
-pub(super) fn evtxecmd(map: &Map<String, Value>) -> Result<Event<'static>, String> {
-    let pick = |name: &str| map.get(name).map(text).unwrap_or_default();
-    let number = |name: &str| pick(name).parse().unwrap_or_default();
-    let keywords = match pick("Keywords") {
-        known if known.eq_ignore_ascii_case("audit success") => "0x8020000000000000".to_owned(),
-        known if known.eq_ignore_ascii_case("audit failure") => "0x8010000000000000".to_owned(),
+/// The columns of EvtxECmd that are read; those beside them are made for people from what `Payload` says.
+pub(super) const EVTXECMD_READ: [&str; 12] =
+    ["Provider", "EventId", "Level", "Keywords", "Channel", "Computer", "EventRecordId", "ProcessId", "ThreadId", "UserId", "TimeCreated", "Payload"];
+
+/// A record of EvtxECmd, of the texts of its columns [`EVTXECMD_READ`]. The data of an event that nobody wants are not read.
+pub(super) fn evtxecmd<'t>(texts: [&'t str; 12], wants: impl Fn(&Event) -> bool) -> Result<Event<'t>, String> {
+    let [provider, id, of_level, keywords, channel, computer, record_id, process_id, thread_id, user_sid, created, payload] = texts;
+    let keywords = match keywords {
+        known if known.eq_ignore_ascii_case("audit success") => "0x8020000000000000",
+        known if known.eq_ignore_ascii_case("audit failure") => "0x8010000000000000",
         other => other,
     };
     let mut event = Event {
-        provider: pick("Provider").into(),
-        event_id: pick("EventId").parse().unwrap_or_default(),
-        level: level(&pick("Level")),
+        provider: provider.into(),
+        event_id: id.parse().unwrap_or_default(),
+        level: level(of_level),
         keywords: keywords.into(),
-        channel: pick("Channel").into(),
-        computer: pick("Computer").into(),
-        record_id: pick("EventRecordId").parse().unwrap_or_default(),
-        execution_process_id: number("ProcessId"),
-        execution_thread_id: number("ThreadId"),
-        user_sid: pick("UserId").into(),
-        created_ticks: map.get("TimeCreated").and_then(time),
+        channel: channel.into(),
+        computer: computer.into(),
+        record_id: record_id.parse().unwrap_or_default(),
+        execution_process_id: process_id.parse().unwrap_or_default(),
+        execution_thread_id: thread_id.parse().unwrap_or_default(),
+        user_sid: user_sid.into(),
+        created_ticks: parse_time(created),
         ..Event::default()
     };
-    let payload = match map.get("Payload") {
-        Some(Value::String(payload)) if !payload.is_empty() => serde_json::from_str(payload).map_err(|error| format!("`Payload` is not JSON: {error}"))?,
-        Some(Value::Object(payload)) => payload.clone(),
-        _ => Map::new(),
-    };
-    flatten(payload, &mut event.data);
-    event.data.retain(|(name, _)| !name.starts_with('@'));
+    if !payload.is_empty() && wants(&event) {
+        let payload = serde_json::from_str(payload).map_err(|error| format!("`Payload` is not JSON: {error}"))?;
+        let mut data = Fields::new();
+        flatten(payload, &mut data);
+        data.retain(|(name, _)| !name.starts_with('@'));
+        event.data = data;
+    }
     Ok(event)
 }
 

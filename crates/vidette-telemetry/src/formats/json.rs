@@ -57,18 +57,15 @@ pub(super) fn read(path: &Path, input: Box<dyn BufRead + Send>, sink: &mut dyn S
     }
 }
 
-/// Files of lines that are shorter are read as a whole.
-const LEAST_SPLIT_BYTES: u64 = 16 << 20;
 /// Bytes of lines that one reader takes at a time.
 const PART_BYTES: u64 = 4 << 20;
 
-/// A long file of lines in parts by byte; a line belongs to the part in which it begins. None when it is short, or no file of
+/// A file of lines in parts by byte; a line belongs to the part in which it begins. None when it is no file of
 /// lines: the first must be an object, and the second begin like one.
 pub(super) fn parts(file: File, length_bytes: u64) -> Vec<Range<u64>> {
     let mut input = BufReader::new(file).take(LINE_LIMIT_BYTES as u64);
     let mut line = Vec::new();
-    let is_lines = length_bytes >= LEAST_SPLIT_BYTES
-        && input.read_until(b'\n', &mut line).is_ok()
+    let is_lines = input.read_until(b'\n', &mut line).is_ok()
         && line.starts_with(b"{")
         && serde_json::from_slice::<IgnoredAny>(&line).is_ok()
         && input.fill_buf().is_ok_and(|rest| rest.first() == Some(&b'{'));

@@ -2,7 +2,7 @@
 //! and any JSON.
 
 use super::shapes::{both_times, classify, field};
-use super::{Record, Sink, parquet, parts_of, read_file};
+use super::{Part, Record, Sink, parquet, parts_of, read_file};
 use crate::error::Problem;
 use crate::event::{Event, parse_time};
 use crate::normalize::TABLES_OF_LOGS;
@@ -12,7 +12,6 @@ use crate::store;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What records have beyond so many columns is left out, and is a problem.
@@ -49,11 +48,11 @@ pub fn learn(name: String, paths: Vec<PathBuf>) -> Option<(&'static TableSchema,
 /// Notes the columns of a file; whether its records are of no known shape, and there are some.
 fn learn_file(path: &Path, columns: &mut Columns) -> bool {
     let mut parts = parts_of(path).into_iter();
-    let first = learn_part(path, parts.next(), true);
+    let first = learn_part(path, parts.next().as_ref(), true);
     if first.is_known {
         return false;
     }
-    let rest: Vec<Learner> = parts.collect::<Vec<_>>().into_par_iter().map(|part| learn_part(path, Some(part), false)).collect();
+    let rest: Vec<Learner> = parts.collect::<Vec<_>>().into_par_iter().map(|part| learn_part(path, Some(&part), false)).collect();
     let (mut records, mut is_known) = (0, false);
     for part in std::iter::once(first).chain(rest) {
         records += part.records;
@@ -100,7 +99,7 @@ pub fn learn_more_columns(paths: &[PathBuf]) {
             continue;
         }
         let mut learner = Learner { path, is_first: true, limit: Some(TELLING), is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
-        read_file(path, parts_of(path).into_iter().next(), &mut learner).ok();
+        read_file(path, parts_of(path).first(), &mut learner).ok();
         if is_of_table(&mut learner.columns.columns.iter().map(|(name, _)| name)) {
             told.columns.merge(learner.columns);
         }
@@ -168,7 +167,7 @@ fn type_of(name: &str, seen: &Seen) -> ColumnType {
     }
 }
 
-fn learn_part(path: &Path, part: Option<Range<u64>>, is_first: bool) -> Learner<'_> {
+fn learn_part<'p>(path: &'p Path, part: Option<&Part>, is_first: bool) -> Learner<'p> {
     let mut learner = Learner { path, is_first, limit: None, is_known: false, records: 0, columns: Columns::default(), places: Vec::new() };
     // What cannot be read is told when it is read for its rows.
     read_file(path, part, &mut learner).ok();

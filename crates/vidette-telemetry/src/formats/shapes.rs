@@ -1,6 +1,6 @@
 //! What a JSON object is: an event as one of the shippers writes it, or a row of a table. It is told from the keys.
 
-use super::collected::{evtxecmd, is_evtxecmd, wazuh};
+use super::collected::{EVTXECMD_READ, evtxecmd, is_evtxecmd, wazuh};
 use super::{Record, audit, cloudtrail, event_xml, other_table, rendered, zeek};
 use crate::event::{Event, Fields, parse_time, text, to_ticks};
 use crate::row::{Field, Row};
@@ -211,7 +211,8 @@ fn windows_event(map: &mut Map<String, Value>, number: u64) -> Result<Option<Eve
         return Ok(Some(event));
     }
     if is_evtxecmd(map.keys().map(String::as_str)) {
-        return evtxecmd(map).map(Some);
+        let texts = EVTXECMD_READ.map(|name| map.get(name).map(text).unwrap_or_default());
+        return evtxecmd(texts.each_ref().map(String::as_str), |_| true).map(|event| Some(event.into_owned()));
     }
     if let Some(Value::Object(winlog)) = map.get_mut("winlog") {
         let winlog = std::mem::take(winlog);

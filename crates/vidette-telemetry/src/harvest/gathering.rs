@@ -1,6 +1,6 @@
 //! What all readers hand over, put together: rows enriched by what other events tell, in batches, in memory or on disk.
 
-use super::{Harvest, Keep, LANDED_ROWS, Origin, Parcel, batch_of};
+use super::{Harvest, Keep, LANDED_ROWS, Landed, Origin, Parcel, land};
 use crate::context::Context;
 use crate::error::{Error, Problem};
 use crate::normalize::Normalizer;
@@ -9,6 +9,7 @@ use crate::schemas::TableSchema;
 use crate::spill::Spill;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// Rows of one batch.
@@ -36,7 +37,10 @@ pub(super) struct Gathering<'a, 'k> {
     pending: Vec<Row>,
     /// See [`UNDECIDED_ROWS`].
     undecided: Vec<Row>,
-    ready: BTreeMap<(&'static str, Origin), (&'static TableSchema, Vec<Row>)>,
+    /// Rows that are complete, by table.
+    ready: BTreeMap<(&'static str, Origin), Vec<Row>>,
+    /// Of them, each of one table, so many that they make a batch.
+    full: Vec<Vec<Row>>,
     /// What a sieve left of batches, by table.
     few: BTreeMap<&'static str, Few>,
     /// As given, but for the bytes that were taken.
@@ -45,7 +49,17 @@ pub(super) struct Gathering<'a, 'k> {
 
 impl<'a, 'k> Gathering<'a, 'k> {
     pub(super) fn new(result: &'a mut Harvest, normalizer: &'a Normalizer, keep: Keep<'k>) -> Self {
-        Gathering { result, normalizer, context: Context::default(), pending: Vec::new(), undecided: Vec::new(), ready: BTreeMap::new(), few: BTreeMap::new(), keep }
+        Gathering {
+            result,
+            normalizer,
+            context: Context::default(),
+            pending: Vec::new(),
+            undecided: Vec::new(),
+            ready: BTreeMap::new(),
+            full: Vec::new(),
+            few: BTreeMap::new(),
+            keep,
+        }
     }
 
     pub(super) fn take(&mut self, parcel: Parcel) -> Result<(), Error> {
@@ -62,19 +76,19 @@ impl<'a, 'k> Gathering<'a, 'k> {
         for (signal, count) in parcel.signals {
             *self.result.signals.entry(signal).or_default() += count;
         }
-        for landed in parcel.batches {
-            self.result.rows += landed.summary.rows;
-            self.result.cover(landed.times);
-            self.result.summaries.entry(landed.table.name).or_default().merge(landed.summary);
-            if let Some(batch) = landed.batch {
-                self.store(landed.table, Origin::Events, batch?)?;
-            }
-        }
+        parcel.batches.into_iter().try_for_each(|landed| self.take_landed(landed))?;
         self.pending.extend(parcel.rows);
         if self.pending.len() > PENDING_ROWS {
             self.settle(PENDING_ROWS / 2)?;
         }
         self.report_devices(false)
+    }
+
+    fn take_landed(&mut self, landed: Landed) -> Result<(), Error> {
+        self.result.rows += landed.summary.rows;
+        self.result.cover(landed.times);
+        self.result.summaries.entry(landed.table.name).or_default().merge(landed.summary);
+        landed.batch.map_or(Ok(()), |batch| self.store(landed.table, landed.origin, batch?))
     }
 
     /// The same complaint about another part of a file only counts.
@@ -107,50 +121,41 @@ impl<'a, 'k> Gathering<'a, 'k> {
                 continue;
             }
             self.context.enrich(&mut row);
-            self.put(row)?;
+            self.put(row);
         }
         self.pending = pending;
-        Ok(())
+        self.land()
     }
 
     /// What is known of the devices, as rows: of the oldest hours when there are too many, in the end of all.
     fn report_devices(&mut self, all: bool) -> Result<(), Error> {
         let rows = self.context.devices.rows(all);
-        rows.into_iter().filter(|row| self.normalizer.wants_table(row.table.name)).try_for_each(|row| self.put(row))
+        rows.into_iter().filter(|row| self.normalizer.wants_table(row.table.name)).for_each(|row| self.put(row));
+        self.land()
     }
 
     /// Puts a row that is complete beside the others of its table.
-    fn put(&mut self, row: Row) -> Result<(), Error> {
-        let origin = Origin::of(&row);
-        let (table, rows) = self.ready.entry((row.table.name, origin)).or_insert_with(|| (row.table, Vec::new()));
+    fn put(&mut self, row: Row) {
+        let rows = self.ready.entry((row.table.name, Origin::of(&row))).or_default();
         rows.push(row);
         if rows.len() == BATCH_ROWS {
-            let (table, rows) = (*table, std::mem::take(rows));
-            self.finish_batch(table, origin, rows)?;
+            self.full.push(std::mem::take(rows));
         }
-        Ok(())
     }
 
-    fn finish_batch(&mut self, table: &'static TableSchema, origin: Origin, rows: Vec<Row>) -> Result<(), Error> {
-        let summary = self.result.summaries.entry(table.name).or_default();
-        rows.iter().for_each(|row| summary.count(row));
-        self.result.rows += rows.len() as u64;
-        self.result.cover(rows.iter().map(|row| row.links.time_ticks).filter(|time| *time > 0));
-        match self.keep {
-            Keep::Counts => Ok(()),
-            Keep::Rows { sieve, .. } => self.store(table, origin, batch_of(table, &rows, self.normalizer, sieve)?),
-            Keep::Hand(_) => self.store(table, origin, batch_of(table, &rows, self.normalizer, None)?),
-        }
+    /// Makes batches of the rows that are as many as one has.
+    fn land(&mut self) -> Result<(), Error> {
+        let (counts, sieve) = (self.keep.counts(), self.keep.sieve());
+        let full = std::mem::take(&mut self.full).into_par_iter();
+        let landed: Vec<Landed> = full.map(|rows| land(rows, self.normalizer, counts, sieve)).collect();
+        landed.into_iter().try_for_each(|landed| self.take_landed(landed))
     }
 
     pub(super) fn finish(mut self) -> Result<(), Error> {
         self.settle(usize::MAX)?;
         self.report_devices(true)?;
-        for ((_, origin), (table, rows)) in std::mem::take(&mut self.ready) {
-            if !rows.is_empty() {
-                self.finish_batch(table, origin, rows)?;
-            }
-        }
+        self.full = std::mem::take(&mut self.ready).into_values().filter(|rows| !rows.is_empty()).collect();
+        self.land()?;
         for few in std::mem::take(&mut self.few).into_values() {
             if let Some(first) = few.batches.first() {
                 self.put_down(few.table, concat_batches(&first.schema(), &few.batches)?)?;

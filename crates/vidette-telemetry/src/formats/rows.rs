@@ -5,7 +5,7 @@
 use super::event_json::{Fill, Keys};
 use super::json::{ENVELOPES, WRAPPERS};
 use super::shapes::{BESIDE, TIMES, both_times, complete, diagnostic_table, field, field_of_text, fill_beside, is_time};
-use super::{Record, Sink};
+use super::{Record, Sink, zeek};
 use crate::normalize::TABLES_OF_LOGS;
 use crate::row::{Field, Row};
 use crate::schemas::{ColumnSchema, ColumnType, TABLES, TableSchema};
@@ -47,6 +47,9 @@ impl Lines {
         }
         if let Some(name) = quoted_after(line, "\"AdvancedHunting-") {
             return streamed(line, diagnostic_table(name)?, sink).map(Record::Row);
+        }
+        if let Some(row) = zeek::read_json(line, sink) {
+            return Some(Record::Row(row));
         }
         if let Some(table) = type_of(line).and_then(|name| TABLES.get(name)) {
             return plain(line, table, true, sink).map(Record::Row);
@@ -125,7 +128,7 @@ impl<'de> Keys<'de> for Envelope<'_> {
 }
 
 /// Keys of wrappers, and of events as shippers write them.
-fn is_of_another_shape(key: &str) -> bool {
+pub(super) fn is_of_another_shape(key: &str) -> bool {
     WRAPPERS.contains(&key) || is_of_event(key)
 }
 
@@ -348,6 +351,18 @@ mod tests {
             (exported, "PT1H.json"),
             (&exported.replace("TimeGenerated\":\"2026-03-10T09:00:00Z\"", "TimeGenerated\":1773133200.5"), "PT1H.json"),
             (&exported.replace(r#","Type":"DeviceProcessEvents""#, ""), "DeviceProcessEvents.jsonl"),
+            (
+                r#"{"ts":1714420737.556099,"uid":"C1","id.orig_h":"10.0.0.1","id.orig_p":55317,"id.resp_h":"8.8.8.8","id.resp_p":443,"proto":"tcp","service":"ssl","duration":3.50,"orig_bytes":1e3,"conn_state":"S0","local_orig":true,"tunnel_parents":[]}"#,
+                "conn.log",
+            ),
+            (
+                r#"{"_path":"dns","ts":"2024-04-29T19:58:57.5Z","uid":"C2","id_orig_h":"fe80::1","id_orig_p":53,"id_resp_h":"1.1.1.1","id_resp_p":53,"proto":"udp","query":"a\u00e9\"\\.example","answers":[ "1.2.3.4", "x\ty" ],"rcode_name":null,"qtype_name":"A"}"#,
+                "x.json",
+            ),
+            (
+                r#"{"ts":1714420737,"uid":"C3","id.orig_h":"10.0.0.1","id.orig_h":"10.0.0.2","id.resp_h":"8.8.8.8","method":"GET","host":"a.example","uri":"/é?q=\"","status_code":200}"#,
+                "http.json",
+            ),
             (r#"{"TimeGenerated":"2026-03-10T09:00:00Z","Channel":"Security","EventID":4624,"Computer":"h","EventSourceName":"P","Type":"SecurityEvent"}"#, "x.json"),
         ] {
             let sink = Asks::default();
@@ -392,6 +407,10 @@ mod tests {
             (r#"{"Timestamp":"2026-03-10T09:00:00Z","DeviceName":"h","Type":"DeviceEvents"} x"#, "a.json"),
             (r#"{"Message":"<Event xmlns='x'><System>","Computer":"h","Type":"CommonSecurityLog"}"#, "a.json"),
             (r#"{"EventID":1,"Channel":"c","DeviceName":"h"}"#, "DeviceEvents.json"),
+            (r#"{"ts":1,"id":{"orig_h":"10.0.0.1","resp_h":"8.8.8.8"},"conn_state":"SF"}"#, "conn.json"),
+            (r#"{"ts":1,"id.orig_h":"10.0.0.1","note":"Scan::Port_Scan","_path":"notice"}"#, "notice.json"),
+            (r#"{"ts":1,"id.orig_h":"10.0.0.1","conn_state":"SF","_raw":"x"}"#, "conn.json"),
+            (r#"{"id.orig_h":"10.0.0.1","conn_state":"SF"}"#, "conn.json"),
             (r#"{"records":[{"category":"AdvancedHunting-DeviceEvents","properties":{}}]}"#, "a.json"),
             (r#"{"category":"AdvancedHunting-NoSuchTable","properties":{}}"#, "a.json"),
             (r#"{"category":"Other","properties":{"a":"AdvancedHunting-DeviceEvents"}}"#, "a.json"),

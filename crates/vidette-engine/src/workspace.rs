@@ -356,6 +356,11 @@ impl Catalog for Checker<'_> {
         None
     }
 
+    fn lacks(&self, _: &str) -> bool {
+        self.open.set(true);
+        false
+    }
+
     fn runs(&self, _: Feature, _: &str) -> bool {
         true
     }

@@ -76,6 +76,11 @@ pub trait Catalog {
         None
     }
 
+    /// Whether it is worth a warning that there is no table of this name, which is another service's: files may bring it.
+    fn lacks(&self, _table: &str) -> bool {
+        true
+    }
+
     /// Whether the engine can run this part of the language; otherwise the binder refuses it with `VD001`.
     fn runs(&self, feature: Feature, name: &str) -> bool;
 }

@@ -60,6 +60,8 @@ pub mod codes {
     pub const NO_WATCHLIST: &str = "VD005";
     /// A file of `externaldata` that nobody gave.
     pub const NO_FILE: &str = "VD006";
+    /// A table of another service that nobody exported.
+    pub const NO_TABLE: &str = "VD007";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

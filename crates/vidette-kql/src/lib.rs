@@ -48,7 +48,7 @@ pub mod types;
 
 pub use binder::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS, bind, canonical};
 pub use catalog::{Catalog, Feature, Question, QuestionKind, Reading, Watchlist, file_name};
-pub use diagnostics::codes::{NO_FILE, NO_WATCHLIST, NOT_SUPPORTED};
+pub use diagnostics::codes::{NO_FILE, NO_TABLE, NO_WATCHLIST, NOT_SUPPORTED};
 pub use diagnostics::{Diagnostic, Fix, Kind, Severity, errors, line_and_column, render};
 pub use lexer::lex;
 pub use never::why_never;

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{self, AtomicUsize};
 use vidette_engine::{Clock, Workspace, side_by_side};
-use vidette_kql::{NO_FILE, NO_WATCHLIST};
+use vidette_kql::{NO_FILE, NO_TABLE, NO_WATCHLIST};
 use vidette_rules::{Alert, Outcome, Pack, Rule, RuleError, SigmaRule};
 use vidette_telemetry::{Harvest, Keep, Reading, Seen, harvest};
 
@@ -90,7 +90,7 @@ impl Found {
     fn take(&mut self, rule: &Rule, replayed: Result<Outcome, RuleError>) -> Option<usize> {
         match replayed {
             Ok(Outcome { mut alerts, warnings }) => {
-                let absent = warnings.into_iter().filter(|warning| [NO_WATCHLIST, NO_FILE].contains(&warning.code));
+                let absent = warnings.into_iter().filter(|warning| [NO_WATCHLIST, NO_FILE, NO_TABLE].contains(&warning.code));
                 self.without.extend(absent.map(|warning| format!("{}; {}", warning.message, warning.help.unwrap_or_default())));
                 // Windows that overlap find an event more than once.
                 let mut given = HashSet::new();

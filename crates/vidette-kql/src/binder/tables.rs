@@ -2,10 +2,10 @@
 
 use super::{Binder, Binding, Bound, Relation};
 use crate::bound::{Column, Plan};
-use crate::catalog::{Feature, Watchlist};
+use crate::catalog::Watchlist;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::literals::write_json_string;
-use crate::span::Span;
+use crate::span::{Span, Spanned};
 use crate::syntax::{self, ExprKind};
 use crate::types::{ScalarType, Value};
 use std::collections::HashSet;
@@ -43,14 +43,10 @@ fn watchlist_value(name: &str, ty: ScalarType, columns: &[String], row: &[String
 impl Binder<'_> {
     /// `database("x").T`, `workspace("w").T`, `cluster("c").database("d").T`; `None` when it is something else.
     pub(super) fn remote_table(&mut self, target: &syntax::Expr, member: &syntax::Expr) -> Option<Bound> {
-        if let ExprKind::Call { name, .. } = &target.kind
-            && ELSEWHERE.contains(&name.node.as_str())
+        if let ExprKind::Call { name: service, .. } = &target.kind
+            && ELSEWHERE.contains(&service.node.as_str())
         {
-            if !self.catalog.runs(Feature::Plugin, &name.node) {
-                self.refuse(&format!("`{}`, whose tables are elsewhere,", name.node), name.span);
-            }
-            let columns = self.open_up();
-            return Some(Bound::Tabular(Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns }));
+            return Some(Bound::Tabular(self.exported_table(service, member)));
         }
         if !is_scope(target) {
             return None;
@@ -63,6 +59,23 @@ impl Binder<'_> {
             ExprKind::Call { name, arguments } if name.node == "table" => self.table_function(arguments, member.span),
             _ => self.bind_any(member),
         })
+    }
+
+    /// `arg("").Resources`: the table of that name among the data. One that nobody exported is empty, as a watchlist is, and has the columns
+    /// that are asked of it.
+    fn exported_table(&mut self, service: &Spanned<String>, member: &syntax::Expr) -> Relation {
+        let name = if let ExprKind::Name(name) = &member.kind { Some(name) } else { None };
+        if let Some(relation) = name.and_then(|name| self.named_table(name)) {
+            return relation;
+        }
+        let name = name.map_or("its table", String::as_str);
+        if self.catalog.lacks(name) {
+            let message = format!("`{name}` of `{}` is elsewhere, and no query reaches the network: it is empty", service.node);
+            let help = format!("rows exported to `{name}.json` or `{name}.csv` among the data are the table");
+            self.report(Diagnostic::semantic(codes::NO_TABLE, message, member.span).warning().label("no table of that name was given").help(help));
+        }
+        let columns = self.open_up();
+        Relation { plan: Plan::Values { columns: columns.clone(), rows: Vec::new() }, columns }
     }
 
     /// `table("name")`

@@ -56,6 +56,20 @@ fn batch_answers_each_line_over_the_files_it_is_given() {
 }
 
 #[test]
+fn tables_of_other_services_are_files_named_after_them_or_empty() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = folder.path().to_str().expect("a plain path");
+    let query = "arg('').Resources | where type =~ 'microsoft.compute/virtualmachines' | extend size = tostring(properties.hardwareProfile.vmSize) | project name, size";
+    let output = vidette(&["query", query, path]);
+    assert_eq!((output.status.code(), text(&output.stdout).trim()), (Some(0), ""), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("warning[VD007]: `Resources` of `arg` is elsewhere, and no query reaches the network: it is empty"), "{}", text(&output.stderr));
+    let rows = r#"{"name":"vm1","type":"microsoft.compute/virtualmachines","properties":{"hardwareProfile":{"vmSize":"B2s"}}}"#;
+    std::fs::write(folder.path().join("Resources.json"), rows).expect("a file is written");
+    let output = vidette(&["query", query, path]);
+    assert_eq!((text(&output.stdout).trim(), text(&output.stderr)), (r#"{"name":"vm1","size":"B2s"}"#, String::new()));
+}
+
+#[test]
 fn exit_status_tells_alerts_wrong_queries_and_unreadable_input_apart() {
     let folder = tempfile::tempdir().expect("a folder for the test");
     let broken = folder.path().join("broken.jsonl");

@@ -1,6 +1,7 @@
 //! Rows that do not fit into memory: temporary Parquet files of each table.
 
 use crate::error::Error;
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -37,7 +38,7 @@ impl Spill {
     pub(crate) fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
         let mut writer = match self.writers.remove(table) {
             Some(writer) => writer,
-            None => self.begin(table, batch.schema())?,
+            None => self.begin(table, batch)?,
         };
         writer.write(batch)?;
         if writer.flushed_row_groups().len() < FILE_ROW_GROUPS {
@@ -48,9 +49,9 @@ impl Spill {
         Ok(())
     }
 
-    /// The next file of a table.
-    fn begin(&mut self, table: &'static str, schema: SchemaRef) -> Result<ArrowWriter<File>, Error> {
-        let schema = with_views(&schema);
+    /// The next file of a table, which begins with this batch.
+    fn begin(&mut self, table: &'static str, first: &RecordBatch) -> Result<ArrowWriter<File>, Error> {
+        let schema = with_views(&first.schema());
         let (paths, _) = self.files.entry(table).or_insert_with(|| (Vec::new(), schema.clone()));
         let path = self.folder.path().join(format!("{table}-{}.parquet", paths.len()));
         let file = File::create(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -60,6 +61,11 @@ impl Spill {
             WriterProperties::builder().set_compression(Compression::LZ4_RAW).set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).set_statistics_enabled(EnabledStatistics::None);
         for time in TIMES {
             properties = properties.set_column_statistics_enabled(time.into(), EnabledStatistics::Chunk);
+        }
+        // To look each value up among those before takes longer than to write what nearly all rows have, or none shares.
+        for (field, column) in schema.fields().iter().zip(first.columns()) {
+            let repeats = column.as_any_dictionary_opt().is_some_and(|dictionary| dictionary.values().len() > 1);
+            properties = properties.set_column_dictionary_enabled(field.name().as_str().into(), repeats);
         }
         Ok(ArrowWriter::try_new(file, schema, Some(properties.build()))?)
     }

@@ -80,13 +80,17 @@ struct Condition {
 }
 
 impl Workspace {
-    /// The sieve of a query over tables of which all that have no rows are yet to be read; `filled` are those that may get some.
+    /// The sieve of queries over tables of which all that have no rows are yet to be read; `filled` are those that may get some.
     /// `None` when every row may matter, or what is read depends on rows.
-    pub fn sieve(&self, text: &str, filled: &[&str]) -> Option<Sieve> {
+    pub fn sieve<'q>(&self, texts: impl IntoIterator<Item = &'q str>, filled: &[&str]) -> Option<Sieve> {
         let checker = Checker::new(self).with_filled(filled.iter().map(|table| (*table).to_owned()).collect());
-        let (queries, diagnostics) = compile(text, &checker);
-        if errors(&diagnostics).next().is_some() || checker.is_open() {
-            return None;
+        let mut queries = Vec::new();
+        for text in texts {
+            let (of_text, diagnostics) = compile(text, &checker);
+            if errors(&diagnostics).next().is_some() || checker.is_open() {
+                return None;
+            }
+            queries.extend(of_text);
         }
         let state = self.session().state();
         // By table: the condition of each scan, or that one has none.

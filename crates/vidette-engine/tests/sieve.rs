@@ -32,7 +32,7 @@ fn batch() -> RecordBatch {
 
 /// How many rows of `T` a query keeps.
 fn kept(query: &str) -> usize {
-    workspace().sieve(query, &["T", "U"]).map_or(ROWS, |sieve| sieve.keep("T", batch()).num_rows())
+    workspace().sieve([query], &["T", "U"]).map_or(ROWS, |sieve| sieve.keep("T", batch()).num_rows())
 }
 
 #[test]
@@ -53,6 +53,14 @@ fn rows_that_no_scan_lets_through_are_let_go() {
     ] {
         assert_eq!(kept(query), rows, "{query}");
     }
+}
+
+#[test]
+fn of_several_queries_the_rows_of_each_stay() {
+    let kept = |queries: &[&str]| workspace().sieve(queries.iter().copied(), &["T", "U"]).map_or(ROWS, |sieve| sieve.keep("T", batch()).num_rows());
+    assert_eq!(kept(&["T | where Name == 'n7'", "U | count", "T | where Name == 'n8' and Size < 100"]), 11);
+    assert_eq!(kept(&["T | where Name == 'n7'", "T | count"]), ROWS);
+    assert_eq!(kept(&["T | where Name == 'n7'", "T | where Nothing == 1"]), ROWS);
 }
 
 #[test]
@@ -77,12 +85,12 @@ fn all_rows_stay_where_one_scan_wants_them_or_nothing_tells() {
 
 #[test]
 fn what_stays_does_not_hold_the_texts_of_what_went() {
-    let sieve = workspace().sieve("T | where Name == 'n7'", &[]).expect("a condition");
+    let sieve = workspace().sieve(["T | where Name == 'n7'"], &[]).expect("a condition");
     let few = sieve.keep("T", batch());
     let names = few.column_by_name("Name").expect("the column").as_any().downcast_ref::<DictionaryArray<Int32Type>>().expect("a dictionary as before");
     assert_eq!(names.values().len(), 1);
     let without = batch().project(&[0]).expect("a column");
-    assert_eq!(workspace().sieve("T | where Name == 'n7'", &[]).expect("a condition").keep("T", without).num_rows(), ROWS, "without the column nothing is judged");
+    assert_eq!(workspace().sieve(["T | where Name == 'n7'"], &[]).expect("a condition").keep("T", without).num_rows(), ROWS, "without the column nothing is judged");
 }
 
 #[tokio::test]
@@ -95,7 +103,7 @@ async fn a_query_answers_over_what_stays_as_over_all() {
         "T | where isempty(Name) | count",
     ] {
         let mut answers = Vec::new();
-        for rows in [batch(), workspace().sieve(query, &["T", "U"]).expect("a condition").keep("T", batch())] {
+        for rows in [batch(), workspace().sieve([query], &["T", "U"]).expect("a condition").keep("T", batch())] {
             let mut filled = workspace();
             filled.register("T", Table::new(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]]).expect("a table")), columns()));
             answers.push(filled.query(query, Clock::now()).await.expect("it runs").tables[0].rows());

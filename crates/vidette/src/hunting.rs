@@ -14,6 +14,9 @@ use vidette_kql::{NO_FILE, NO_TABLE, NO_WATCHLIST};
 use vidette_rules::{Alert, Outcome, Pack, Rule, RuleError, SigmaRule};
 use vidette_telemetry::{Harvest, Keep, Reading, Seen, harvest};
 
+/// So few rules are run one after the other, the windows of each side by side, and say while files are read which rows they can see.
+const FEW: usize = 16;
+
 /// What was found, and in what.
 #[derive(Default)]
 pub struct Found {
@@ -51,10 +54,16 @@ pub async fn hunt(mut packs: Vec<Pack>, paths: &[PathBuf], time: &TimeOptions) -
         hunt_sigma(&sigma, empty.clone(), paths, time, &mut found).await?;
     }
     if !rules.is_empty() || sigma.is_empty() {
-        let wanted = Wanted::by(&empty, rules.iter().map(|rule| rule.query.as_str()));
+        let queries: Vec<&str> = rules.iter().map(|rule| rule.query.as_str()).collect();
+        let wanted = Wanted::by(&empty, queries.iter().copied());
         // Triage folders hold copies of logs: an event is one event, wherever it was found.
         let seen = Seen::default();
-        let mut loaded = workspace::load(empty, paths, &wanted, Keep::default(), Some(&seen)).await?;
+        // What many rules ask together lets most rows through, and is asked twice then.
+        let mut loaded = if rules.len() > FEW {
+            workspace::load(empty, paths, &wanted, Keep::default(), Some(&seen)).await?
+        } else {
+            workspace::load_for(&queries, empty, paths, &wanted, Some(&seen)).await?
+        };
         if let Some(end) = end(time, &loaded.harvest)? {
             loaded.workspace.date_undated(end);
         }
@@ -109,7 +118,6 @@ impl Found {
 
 /// Replays rules over the data, many side by side; of a few, their windows are. Gives how many alerts there were of those that ran.
 async fn replay(rules: &[&Rule], loaded: &Loaded, time: &TimeOptions, found: &mut Found) -> Result<Vec<Option<usize>>, Failure> {
-    const FEW: usize = 16;
     let clocks = rules.iter().map(|rule| clocks(rule, time, &loaded.harvest)).collect::<Result<Vec<_>, Failure>>()?;
     let (bar, done, workspace) = (Bar::new(), AtomicUsize::new(0), &loaded.workspace);
     let work = async |at: usize| {

@@ -325,19 +325,19 @@ fn others(files: &[PathBuf], named: &[PathBuf], wanted: &Wanted) -> Others {
     by_name.into_iter().filter_map(|(name, files)| learn(name, files)).collect()
 }
 
-/// As [`load`], for one query: rows that it cannot see are not kept.
-pub async fn load_for(text: &str, mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted) -> Result<Loaded, Failure> {
+/// As [`load`], for these queries: rows that none of them can see are not kept.
+pub async fn load_for(texts: &[&str], mut workspace: Workspace, paths: &[PathBuf], wanted: &Wanted, seen: Option<&Seen>) -> Result<Loaded, Failure> {
     let sources = Sources::find(paths, wanted)?;
     let mut wanted = Cow::Borrowed(wanted);
-    // Now that these tables are known, so is what the query reads of them.
+    // Now that these tables are known, so is what the queries read of them.
     for (table, _) in &sources.others {
         workspace.register(table.name.to_owned(), Table::empty(columns(table)));
     }
     if !sources.others.is_empty() {
-        wanted = Cow::Owned(Wanted::by(&workspace, [text]));
+        wanted = Cow::Owned(Wanted::by(&workspace, texts.iter().copied()));
     }
     let filled: Vec<&str> = tables_of_events().into_iter().chain(sources.others.iter().map(|(table, _)| table.name)).collect();
-    let sieve = workspace.sieve(text, &filled);
+    let sieve = workspace.sieve(texts.iter().copied(), &filled);
     let keep = |table: &'static TableSchema, batch| match &sieve {
         Some(sieve) => sieve.keep(table.name, batch),
         None => batch,
@@ -346,5 +346,5 @@ pub async fn load_for(text: &str, mut workspace: Workspace, paths: &[PathBuf], w
         Keep::Rows { memory_bytes, .. } => Keep::Rows { memory_bytes, sieve: sieve.as_ref().map(|_| &keep as _) },
         other => other,
     };
-    load_from(sources, workspace, paths, &wanted, keep, None).await
+    load_from(sources, workspace, paths, &wanted, keep, seen).await
 }

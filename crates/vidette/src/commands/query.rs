@@ -62,7 +62,7 @@ pub async fn run(options: Options) -> Result<u8, Failure> {
         return Err(Failure::query(vidette_kql::render(&text, &name, &hopeless)));
     }
     let wanted = Wanted::by(&empty, [text.as_str()]);
-    let loaded = workspace::load_for(&text, empty, &paths, &wanted).await?;
+    let loaded = workspace::load_for(&[&text], empty, &paths, &wanted, None).await?;
     output::problems(&loaded.harvest.problems);
     output::left_out(&loaded.harvest.left_out);
     let clock = options.time.clock(loaded.harvest.newest_ticks)?;

@@ -23,6 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use vidette_kql::{ScalarType, compile, errors};
 
@@ -77,7 +78,15 @@ struct Condition {
     /// Their types as the engine has them.
     schema: SchemaRef,
     holds: Arc<dyn PhysicalExpr>,
+    /// How many batches there were, and rows that were looked at, and that stay.
+    batches: AtomicUsize,
+    looked_at: AtomicUsize,
+    staying: AtomicUsize,
 }
+
+/// After so many rows, a condition that holds for most of them is asked about one batch in so many.
+const TELLING_ROWS: usize = 16_384;
+const ASKED_AGAIN: usize = 16;
 
 impl Workspace {
     /// The sieve of queries over tables of which all that have no rows are yet to be read; `filled` are those that may get some.
@@ -150,7 +159,7 @@ fn unqualified(expr: Expr) -> Result<Expr> {
 impl Sieve {
     /// The rows of a batch of the table that the query may see; all of them where that cannot be told, or where most are seen.
     pub fn keep(&self, table: &str, batch: RecordBatch) -> RecordBatch {
-        let Some(condition) = self.condition(table, &batch.schema()) else { return batch };
+        let Some(condition) = self.condition(table, &batch.schema()).filter(|condition| condition.pays()) else { return batch };
         // What cannot be computed is for the query to tell.
         condition.kept(&batch).ok().flatten().unwrap_or(batch)
     }
@@ -176,7 +185,13 @@ impl Condition {
         };
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
         let holds = state.create_physical_expr(expr.clone(), &DFSchema::try_from(schema.clone())?)?;
-        Ok(Condition { columns, schema, holds })
+        Ok(Condition { columns, schema, holds, batches: AtomicUsize::new(0), looked_at: AtomicUsize::new(0), staying: AtomicUsize::new(0) })
+    }
+
+    /// Whether the next batch is worth looking at: not when most rows stay, as far as was seen.
+    fn pays(&self) -> bool {
+        let (batch, looked_at) = (self.batches.fetch_add(1, Ordering::Relaxed), self.looked_at.load(Ordering::Relaxed));
+        looked_at < TELLING_ROWS || 2 * self.staying.load(Ordering::Relaxed) < looked_at || batch.is_multiple_of(ASKED_AGAIN)
     }
 
     fn kept(&self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
@@ -184,8 +199,11 @@ impl Condition {
         let seen = RecordBatch::try_new_with_options(self.schema.clone(), columns, &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())))?;
         let holds = self.holds.evaluate(&seen)?.into_array(batch.num_rows())?;
         let holds = holds.as_boolean();
+        let staying = holds.true_count();
+        self.looked_at.fetch_add(batch.num_rows(), Ordering::Relaxed);
+        self.staying.fetch_add(staying, Ordering::Relaxed);
         // To copy most of the rows costs more than to keep them all.
-        let few = 2 * holds.true_count() < batch.num_rows();
+        let few = 2 * staying < batch.num_rows();
         few.then(|| compact(&filter_record_batch(batch, holds)?)).transpose()
     }
 }

@@ -84,6 +84,17 @@ fn all_rows_stay_where_one_scan_wants_them_or_nothing_tells() {
 }
 
 #[test]
+fn a_condition_that_most_rows_meet_is_asked_about_now_and_then() {
+    let sieve = workspace().sieve(["T | where Name != 'n7'"], &[]).expect("a condition");
+    let none = batch().slice(7, 1);
+    let goes = || sieve.keep("T", none.clone()).num_rows() == 0;
+    assert!(goes());
+    (0..40).for_each(|_| assert_eq!(sieve.keep("T", batch()).num_rows(), ROWS));
+    let gone = (0..160).filter(|_| goes()).count();
+    assert_eq!(gone, 10);
+}
+
+#[test]
 fn what_stays_does_not_hold_the_texts_of_what_went() {
     let sieve = workspace().sieve(["T | where Name == 'n7'"], &[]).expect("a condition");
     let few = sieve.keep("T", batch());

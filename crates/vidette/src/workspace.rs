@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use sysinfo::System;
-use vidette_engine::{Checker, Table, TimedBatches, Workspace};
+use vidette_engine::{Checker, Sieve, Table, TimedBatches, Workspace};
 use vidette_kql::needs::{Need, needs};
 use vidette_kql::{Catalog, Diagnostic, Kind, ScalarType, Severity};
 use vidette_telemetry::schemas::{ColumnType, TABLES, TableSchema};
@@ -336,14 +336,20 @@ pub async fn load_for(texts: &[&str], mut workspace: Workspace, paths: &[PathBuf
     if !sources.others.is_empty() {
         wanted = Cow::Owned(Wanted::by(&workspace, texts.iter().copied()));
     }
-    let filled: Vec<&str> = tables_of_events().into_iter().chain(sources.others.iter().map(|(table, _)| table.name)).collect();
-    let sieve = workspace.sieve(texts.iter().copied(), &filled);
-    let keep = |table: &'static TableSchema, batch| match &sieve {
+    let filled: Vec<&'static str> = tables_of_events().into_iter().chain(sources.others.iter().map(|(table, _)| table.name)).collect();
+    // To plan a rule takes longer than to read a small folder: what is read before the sieve is there stays.
+    let sieve: Arc<OnceLock<Sieve>> = Arc::default();
+    let (planned, of, asked) = (sieve.clone(), workspace.clone(), texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>());
+    tokio::task::spawn_blocking(move || {
+        let found = of.sieve(asked.iter().map(String::as_str), &filled);
+        found.map(|sieve| planned.set(sieve).is_ok())
+    });
+    let keep = |table: &'static TableSchema, batch| match sieve.get() {
         Some(sieve) => sieve.keep(table.name, batch),
         None => batch,
     };
     let keep = match Keep::default() {
-        Keep::Rows { memory_bytes, .. } => Keep::Rows { memory_bytes, sieve: sieve.as_ref().map(|_| &keep as _) },
+        Keep::Rows { memory_bytes, .. } => Keep::Rows { memory_bytes, sieve: Some(&keep) },
         other => other,
     };
     load_from(sources, workspace, paths, &wanted, keep, seen).await

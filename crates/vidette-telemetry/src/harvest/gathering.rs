@@ -146,8 +146,13 @@ impl<'a, 'k> Gathering<'a, 'k> {
     /// Makes batches of the rows that are as many as one has.
     fn land(&mut self) -> Result<(), Error> {
         let (counts, sieve) = (self.keep.counts(), self.keep.sieve());
-        let full = std::mem::take(&mut self.full).into_par_iter();
-        let landed: Vec<Landed> = full.map(|rows| land(rows, self.normalizer, counts, sieve)).collect();
+        let (full, normalizer) = (std::mem::take(&mut self.full), self.normalizer);
+        let one = |rows| land(rows, normalizer, counts, sieve);
+        // Readers keep two cores busy.
+        if counts || rayon::current_num_threads() <= 2 {
+            return full.into_iter().try_for_each(|rows| self.take_landed(one(rows)));
+        }
+        let landed: Vec<Landed> = full.into_par_iter().map(one).collect();
         landed.into_iter().try_for_each(|landed| self.take_landed(landed))
     }
 

@@ -148,8 +148,9 @@ impl<'a, 'k> Gathering<'a, 'k> {
         let (counts, sieve) = (self.keep.counts(), self.keep.sieve());
         let (full, normalizer) = (std::mem::take(&mut self.full), self.normalizer);
         let one = |rows| land(rows, normalizer, counts, sieve);
-        // Readers keep two cores busy.
-        if counts || rayon::current_num_threads() <= 2 {
+        // Who reads events keeps two cores busy; who reads rows waits for this one.
+        let is_waited_for = full.iter().any(|rows| rows[0].links.given);
+        if counts || rayon::current_num_threads() <= 2 && !is_waited_for {
             return full.into_iter().try_for_each(|rows| self.take_landed(one(rows)));
         }
         let landed: Vec<Landed> = full.into_par_iter().map(one).collect();

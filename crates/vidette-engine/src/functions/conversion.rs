@@ -148,8 +148,9 @@ fn sorted(value: Value) -> Value {
     }
 }
 
+/// At least as many digits as asked for, of which 16 count. Kusto docs: `tohex-function`.
 fn hex(a: &[Cell], bits: fn(i64) -> u64) -> Out {
-    let width = a.get(1).and_then(|cell| cell.long()).unwrap_or(0).clamp(0, 64) as usize;
+    let width = a.get(1).and_then(|cell| cell.long()).unwrap_or(0).clamp(0, 16) as usize;
     Out::Text(a[0].long().map_or_else(String::new, |value| format!("{:0width$x}", bits(value))))
 }
 

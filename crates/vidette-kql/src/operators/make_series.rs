@@ -19,7 +19,7 @@ pub struct MakeSeries {
     pub from: Option<Expr>,
     pub to: Option<Expr>,
     pub step: Option<Expr>,
-    /// `in range(from, to, step)`, whose end has a bin too.
+    /// `in range(from, to, step)`: bins are those of `bin`, so that `from` may lie within the first, and `to` has one too.
     pub inclusive: bool,
     pub by: Vec<Expr>,
     pub span: Span,
@@ -93,7 +93,8 @@ impl MakeSeries {
         };
         let (from, to, step) = (constant(binder, &self.from, ty), constant(binder, &self.to, ty), constant(binder, &self.step, step_type));
         let bounds = |value: &Bound| Bound::call("axis_number", if ty == ScalarType::Real { ScalarType::Real } else { ScalarType::Long }, vec![value.clone()]);
-        let (low, high, width) = (bounds(&from), bounds(&to), bounds(&step));
+        let first = if self.inclusive { Bound::call("bin", ty, vec![from.clone(), step.clone()]) } else { from.clone() };
+        let (low, high, width) = (bounds(&first), bounds(&to), bounds(&step));
 
         let mut plan = input.plan;
         if self.from.is_some() {

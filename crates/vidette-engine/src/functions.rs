@@ -27,6 +27,7 @@ mod prefixes;
 mod series;
 mod series_analysis;
 mod simplify;
+mod spheroid;
 mod sketches;
 mod spans;
 mod string;

@@ -11,7 +11,7 @@ use crate::functions::{Hll, shown};
 use crate::operators::{Output, Table};
 use activity::{bins, positive};
 use datafusion::common::{Result, exec_err};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 pub(crate) type Pass = fn(&[Table], &mut Output) -> Result<()>;
 
@@ -65,23 +65,19 @@ fn identity(inputs: &[Table], output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// `rows_near(condition, before, group, after)`: the rows near those that meet the condition.
+/// `rows_near(condition, before, after)`: the rows near those that meet the condition.
 fn rows_near(inputs: &[Table], output: &mut Output) -> Result<()> {
     let table = &inputs[0];
-    let before = table.constant(1).long().unwrap_or(0).max(0) as usize;
-    let after = if table.arguments() > 3 { table.constant(3).long().unwrap_or(0).max(0) as usize } else { before };
-    let group = |row: usize| if table.arguments() > 2 { shown(table.argument(row, 2)) } else { String::new() };
-    let mut by_group: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    (0..table.rows).for_each(|row| by_group.entry(group(row)).or_default().push(row));
-    let mut near: HashSet<usize> = HashSet::new();
-    for rows in by_group.values() {
-        for (at, row) in rows.iter().enumerate() {
-            if table.argument(*row, 0) == Cell::Bool(true) {
-                near.extend(&rows[at.saturating_sub(before)..(at + after + 1).min(rows.len())]);
-            }
-        }
+    let count = |at: usize| table.constant(at).long().unwrap_or(0).max(0) as usize;
+    let before = count(1);
+    let after = if table.arguments() > 2 { count(2) } else { before };
+    // The rows that were shown so far.
+    let mut shown = 0;
+    for row in (0..table.rows).filter(|row| table.argument(*row, 0) == Cell::Bool(true)) {
+        let end = row.saturating_add(after).saturating_add(1).min(table.rows);
+        (row.saturating_sub(before).max(shown)..end).for_each(|near| output.push(table.row(near)));
+        shown = shown.max(end);
     }
-    (0..table.rows).filter(|row| near.contains(row)).for_each(|row| output.push(table.row(row)));
     Ok(())
 }
 

@@ -48,8 +48,8 @@ fn densify(a: &[Cell], chains: impl FnOnce(&mut Value) -> Vec<&mut Value>) -> Ou
         let place = |pair: &Value| Some((pair.get(0)?.as_f64()?, pair.get(1)?.as_f64()?));
         let Some(places) = chain.as_array().and_then(|pairs| pairs.iter().map(place).collect::<Option<Vec<_>>>()) else { return Out::Null };
         // From the sphere to the map, as S2's projection has them.
-        let places: Vec<(f64, f64)> = places.into_iter().map(|place| vector(place).degrees()).collect();
-        let mut dense: Vec<Vector> = places.first().map(|place| vector(*place)).into_iter().collect();
+        let places: Vec<(f64, f64)> = places.into_iter().map(|place| Vector::at(place).degrees()).collect();
+        let mut dense: Vec<Vector> = places.first().map(|place| Vector::at(*place)).into_iter().collect();
         for edge in places.windows(2) {
             split(edge[0], edge[1], SHARE * tolerance / EARTH_RADIUS, &mut dense);
         }
@@ -61,10 +61,6 @@ fn densify(a: &[Cell], chains: impl FnOnce(&mut Value) -> Vec<&mut Value>) -> Ou
     document(json!({"type": shape["type"].take(), "coordinates": shape["coordinates"].take()}))
 }
 
-fn vector((longitude, latitude): (f64, f64)) -> Vector {
-    Vector::from_degrees(longitude, latitude)
-}
-
 /// Appends the end of the edge, and before it what its halves need.
 fn split(from: (f64, f64), to: (f64, f64), tolerance: f64, dense: &mut Vec<Vector>) {
     // The shorter way round.
@@ -74,7 +70,7 @@ fn split(from: (f64, f64), to: (f64, f64), tolerance: f64, dense: &mut Vec<Vecto
         _ => to,
     };
     if dense.len() > MOST_POINTS || error(from, to) <= tolerance {
-        dense.push(vector(to));
+        dense.push(Vector::at(to));
         return;
     }
     let middle = between(from, to, 0.5);
@@ -88,11 +84,11 @@ fn between(from: (f64, f64), to: (f64, f64), at: f64) -> (f64, f64) {
 
 /// Radians between the straight line and the great circle.
 fn error(from: (f64, f64), to: (f64, f64)) -> f64 {
-    let (a, b) = (vector(from), vector(to));
+    let (a, b) = (Vector::at(from), Vector::at(to));
     if a.dot(b) < -1e-14 {
         return f64::INFINITY;
     }
     let angle = a.angle(b);
     let on_circle = |at: f64| if angle == 0.0 { a } else { a.times(((1.0 - at) * angle).sin()).plus(b.times((at * angle).sin())).unit() };
-    [COMPARED_AT, 1.0 - COMPARED_AT].into_iter().map(|at| on_circle(at).angle(vector(between(from, to, at)))).fold(0.0, f64::max)
+    [COMPARED_AT, 1.0 - COMPARED_AT].into_iter().map(|at| on_circle(at).angle(Vector::at(between(from, to, at)))).fold(0.0, f64::max)
 }

@@ -2,7 +2,7 @@
 //! functions". Edges are great circles on a sphere with the Earth's mean radius, as in S2.
 
 use super::overlay::{TOO_WIDE, united};
-use super::{ScalarFunction, rows, simplify};
+use super::{ScalarFunction, rows, simplify, spheroid};
 use crate::cells::{Cell, Out};
 use crate::json::{self, from_f64};
 use serde_json::{Value, json};
@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 pub(super) const EARTH_RADIUS: f64 = 6_371_010.0;
 
 pub(super) const FUNCTIONS: &[ScalarFunction] = &[
-    rows("geo_distance_2points", |a| match (point(a, 0), point(a, 2)) {
-        (Some(from), Some(to)) => Out::Real(from.angle(to) * EARTH_RADIUS),
+    rows("geo_distance_2points", |a| match (position(a, 0), position(a, 2)) {
+        (Some(from), Some(to)) if spheroid::asked_for(a, 4) => Out::Real(spheroid::distance(from, to)),
+        (Some(from), Some(to)) => Out::Real(Vector::at(from).angle(Vector::at(to)) * EARTH_RADIUS),
         _ => Out::Null,
     }),
     rows("geo_azimuth", |a| match (point(a, 0), point(a, 2)) {
-        (Some(from), Some(to)) if from != to => Out::Real(azimuth(from, to)),
+        (Some(from), Some(to)) if from != to && !from.antipodal(to) => Out::Real(azimuth(from, to)),
         _ => Out::Null,
     }),
     rows("geo_angle", |a| match (point(a, 0), point(a, 2), point(a, 4)) {
@@ -26,7 +27,7 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         _ => Out::Null,
     }),
     rows("geo_point_in_circle", |a| match (point(a, 0), point(a, 2), a[4].real()) {
-        (Some(inner), Some(center), Some(radius)) if radius >= 0.0 => Out::Bool(inner.angle(center) * EARTH_RADIUS <= radius),
+        (Some(inner), Some(center), Some(radius)) if radius > 0.0 => Out::Bool(inner.angle(center) * EARTH_RADIUS <= radius),
         _ => Out::Null,
     }),
     rows("geo_point_in_polygon", |a| match (point(a, 0), polygons(a[2])) {
@@ -67,8 +68,12 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
         (Some(lines), Some(fraction)) if lines.len() == 1 && (0.0..=1.0).contains(&fraction) => show_point(along(&lines[0], fraction * length(&lines[0]))),
         _ => Out::Null,
     }),
-    rows("geo_line_locate_point", |a| match (lines(a[0]), point(a, 1)) {
-        (Some(lines), Some(point)) if lines.len() == 1 => Out::Real(locate(&lines[0], point) / length(&lines[0])),
+    rows("geo_line_locate_point", |a| match (lines(a[0]), position(a, 1)) {
+        (Some(lines), Some(place)) if lines.len() == 1 && spheroid::asked_for(a, 3) => {
+            let line: Vec<(f64, f64)> = lines[0].iter().map(|point| point.degrees()).collect();
+            Out::from(spheroid::locate(&line, place))
+        }
+        (Some(lines), Some(place)) if lines.len() == 1 => Out::Real(locate(&lines[0], Vector::at(place)) / length(&lines[0])),
         _ => Out::Null,
     }),
     rows("geo_line_simplify", |a| {
@@ -107,6 +112,11 @@ pub(super) const FUNCTIONS: &[ScalarFunction] = &[
 pub(super) struct Vector([f64; 3]);
 
 impl Vector {
+    /// A place, as longitude and latitude in degrees.
+    pub(super) fn at((longitude, latitude): (f64, f64)) -> Vector {
+        Vector::from_degrees(longitude, latitude)
+    }
+
     pub(super) fn from_degrees(longitude: f64, latitude: f64) -> Vector {
         let (lng, lat) = (longitude.to_radians(), latitude.to_radians());
         Vector([lat.cos() * lng.cos(), lat.cos() * lng.sin(), lat.sin()])
@@ -324,7 +334,7 @@ pub(super) fn position(a: &[Cell], at: usize) -> Option<(f64, f64)> {
 }
 
 pub(super) fn point(a: &[Cell], at: usize) -> Option<Vector> {
-    position(a, at).map(|(longitude, latitude)| Vector::from_degrees(longitude, latitude))
+    position(a, at).map(Vector::at)
 }
 
 fn coordinates(value: &Value) -> Option<Vec<Vector>> {

@@ -317,7 +317,7 @@ fn format_pattern(pattern: &str, ticks: i64, is_datetime: bool) -> Option<String
         let padded = |value: i64, width: usize| format!("{value:0width$}");
         match letter {
             'y' if is_datetime && run >= 3 => out.push_str(&padded(year, 4)),
-            'y' if is_datetime => out.push_str(&padded(year % 100, 2)),
+            'y' if is_datetime => out.push_str(&padded(year % 100, run)),
             'M' if is_datetime => out.push_str(&padded(i64::from(month), run)),
             'd' if is_datetime => out.push_str(&padded(i64::from(day), run)),
             'd' => out.push_str(&padded(days, run)),

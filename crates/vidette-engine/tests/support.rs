@@ -36,7 +36,7 @@ fn the_support_matrix_is_what_the_engine_registers() {
         main_table("Operators", OPERATORS.to_vec(), &runs(Feature::Operator)),
         main_table("Scalar functions", SCALAR_FUNCTIONS.keys().copied().collect(), &runs(Feature::ScalarFunction)),
         main_table("Aggregation functions", AGGREGATES.keys().copied().collect(), &runs(Feature::Aggregate)),
-        main_table("Plugins", PLUGINS.to_vec(), &runs(Feature::Plugin)),
+        main_table("Plugins", PLUGINS.keys().copied().collect(), &runs(Feature::Plugin)),
     ];
     let mut text = String::from(
         "# What of KQL runs\n\nWritten from what the engine registers (`crates/vidette-engine/tests/support.rs`). What does not run is refused by\nname and position, never answered wrongly.\n\n",

@@ -26,8 +26,11 @@ use crate::types::ScalarType;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+pub(crate) use expressions::is_broken;
 pub use functions::canonical;
+pub(crate) use functions::reads_row;
 pub use signatures::{AGGREGATES, PLUGINS, SCALAR_FUNCTIONS};
+pub(crate) use signatures::{Argument, Parameter};
 
 /// Binds a parsed query: one bound query per tabular statement. With any error diagnostic the queries must not run.
 ///

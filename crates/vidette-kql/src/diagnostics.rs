@@ -23,7 +23,7 @@ pub mod codes {
     pub const NOT_DYNAMIC: &str = "KS116";
     pub const ARGUMENTS_MISSING: &str = "KS117";
     pub const NOT_ORDERABLE: &str = "KS206";
-    pub const ARGUMENT_COUNT_RANGE: &str = "KS118";
+    pub const ARGUMENT_COUNT_RANGE: &str = "KS120";
     pub const ARGUMENT_COUNT: &str = "KS119";
     pub const UNKNOWN_PLUGIN: &str = "KS124";
     pub const INTEGER_EXPECTED: &str = "KS134";

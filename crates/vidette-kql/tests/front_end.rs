@@ -118,6 +118,95 @@ fn a_misspelled_column_shows_where_and_what() {
 }
 
 #[test]
+fn arguments_are_counted_as_the_signatures_say() {
+    check(
+        "DeviceEvents | summarize take_any() | extend a = substring('x'), b = max_of(1), c = make_datetime(1, 2), d = pi(3) | evaluate rolling_percentile(a)",
+        expect![[r#"
+            error[KS120]: the function `take_any` expects at least 1 argument
+             --> q.kql:1:26
+              |
+            1 | DeviceEvents | summarize take_any() | extend a = substring('x'), b = max_of(1), c = make_datetime(1, 2), d = pi(3) | evaluate rolling_percentile(a)
+              |                          ^^^^^^^^ wrong number of arguments
+            error[KS119]: the function `substring` expects 2 to 3 arguments
+             --> q.kql:1:50
+              |
+            1 | DeviceEvents | summarize take_any() | extend a = substring('x'), b = max_of(1), c = make_datetime(1, 2), d = pi(3) | evaluate rolling_percentile(a)
+              |                                                  ^^^^^^^^^ wrong number of arguments
+            error[KS120]: the function `max_of` expects 2 to 64 arguments
+             --> q.kql:1:70
+              |
+            1 | DeviceEvents | summarize take_any() | extend a = substring('x'), b = max_of(1), c = make_datetime(1, 2), d = pi(3) | evaluate rolling_percentile(a)
+              |                                                                      ^^^^^^ wrong number of arguments
+            error[KS119]: the function `make_datetime` expects 1 or 3 to 6 arguments
+             --> q.kql:1:85
+              |
+            1 | DeviceEvents | summarize take_any() | extend a = substring('x'), b = max_of(1), c = make_datetime(1, 2), d = pi(3) | evaluate rolling_percentile(a)
+              |                                                                                     ^^^^^^^^^^^^^ wrong number of arguments
+            error[KS119]: the function `pi` expects no arguments
+             --> q.kql:1:110
+              |
+            1 | DeviceEvents | summarize take_any() | extend a = substring('x'), b = max_of(1), c = make_datetime(1, 2), d = pi(3) | evaluate rolling_percentile(a)
+              |                                                                                                              ^^ wrong number of arguments
+            error[KS120]: the plugin `rolling_percentile` expects at least 5 arguments
+             --> q.kql:1:127
+              |
+            1 | DeviceEvents | summarize take_any() | extend a = substring('x'), b = max_of(1), c = make_datetime(1, 2), d = pi(3) | evaluate rolling_percentile(a)
+              |                                                                                                                               ^^^^^^^^^^^^^^^^^^ wrong number of arguments
+        "#]],
+    );
+    check(
+        "DeviceEvents | evaluate rows_near(DeviceName, strlen(DeviceName), 'x')",
+        expect![[r#"
+        error[KS107]: the expression must have the type bool
+         --> q.kql:1:35
+          |
+        1 | DeviceEvents | evaluate rows_near(DeviceName, strlen(DeviceName), 'x')
+          |                                   ^^^^^^^^^^ this is string
+        error[KS129]: the argument must be a constant
+         --> q.kql:1:47
+          |
+        1 | DeviceEvents | evaluate rows_near(DeviceName, strlen(DeviceName), 'x')
+          |                                               ^^^^^^^^^^^^^^^^^^ it reads a column
+        error[KS134]: the expression must have the type long
+         --> q.kql:1:67
+          |
+        1 | DeviceEvents | evaluate rows_near(DeviceName, strlen(DeviceName), 'x')
+          |                                                                   ^^^ this is string
+    "#]],
+    );
+    check(
+        "DeviceEvents | evaluate session_count(strlen(DeviceName), DeviceName, AdditionalFields, 2, 3, 4)",
+        expect![[r#"
+        error[KS109]: column name expected
+         --> q.kql:1:39
+          |
+        1 | DeviceEvents | evaluate session_count(strlen(DeviceName), DeviceName, AdditionalFields, 2, 3, 4)
+          |                                       ^^^^^^^^^^^^^^^^^^ not a column
+        error[KS138]: the expression must be a number, a datetime or a timespan
+         --> q.kql:1:59
+          |
+        1 | DeviceEvents | evaluate session_count(strlen(DeviceName), DeviceName, AdditionalFields, 2, 3, 4)
+          |                                                           ^^^^^^^^^^ this is string
+        error[KS129]: the argument must be a constant
+         --> q.kql:1:71
+          |
+        1 | DeviceEvents | evaluate session_count(strlen(DeviceName), DeviceName, AdditionalFields, 2, 3, 4)
+          |                                                                       ^^^^^^^^^^^^^^^^ it reads a column
+    "#]],
+    );
+    check(
+        "let f = (a: int, b: int = 1) { a + b }; print f()",
+        expect![[r#"
+        error[KS119]: the function `f` expects 1 to 2 arguments
+         --> q.kql:1:47
+          |
+        1 | let f = (a: int, b: int = 1) { a + b }; print f()
+          |                                               ^^^ wrong number of arguments
+    "#]],
+    );
+}
+
+#[test]
 fn several_mistakes_are_reported_at_once() {
     check(
         "DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'",

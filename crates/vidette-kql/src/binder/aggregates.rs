@@ -74,10 +74,7 @@ impl Binder<'_> {
     /// Binds one aggregation function with one result.
     pub(crate) fn aggregate(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr]) -> Option<Aggregate> {
         let signature = AGGREGATES.get(name.node.as_str())?;
-        let (least, most) = signature.argument_counts();
-        if !(least..=most).contains(&arguments.len()) && !arguments.iter().any(|argument| matches!(argument.kind, Syntax::Star)) {
-            let plural = if least == 1 { "" } else { "s" };
-            self.wrong_count(&name.node, &format!("{least} argument{plural}"), name.span);
+        if !arguments.iter().any(|argument| matches!(argument.kind, Syntax::Star)) && !self.takes("function", name, signature, arguments.len()) {
             return None;
         }
         let function = canonical(&name.node);

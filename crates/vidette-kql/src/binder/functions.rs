@@ -1,7 +1,7 @@
 //! Calls: user-defined functions, forms with rules of their own, and the functions of the language's tables.
 
 use super::expressions::{broken, common_type, widest};
-use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS};
+use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS, Signature, expected};
 use super::tuples::tuple;
 use super::{Binder, Binding, Bound, Environment};
 use crate::bound::{Expr, ExprKind, Plan, Subquery, WINDOW_FUNCTIONS};
@@ -145,6 +145,16 @@ impl Binder<'_> {
         Bound::Broken
     }
 
+    /// Whether a function or plugin takes so many arguments; otherwise the error of Kusto's analyzer.
+    pub(crate) fn takes(&mut self, kind: &str, name: &Spanned<String>, signature: &Signature, count: usize) -> bool {
+        let accepted = signature.accepts(count);
+        if !accepted {
+            let message = format!("the {kind} `{}` expects {}", name.node, signature.expected());
+            self.error(signature.count_code(), message, name.span, "wrong number of arguments");
+        }
+        accepted
+    }
+
     fn toscalar(&mut self, arguments: &[syntax::Expr], span: Span) -> Bound {
         let [argument] = arguments else { return self.wrong_count("toscalar", "1 argument", span) };
         let depth = std::mem::replace(&mut self.scalar_depth, 0);
@@ -200,8 +210,7 @@ impl Binder<'_> {
         let required = function.parameters.iter().filter(|parameter| parameter.default.is_none()).count();
         let count = leading.len() + arguments.len();
         if count > function.parameters.len() || count < required {
-            let plural = if required == 1 { "" } else { "s" };
-            return self.wrong_count(name, &format!("{required} argument{plural}"), span);
+            return self.wrong_count(name, &expected(vec![(required, function.parameters.len())]), span);
         }
         if self.call_depth >= CALL_DEPTH_LIMIT {
             self.error(codes::TOO_DEEP, format!("functions call each other more than {CALL_DEPTH_LIMIT} levels deep"), span, "too deep");
@@ -290,15 +299,8 @@ impl Binder<'_> {
     /// A function of the language. The argument count and the result type follow its signature.
     fn built_in(&mut self, name: &Spanned<String>, arguments: &[syntax::Expr], span: Span) -> Bound {
         let Some(signature) = SCALAR_FUNCTIONS.get(name.node.as_str()) else { return Bound::Broken };
-        let (least, most) = signature.argument_counts();
         let has_star = arguments.iter().any(|argument| matches!(argument.kind, Syntax::Star));
-        if !has_star && !(least..=most).contains(&arguments.len()) {
-            if least == most {
-                let plural = if least == 1 { "" } else { "s" };
-                return self.wrong_count(&name.node, &format!("{least} argument{plural}"), name.span);
-            }
-            let range = if most == usize::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
-            self.error(codes::ARGUMENT_COUNT_RANGE, format!("the function `{}` expects {range} arguments", name.node), name.span, "wrong number of arguments");
+        if !has_star && !self.takes("function", name, signature, arguments.len()) {
             return Bound::Broken;
         }
         let function = canonical(&name.node);
@@ -396,7 +398,7 @@ impl Binder<'_> {
     }
 
     /// The argument as its parameter wants it; an error of the analyzer's code when it cannot be.
-    fn adapt(&mut self, function: &str, argument: Expr, wanted: &str, span: Span) -> Expr {
+    pub(crate) fn adapt(&mut self, function: &str, argument: Expr, wanted: &str, span: Span) -> Expr {
         use ScalarType::{Dynamic, Long, Real, String};
         let target = match wanted {
             "string" => Some(String),
@@ -516,7 +518,7 @@ pub(super) fn wrong_pattern(text: &str) -> Option<String> {
     crate::regexes::readable(text).err()
 }
 
-pub(super) fn reads_row(argument: &Expr) -> bool {
+pub(crate) fn reads_row(argument: &Expr) -> bool {
     let mut reads_row = false;
     argument.visit(&mut |inner| reads_row |= matches!(inner.kind, ExprKind::Column(_)));
     reads_row

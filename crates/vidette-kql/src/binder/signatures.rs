@@ -1,13 +1,14 @@
 //! The functions, aggregates and plugins of the language as its own tables give them: `data/*.txt`.
 
+use crate::diagnostics::codes;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 pub static SCALAR_FUNCTIONS: LazyLock<HashMap<&'static str, Signature>> = LazyLock::new(|| read(include_str!("../../data/scalar-functions.txt")));
 pub static AGGREGATES: LazyLock<HashMap<&'static str, Signature>> = LazyLock::new(|| read(include_str!("../../data/aggregates.txt")));
-pub static PLUGINS: LazyLock<Vec<&'static str>> = LazyLock::new(|| include_str!("../../data/plugins.txt").lines().filter(|line| !line.starts_with('#')).collect());
+pub static PLUGINS: LazyLock<HashMap<&'static str, Signature>> = LazyLock::new(|| read(include_str!("../../data/plugins.txt")));
 
-/// One function: its overloads, and how a result column without a name is called.
+/// One function or plugin: its overloads, and how a result column without a name is called.
 #[derive(Debug)]
 pub struct Signature {
     pub overloads: Vec<Overload>,
@@ -23,10 +24,20 @@ pub struct Overload {
 
 #[derive(Debug)]
 pub struct Parameter {
+    pub argument: Argument,
     /// A type name or a class such as `Number` or `DynamicArray`.
     pub ty: &'static str,
     pub optional: bool,
-    pub repeats: bool,
+    /// How often at least and at most.
+    pub repeats: Option<(usize, usize)>,
+}
+
+/// What an argument has to be, apart from its type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Argument {
+    Any,
+    Column,
+    Constant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,24 +52,57 @@ pub enum Naming {
 }
 
 impl Signature {
-    /// Least and most arguments over all overloads.
-    pub fn argument_counts(&self) -> (usize, usize) {
-        let least = self.overloads.iter().map(|overload| overload.parameters.iter().filter(|p| !p.optional).count()).min();
-        let most = self.overloads.iter().map(|overload| if overload.parameters.iter().any(|p| p.repeats) { usize::MAX } else { overload.parameters.len() }).max();
-        (least.unwrap_or(0), most.unwrap_or(0))
+    pub fn accepts(&self, count: usize) -> bool {
+        self.overloads.iter().any(|overload| overload.accepts(count))
+    }
+
+    /// The code that Kusto's analyzer has for a wrong number of arguments.
+    pub fn count_code(&self) -> &'static str {
+        let repeats = self.overloads.iter().any(|overload| overload.parameters.iter().any(|parameter| parameter.repeats.is_some()));
+        if repeats { codes::ARGUMENT_COUNT_RANGE } else { codes::ARGUMENT_COUNT }
+    }
+
+    /// How many arguments, in words.
+    pub fn expected(&self) -> String {
+        expected(self.overloads.iter().map(Overload::counts).collect())
     }
 }
 
+/// Least and most numbers of arguments in words: `1 or 3 to 6 arguments`.
+pub(super) fn expected(mut counts: Vec<(usize, usize)>) -> String {
+    counts.sort_unstable();
+    counts.dedup();
+    let texts: Vec<String> = counts
+        .iter()
+        .map(|(least, most)| match *most {
+            usize::MAX => format!("at least {least}"),
+            0 => "no".to_owned(),
+            _ if least == most => least.to_string(),
+            _ => format!("{least} to {most}"),
+        })
+        .collect();
+    let plural = if counts == [(1, 1)] || counts == [(1, usize::MAX)] { "" } else { "s" };
+    format!("{} argument{plural}", texts.join(" or "))
+}
+
 impl Overload {
+    /// Least and most arguments.
+    fn counts(&self) -> (usize, usize) {
+        self.parameters.iter().fold((0, 0), |(least, most), parameter| {
+            let (low, high) = parameter.repeats.unwrap_or((1, 1));
+            (least + if parameter.optional { 0 } else { low }, most.saturating_add(high))
+        })
+    }
+
     pub fn accepts(&self, count: usize) -> bool {
-        let least = self.parameters.iter().filter(|p| !p.optional).count();
-        count >= least && (count <= self.parameters.len() || self.parameters.iter().any(|p| p.repeats))
+        let (least, most) = self.counts();
+        (least..=most).contains(&count)
     }
 
     /// The parameter that takes argument `index` of `count`: repeating ones share the middle.
     pub fn parameter(&self, index: usize, count: usize) -> Option<&Parameter> {
-        let first = self.parameters.iter().position(|p| p.repeats);
-        let last = self.parameters.iter().rposition(|p| p.repeats);
+        let first = self.parameters.iter().position(|p| p.repeats.is_some());
+        let last = self.parameters.iter().rposition(|p| p.repeats.is_some());
         match (first, last) {
             (Some(first), Some(last)) if index >= first => {
                 let after = self.parameters[last + 1..].iter().filter(|p| !p.optional).count();
@@ -92,10 +136,20 @@ fn overload(text: &'static str) -> Overload {
 
 fn parameter(text: &'static str) -> Parameter {
     let optional = text.starts_with('[');
-    let text = text.trim_matches(['[', ']']);
-    let repeats = text.ends_with(" ...");
-    let ty = text.trim_end_matches(" ...").split_once(": ").map_or("Scalar", |(_, ty)| ty);
-    Parameter { ty, optional, repeats }
+    let text = text.trim_matches(['[', ']']).split_once(": ").map_or("Scalar", |(_, rest)| rest);
+    let (text, repeats) = match text.rsplit_once(' ') {
+        Some((text, last)) if last.contains("...") => {
+            let (least, most) = last.split_once("...").unwrap_or_default();
+            (text, Some((least.parse().unwrap_or(1), most.parse().unwrap_or(usize::MAX))))
+        }
+        _ => (text, None),
+    };
+    let (argument, ty) = match text.split_once(' ') {
+        Some(("column", ty)) => (Argument::Column, ty),
+        Some(("constant", ty)) => (Argument::Constant, ty),
+        _ => (Argument::Any, text),
+    };
+    Parameter { argument, ty, optional, repeats }
 }
 
 fn naming_of(text: &'static str) -> Naming {
@@ -121,6 +175,12 @@ mod tests {
         let types: Vec<&str> = (0..5).map(|n| case.parameter(n, 5).unwrap().ty).collect();
         assert_eq!(types, ["bool", "CommonScalarOrDynamic", "bool", "CommonScalarOrDynamic", "CommonScalarOrDynamic"]);
         assert_eq!(SCALAR_FUNCTIONS["strlen"].naming, Naming::NameAndFirstArgument);
-        assert_eq!(SCALAR_FUNCTIONS["substring"].argument_counts(), (2, 3));
+        assert_eq!(SCALAR_FUNCTIONS["substring"].expected(), "2 to 3 arguments");
+        assert_eq!(SCALAR_FUNCTIONS["strcat"].expected(), "1 to 64 arguments");
+        assert_eq!(SCALAR_FUNCTIONS["make_datetime"].expected(), "1 or 3 to 6 arguments");
+        assert_eq!(SCALAR_FUNCTIONS["pi"].expected(), "no arguments");
+        assert_eq!(SCALAR_FUNCTIONS["bag_pack"].expected(), "at least 2 arguments");
+        let lookup = &PLUGINS["ipv4_lookup"].overloads[0];
+        assert_eq!((lookup.counts(), lookup.parameters[1].argument, lookup.parameters[1].ty), ((3, usize::MAX), Argument::Column, "Scalar"));
     }
 }

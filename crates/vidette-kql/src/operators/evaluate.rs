@@ -8,7 +8,7 @@ use super::fork::branches;
 use super::summarize::{Summarize, aggregate};
 use super::take::Take;
 use crate::binder::naming::{Names, automatic_name};
-use crate::binder::{Binder, Binding, PLUGINS, Relation};
+use crate::binder::{Argument, Binder, Binding, PLUGINS, Parameter, Relation, is_broken, reads_row};
 use crate::bound::{Column, Expr as Bound, ExprKind as BoundKind, PassInput, Plan};
 use crate::catalog::{Feature, QuestionKind};
 use crate::diagnostics::codes;
@@ -49,12 +49,15 @@ impl Evaluate {
 
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let plugin = self.plugin.node.as_str();
-        if !PLUGINS.contains(&plugin) {
+        let Some(signature) = PLUGINS.get(plugin) else {
             binder.error(codes::UNKNOWN_PLUGIN, format!("unknown plugin `{plugin}`"), self.plugin.span, "not a plugin");
             return None;
-        }
+        };
         if !binder.catalog.runs(Feature::Plugin, plugin) {
             binder.refuse_named("plugin", plugin, self.plugin.span);
+            return None;
+        }
+        if !binder.takes("plugin", &self.plugin, signature, self.arguments.len()) {
             return None;
         }
         match plugin {
@@ -71,23 +74,43 @@ impl Evaluate {
     /// A plugin that looks at all rows: its arguments travel as columns after those of the input.
     fn pass(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let plugin = self.plugin.node.as_str();
+        let overload = PLUGINS.get(plugin)?.overloads.iter().find(|overload| overload.accepts(self.arguments.len()))?;
         let mut values: Vec<(Option<String>, Bound)> = Vec::with_capacity(self.arguments.len());
-        for argument in &self.arguments {
+        let mut sound = true;
+        for (at, argument) in self.arguments.iter().enumerate() {
             if plugin == "new_activity_metrics" && self.is_table(binder, &input, argument) {
                 continue;
             }
-            let value =
-                if is_placeholder(argument) { Bound::literal(Value::Null(ScalarType::String)) } else { binder.with_row(&input.columns, |binder| binder.named_scalar(argument)).1 };
-            values.push((automatic_name(argument), value));
+            let parameter = overload.parameter(at, self.arguments.len())?;
+            let value = if is_placeholder(argument) { Some(Bound::literal(Value::Null(ScalarType::String))) } else { plugin_argument(binder, &input, plugin, argument, parameter) };
+            sound &= value.is_some();
+            values.extend(value.map(|value| (automatic_name(argument), value)));
+        }
+        if !sound {
+            return None;
         }
         let known_before = if plugin == "new_activity_metrics" { self.known_before(binder, &input, &mut values) } else { None };
         self.complete(&input, &mut values);
+        let columns = self.columns(&input, &values)?;
+        let mut names = Names::default();
+        let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| binder.column(names.unique(&name), ty)).collect();
+        // Of a plugin over users on a timeline only the arguments are read.
+        let shows_rows = matches!(plugin, "narrow" | "autocluster" | "basket" | "diffpatterns" | "rows_near" | "identity" | "dcount_intersect");
+        let read = Relation { columns: if shows_rows { input.columns } else { Vec::new() }, plan: input.plan };
+        let input = with_arguments(binder, read, values.into_iter().map(|(_, value)| value).collect());
+        let inputs = std::iter::once(input).chain(known_before).collect();
+        let plan = Plan::Pass { name: plugin.to_owned(), inputs, columns: columns.clone(), pattern: None };
+        Some(Relation { plan, columns })
+    }
+
+    /// The columns of such a plugin's result.
+    fn columns(&self, input: &Relation, values: &[(Option<String>, Bound)]) -> Option<Vec<(String, ScalarType)>> {
         let argument = |at: usize| values.get(at).map(|(name, value)| (name.clone().unwrap_or_else(|| "Column1".to_owned()), value.ty));
         let rest = |from: usize| (from..values.len()).filter_map(argument).collect::<Vec<_>>();
         let named = |names: &[(&str, ScalarType)]| names.iter().map(|(name, ty)| ((*name).to_owned(), *ty)).collect::<Vec<_>>();
         let own: Vec<(String, ScalarType)> = input.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
         let time = argument(1).map_or_else(|| ("Timestamp".to_owned(), DateTime), |(name, ty)| (name, ty));
-        let columns: Vec<(String, ScalarType)> = match plugin {
+        Some(match self.plugin.node.as_str() {
             "narrow" => named(&[("Row", Long), ("Column", ScalarType::String), ("Value", ScalarType::String)]),
             "autocluster" | "basket" => [named(&[("SegmentId", Long), ("Count", Long), ("Percent", Real)]), own].concat(),
             "diffpatterns" => {
@@ -135,29 +158,13 @@ impl Evaluate {
                 columns.push(("Duration".to_owned(), TimeSpan));
                 columns
             }
-            _ => {
-                binder.refuse_named("plugin", plugin, self.plugin.span);
-                return None;
-            }
-        };
-        let mut names = Names::default();
-        let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| binder.column(names.unique(&name), ty)).collect();
-        // Of a plugin over users on a timeline only the arguments are read.
-        let shows_rows = matches!(plugin, "narrow" | "autocluster" | "basket" | "diffpatterns" | "rows_near" | "identity" | "dcount_intersect");
-        let read = Relation { columns: if shows_rows { input.columns } else { Vec::new() }, plan: input.plan };
-        let input = with_arguments(binder, read, values.into_iter().map(|(_, value)| value).collect());
-        let inputs = std::iter::once(input).chain(known_before).collect();
-        let plan = Plan::Pass { name: plugin.to_owned(), inputs, columns: columns.clone(), pattern: None };
-        Some(Relation { plan, columns })
+            _ => return None,
+        })
     }
 
     /// `preview(n)`: so many rows, and how many there are.
     fn preview(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
-        let Some(count) = self.arguments.first() else {
-            binder.error(codes::ARGUMENT_COUNT, "the plugin `preview` expects 1 argument", self.plugin.span, "how many rows");
-            return None;
-        };
-        let some = [Operator::Take(Take { count: count.clone(), span: self.span })];
+        let some = [Operator::Take(Take { count: self.arguments.first()?.clone(), span: self.span })];
         let all = [Operator::Count(Count { alias: None, span: self.span })];
         branches(binder, input, &[&some, &all])
     }
@@ -165,10 +172,6 @@ impl Evaluate {
     /// `funnel_sequence(id, time, start, end, window, bin, state, sequence)`: users by what came before and after the
     /// sequence, then by what came before, then by what came after.
     fn funnel_sequence(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
-        if self.arguments.len() != 8 {
-            binder.error(codes::ARGUMENT_COUNT, "the plugin `funnel_sequence` expects 8 arguments", self.plugin.span, "users, times, start, end, window, bin, states, sequence");
-            return None;
-        }
         let found = self.pass(binder, input)?;
         let [time, prev, next, user] = found.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>().try_into().ok()?;
         let here = |kind: ExprKind| Expr { kind, span: self.span };
@@ -275,10 +278,7 @@ impl Evaluate {
 
     /// `bag_unpack(column, prefix, columnsConflict, ignoredProperties)`: a column per property.
     fn bag_unpack(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
-        let Some(first) = self.arguments.first() else {
-            binder.error(codes::ARGUMENT_COUNT_RANGE, "the plugin `bag_unpack` expects 1 to 4 arguments", self.plugin.span, "no column is named");
-            return None;
-        };
+        let first = self.arguments.first()?;
         let bag = binder.with_row(&input.columns, |binder| binder.column_reference(first))?;
         if bag.ty != Dynamic {
             binder.error(codes::TYPE_EXPECTED, "the expression must have the type dynamic", first.span, format!("this is {}", bag.ty));
@@ -340,10 +340,7 @@ impl Evaluate {
 
     /// `pivot(column, aggregate, column, …)`: a column per value.
     fn pivot(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
-        let Some(first) = self.arguments.first() else {
-            binder.error(codes::ARGUMENT_COUNT_RANGE, "the plugin `pivot` expects at least 1 argument", self.plugin.span, "no column is named");
-            return None;
-        };
+        let first = self.arguments.first()?;
         let pivot = binder.with_row(&input.columns, |binder| binder.column_reference(first))?;
         let count = Expr { kind: ExprKind::Call { name: Name { node: "count".to_owned(), span: self.span }, arguments: Vec::new() }, span: self.span };
         let function = self.arguments.get(1).filter(|argument| matches!(argument.kind, ExprKind::Call { .. }));
@@ -432,6 +429,33 @@ impl Evaluate {
         let inputs = vec![with_arguments(binder, input, left), with_arguments(binder, lookup, right)];
         Some(Relation { plan: Plan::Pass { name: self.plugin.node.clone(), inputs, columns: columns.clone(), pattern: None }, columns })
     }
+}
+
+/// An argument as the signature of its plugin wants it; an error of the analyzer's code when it cannot be.
+fn plugin_argument(binder: &mut Binder, input: &Relation, plugin: &str, argument: &Expr, parameter: &Parameter) -> Option<Bound> {
+    let value = binder.with_row(&input.columns, |binder| binder.named_scalar(argument)).1;
+    if is_broken(&value) {
+        return None;
+    }
+    if parameter.argument == Argument::Column && !matches!(value.kind, BoundKind::Column(_)) {
+        binder.error(codes::COLUMN_EXPECTED, "column name expected", argument.span, "not a column");
+        return None;
+    }
+    if parameter.argument == Argument::Constant && reads_row(&value) {
+        binder.error(codes::CONSTANT_EXPECTED, "the argument must be a constant", argument.span, "it reads a column");
+        return None;
+    }
+    let wrong = match parameter.ty {
+        "Summable" if !value.ty.is_summable() => Some((codes::NOT_SUMMABLE, "the expression must be a number, a datetime or a timespan")),
+        "NotDynamic" if value.ty == Dynamic => Some((codes::NOT_DYNAMIC, "the expression must not be dynamic")),
+        _ => None,
+    };
+    if let Some((code, message)) = wrong {
+        binder.error(code, message, argument.span, format!("this is {}", value.ty));
+        return None;
+    }
+    let value = binder.adapt(plugin, value, parameter.ty, argument.span);
+    (!is_broken(&value)).then_some(value)
 }
 
 /// `~`, which keeps a plugin's default.

@@ -1,7 +1,7 @@
 //! `summarize`: one row per distinct tuple of the `by` expressions. Kusto docs: `summarize-operator`.
 
 use crate::binder::naming::{Names, automatic_name, percentile_name};
-use crate::binder::{Binder, Binding, Relation};
+use crate::binder::{AGGREGATES, Binder, Binding, Relation};
 use crate::bound::{Aggregate, Column, ColumnId, Expr as Bound, ExprKind as BoundKind, Plan};
 use crate::diagnostics::codes;
 use crate::lexer::Token;
@@ -89,6 +89,10 @@ pub(super) fn bind_aggregate(binder: &mut Binder, input: &Relation, expr: &Expr,
     if let ExprKind::Call { name, arguments } = &value.kind
         && !matches!(binder.lookup(&name.node), Some(Binding::Function(..)))
     {
+        const SEVERAL: [&str; 10] = ["arg_max", "arg_min", "argmax", "argmin", "take_any", "any", "percentile", "percentiles", "percentilew", "percentilesw"];
+        if SEVERAL.contains(&name.node.as_str()) && !binder.takes("function", name, &AGGREGATES[name.node.as_str()], arguments.len()) {
+            return;
+        }
         match name.node.as_str() {
             "arg_max" | "arg_min" | "argmax" | "argmin" => return arg_extreme(binder, input, name, arguments, explicit, by, found),
             "take_any" | "any" if arguments.len() != 1 || matches!(arguments[0].kind, ExprKind::Star) => return take_any(binder, input, name, arguments, explicit, by, found),
@@ -140,10 +144,7 @@ fn first_column(expr: &Bound, wanted: &dyn Fn(ColumnId) -> bool) -> Option<Colum
 
 /// `arg_max(key, a, b)` or `arg_max(key, *)`: the key, then the values of the row where it is greatest.
 fn arg_extreme(binder: &mut Binder, input: &Relation, function: &Name, arguments: &[Expr], explicit: &[Name], by: &[(Column, Bound)], found: &mut Found) {
-    let Some(key_syntax) = arguments.first() else {
-        binder.error(codes::ARGUMENT_COUNT, format!("the function `{}` expects at least 1 argument", function.node), function.span, "no argument");
-        return;
-    };
+    let Some(key_syntax) = arguments.first() else { return };
     let legacy = matches!(function.node.as_str(), "argmax" | "argmin");
     let prefix = if function.node.ends_with("max") { "max" } else { "min" };
     let key = binder.with_row(&input.columns, |binder| binder.scalar(key_syntax));
@@ -216,11 +217,6 @@ fn take_any(binder: &mut Binder, input: &Relation, function: &Name, arguments: &
 fn percentiles(binder: &mut Binder, input: &Relation, function: &Name, arguments: &[Expr], explicit: &[Name], found: &mut Found) {
     let weighted = function.node.contains("lew") || function.node.contains("lesw");
     let first_percentile = if weighted { 2 } else { 1 };
-    if arguments.len() <= first_percentile {
-        let expected = format!("the function `{}` expects at least {} arguments", function.node, first_percentile + 1);
-        binder.error(codes::ARGUMENT_COUNT_RANGE, expected, function.span, "too few arguments");
-        return;
-    }
     let canonical = if weighted { "percentilew" } else { "percentile" };
     if !binder.catalog.runs(crate::catalog::Feature::Aggregate, canonical) {
         binder.refuse_named("aggregate function", &function.node, function.span);

@@ -81,7 +81,13 @@ fn bind_once<'a>(query: &'a syntax::Query, catalog: &'a dyn Catalog, open_tables
     };
     let queries = binder.bind_statements(query);
     binder.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    binder.diagnostics.dedup_by(|a, b| a.span == b.span && a.code == b.code);
+    binder.diagnostics.dedup_by(|later, kept| {
+        let same = later.span == kept.span && later.code == kept.code;
+        if same && later.severity == Severity::Error {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
     (queries, binder.diagnostics, binder.open_tables)
 }
 

@@ -18,6 +18,7 @@ pub mod codes {
     pub const NOT_SUMMABLE: &str = "KS138";
     pub const NOT_AN_ARRAY: &str = "KS234";
     pub const NOT_A_BAG: &str = "KS235";
+    pub const NOT_TEXT_OR_ARRAY: &str = "KS233";
     pub const SCALAR_EXPECTED: &str = "KS108";
     pub const COLUMN_EXPECTED: &str = "KS109";
     pub const NOT_DYNAMIC: &str = "KS116";
@@ -42,6 +43,7 @@ pub mod codes {
     pub const UNKNOWN_IN_FUZZY: &str = "KS205";
     pub const NEEDS_BRACKETS: &str = "KS228";
     pub const CONSTANT_EXPECTED: &str = "KS129";
+    pub const LITERAL_EXPECTED: &str = "KS131";
     pub const TEXT_BEFORE_COLUMN: &str = "KS101";
     pub const UNKNOWN_FUNCTION: &str = "KS211";
     pub const JOIN_TYPES: &str = "KS227";

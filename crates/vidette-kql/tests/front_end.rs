@@ -207,6 +207,43 @@ fn arguments_are_counted_as_the_signatures_say() {
 }
 
 #[test]
+fn what_only_the_analyzer_refuses_of_arguments_is_a_warning() {
+    check(
+        "DeviceEvents | extend a = abs(AdditionalFields), b = substring(DeviceName, 1.5), c = replace_regex(DeviceName, DeviceName, 'x') | summarize make_list(b, 'x'), make_bag(b)",
+        expect![[r#"
+            warning[KS127]: `abs` does not take values of the type dynamic
+             --> q.kql:1:31
+              |
+            1 | DeviceEvents | extend a = abs(AdditionalFields), b = substring(DeviceName, 1.5), c = replace_regex(DeviceName, DeviceName, 'x') | summarize make_list(b, 'x'), m…
+              |                               ^^^^^^^^^^^^^^^^ this is dynamic
+            warning[KS134]: `substring` does not take values of the type real
+             --> q.kql:1:76
+              |
+            1 | DeviceEvents | extend a = abs(AdditionalFields), b = substring(DeviceName, 1.5), c = replace_regex(DeviceName, DeviceName, 'x') | summarize make_list(b, 'x'), m…
+              |                                                                            ^^^ this is real
+              = help: convert it with `tolong()`
+            warning[KS129]: `replace_regex` wants an argument that is the same for all rows
+             --> q.kql:1:112
+              |
+            1 | DeviceEvents | extend a = abs(AdditionalFields), b = substring(DeviceName, 1.5), c = replace_regex(DeviceName, DeviceName, 'x') | summarize make_list(b, 'x'), m…
+              |                                                                                                                ^^^^^^^^^^ it reads a column
+            warning[KS134]: `make_list` does not take values of the type string
+             --> q.kql:1:154
+              |
+            1 | DeviceEvents | extend a = abs(AdditionalFields), b = substring(DeviceName, 1.5), c = replace_regex(DeviceName, DeviceName, 'x') | summarize make_list(b, 'x'), m…
+              |                                                                                                                                                          ^^^ this is string
+              = help: convert it with `tolong()`
+            warning[KS235]: `make_bag` does not take values of the type string
+             --> q.kql:1:169
+              |
+            1 | …e, DeviceName, 'x') | summarize make_list(b, 'x'), make_bag(b)
+              |                                                              ^ this is string
+              = help: convert it with `parse_json()`
+        "#]],
+    );
+}
+
+#[test]
 fn several_mistakes_are_reported_at_once() {
     check(
         "DeviceProcessEvents | where FileNam == 1 or nope(2) | extend x = strlen(), y = DeviceName > 5 | take 'a'",

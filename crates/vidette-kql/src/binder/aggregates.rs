@@ -1,7 +1,7 @@
 //! Aggregation functions: collected where they are called, bound with what they count, and over which rows.
 
 use super::expressions::is_broken;
-use super::functions::{canonical, reads_row};
+use super::functions::{canonical, reads_row, refused_as};
 use super::signatures::AGGREGATES;
 use super::{Binder, Bound, naming};
 use crate::bound::{Aggregate, Expr};
@@ -63,12 +63,23 @@ impl Binder<'_> {
         None
     }
 
-    /// What Kusto's engine aggregates although its analyzer, and so the portal, refuses it.
-    fn not_in_portal(&mut self, function: &str, code: &'static str, why: &str, argument: &Expr, span: Span) {
-        if self.open.is_none() && !is_broken(argument) {
-            let warning = Diagnostic::semantic(code, format!("`{function}` {why}"), span).warning();
-            self.report(warning.label(format!("this is {}", argument.ty)).help("convert it, for example with `tolong()`"));
+    /// An argument that Kusto's analyzer, and so the portal, refuses where it wants a type, although Kusto's engine can convert it.
+    pub(super) fn refused_by_analyzer(&mut self, function: &str, wanted: &str, argument: &Expr, span: Span) {
+        if let Some(code) = refused_as(wanted, argument.ty) {
+            self.not_in_portal(function, code, &format!("does not take values of the type {}", argument.ty), wanted, argument, span);
         }
+    }
+
+    /// What Kusto's engine takes although its analyzer, and so the portal, refuses it.
+    fn not_in_portal(&mut self, function: &str, code: &'static str, why: &str, wanted: &str, argument: &Expr, span: Span) {
+        if self.open.is_some() || is_broken(argument) {
+            return;
+        }
+        let warning = Diagnostic::semantic(code, format!("`{function}` {why}"), span).warning().label(format!("this is {}", argument.ty));
+        self.report(match converting(wanted) {
+            Some(function) => warning.help(format!("convert it with `{function}()`")),
+            None => warning,
+        });
     }
 
     /// Binds one aggregation function with one result.
@@ -96,7 +107,13 @@ impl Binder<'_> {
             } else if Some(at) == predicate_at {
                 filter = Some(self.bool_argument(argument));
             } else {
-                bound.push(self.scalar(argument));
+                let value = self.scalar(argument);
+                if let ([overload], false) = (signature.overloads.as_slice(), says_itself(function))
+                    && let Some(parameter) = overload.parameter(at, arguments.len())
+                {
+                    self.refused_by_analyzer(&name.node, parameter.ty, &value, argument.span);
+                }
+                bound.push(value);
             }
         }
         let base = match function {
@@ -120,7 +137,7 @@ impl Binder<'_> {
                 if argument.ty == ScalarType::Dynamic {
                     let (code, why) =
                         if base == "avg" { (codes::NO_OVERLOAD, "is not compatible with dynamic values") } else { (codes::NOT_SUMMABLE, "sums numbers, timespans and datetimes") };
-                    self.not_in_portal(base, code, why, argument, arguments[0].span);
+                    self.not_in_portal(base, code, why, "Summable", argument, arguments[0].span);
                     *argument = self.convert(argument.clone(), ScalarType::Real);
                 } else if !argument.ty.is_summable() {
                     self.error(codes::NOT_SUMMABLE, "the expression must be a number, a datetime or a timespan", arguments[0].span, format!("this is {}", argument.ty));
@@ -129,7 +146,7 @@ impl Binder<'_> {
             }
         }
         if let ("max" | "min", Some(ScalarType::Dynamic | ScalarType::Guid)) = (base, bound.first().map(|argument| argument.ty)) {
-            self.not_in_portal(base, codes::NOT_ORDERABLE, "orders numbers, times, strings and bools", &bound[0].clone(), arguments[0].span);
+            self.not_in_portal(base, codes::NOT_ORDERABLE, "orders numbers, times, strings and bools", "Orderable", &bound[0].clone(), arguments[0].span);
         }
         let fixed_from = match base {
             "hll" | "percentiles_array" | "percentile" => 1,
@@ -149,7 +166,7 @@ impl Binder<'_> {
             match value.ty {
                 ScalarType::Real | ScalarType::Decimal | ScalarType::Dynamic => *value = self.convert(value.clone(), ScalarType::Long),
                 ScalarType::String | ScalarType::Bool | ScalarType::Guid => {
-                    self.error(codes::INTEGER_EXPECTED, "the expression must be an integer", arguments[0].span, format!("this is {}", value.ty));
+                    self.error(codes::NOT_SUMMABLE, "the expression must be an integer", arguments[0].span, format!("this is {}", value.ty));
                     return None;
                 }
                 _ => {}
@@ -157,6 +174,27 @@ impl Binder<'_> {
         }
         Some(())
     }
+}
+
+/// The function that makes of a value what a parameter wants.
+fn converting(wanted: &str) -> Option<&'static str> {
+    Some(match wanted {
+        "Integer" | "Number" | "NumberOrBool" | "Summable" | "Orderable" | "long" | "int" => "tolong",
+        "real" => "todouble",
+        "string" | "StringOrDynamic" | "StringOrArray" | "NotDynamic" => "tostring",
+        "datetime" => "todatetime",
+        "timespan" => "totimespan",
+        "bool" => "tobool",
+        "guid" => "toguid",
+        "DynamicArray" | "DynamicBag" => "parse_json",
+        _ => return None,
+    })
+}
+
+/// Whether the function has words of its own for values that it does not take.
+fn says_itself(function: &str) -> bool {
+    let base = function.strip_suffix("if").unwrap_or(function);
+    base.starts_with("binary_all_") || matches!(base, "sum" | "avg" | "stdev" | "stdevp" | "variance" | "variancep" | "covariance" | "covariancep" | "min" | "max")
 }
 
 /// What an aggregation gives of values of a type.

@@ -1,7 +1,7 @@
 //! Calls: user-defined functions, forms with rules of their own, and the functions of the language's tables.
 
-use super::expressions::{broken, common_type, widest};
-use super::signatures::{AGGREGATES, Overload, SCALAR_FUNCTIONS, Signature, expected};
+use super::expressions::{broken, common_type, is_broken, widest};
+use super::signatures::{AGGREGATES, Argument, Overload, Parameter, SCALAR_FUNCTIONS, Signature, expected};
 use super::tuples::tuple;
 use super::{Binder, Binding, Bound, Environment};
 use crate::bound::{Expr, ExprKind, Plan, Subquery, WINDOW_FUNCTIONS};
@@ -330,22 +330,26 @@ impl Binder<'_> {
         let count = arguments.len();
         let exactly = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, false);
         let loosely = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, true);
-        let overload = signature
-            .overloads
-            .iter()
-            .find(exactly)
-            .or_else(|| signature.overloads.iter().find(loosely))
-            .or_else(|| signature.overloads.iter().find(|overload| overload.accepts(count)));
+        let fitting = |overload: &Overload| {
+            let fits = |(index, (argument, _)): (usize, &(Expr, Span))| overload.parameter(index, count).is_some_and(|parameter| refused_as(parameter.ty, argument.ty).is_none());
+            bound.iter().enumerate().filter(|argument| fits(*argument)).count()
+        };
+        let candidates: Vec<&Overload> = signature.overloads.iter().filter(|overload| overload.accepts(count)).collect();
+        let most = candidates.iter().map(|overload| fitting(overload)).max();
+        let best: Vec<&Overload> = candidates.into_iter().filter(|overload| Some(fitting(overload)) == most).collect();
+        let overload = best.iter().copied().find(exactly).or_else(|| best.iter().copied().find(loosely)).or_else(|| best.first().copied());
         let Some(overload) = overload else { return Bound::Broken };
+        let one_is_best = best.len() == 1;
         let reported = self.diagnostics.len();
         let mut converted = Vec::with_capacity(bound.len());
         for (index, (argument, at)) in bound.into_iter().enumerate() {
-            let ty = overload.parameter(index, count).map_or("Scalar", |parameter| parameter.ty);
-            converted.push(self.adapt(function, argument, ty, at));
+            let parameter = overload.parameter(index, count);
+            self.expect_as(function, &argument, parameter, at);
+            converted.push(self.adapt(function, argument, parameter.map_or("Scalar", |parameter| parameter.ty), at));
         }
-        if signature.overloads.iter().filter(|overload| overload.accepts(count)).count() > 1 {
+        if !one_is_best {
             // Which of the overloads was meant cannot be told.
-            self.diagnostics[reported..].iter_mut().for_each(|diagnostic| diagnostic.code = codes::NO_OVERLOAD);
+            self.diagnostics[reported..].iter_mut().for_each(|diagnostic| (diagnostic.code, diagnostic.help) = (codes::NO_OVERLOAD, None));
         }
         if let Some((code, at, message, label)) = mistake(function, &converted) {
             self.error(code, message, arguments[at].span, label);
@@ -388,7 +392,7 @@ impl Binder<'_> {
             match ScalarType::from_name(ty) {
                 Some(ty) => ty == argument.ty || dynamic_converts && argument.ty == ScalarType::Dynamic,
                 None => match ty {
-                    "Number" => argument.ty.is_number(),
+                    "Number" => argument.ty.is_number() || dynamic_converts && argument.ty == ScalarType::Dynamic,
                     "Integer" => argument.ty.is_integer(),
                     "DynamicArray" | "DynamicBag" => argument.ty == ScalarType::Dynamic,
                     _ => true,
@@ -397,9 +401,26 @@ impl Binder<'_> {
         })
     }
 
-    /// The argument as its parameter wants it; an error of the analyzer's code when it cannot be.
+    /// What Kusto's analyzer wants the same for all rows may differ from row to row here: a warning.
+    fn expect_as(&mut self, function: &str, argument: &Expr, parameter: Option<&Parameter>, span: Span) {
+        let code = match parameter.map(|parameter| parameter.argument) {
+            Some(Argument::Constant) => codes::CONSTANT_EXPECTED,
+            Some(Argument::Literal) => codes::LITERAL_EXPECTED,
+            _ => return,
+        };
+        if self.open.is_none() && reads_row(argument) {
+            let message = format!("`{function}` wants an argument that is the same for all rows");
+            self.report(Diagnostic::semantic(code, message, span).warning().label("it reads a column"));
+        }
+    }
+
+    /// The argument as its parameter wants it. What it cannot be is an error of the analyzer's code; what the analyzer refuses,
+    /// although a conversion is plain, is a warning.
     pub(crate) fn adapt(&mut self, function: &str, argument: Expr, wanted: &str, span: Span) -> Expr {
         use ScalarType::{Dynamic, Long, Real, String};
+        if is_broken(&argument) {
+            return argument;
+        }
         let target = match wanted {
             "string" => Some(String),
             "StringOrDynamic" | "StringOrArray" => None,
@@ -408,7 +429,7 @@ impl Binder<'_> {
                 self.error(codes::NOT_A_NUMBER, "the expression must be a number", span, format!("this is {}", argument.ty));
                 return broken();
             }
-            "Number" | "NumberOrBool" => return if argument.ty == Dynamic { self.convert(argument, Real) } else { argument },
+            "Number" | "NumberOrBool" => Some(if argument.ty == Dynamic { Real } else { argument.ty }),
             "Integer" if argument.ty == ScalarType::Int => return argument,
             // Its page gives the seconds a fraction, though its signature does not.
             "Integer" if argument.ty == Real && function == "make_timespan" => return argument,
@@ -420,7 +441,10 @@ impl Binder<'_> {
             "Summable" | "Orderable" | "CommonScalar" | "CommonOrderable" | "Scalar" | "NotDynamic" => None,
             other => ScalarType::from_name(other),
         };
-        let Some(target) = target else { return argument };
+        let Some(target) = target else {
+            self.refused_by_analyzer(function, wanted, &argument, span);
+            return argument;
+        };
         let allowed = argument.ty == target
             || argument.ty == Dynamic
             || argument.ty.is_number() && target.is_number()
@@ -428,15 +452,15 @@ impl Binder<'_> {
             || target == String && matches!(argument.ty, ScalarType::Guid)
             || matches!((argument.ty, target), (String, ScalarType::DateTime | ScalarType::TimeSpan) if argument.as_literal().is_some());
         if allowed {
+            self.refused_by_analyzer(function, wanted, &argument, span);
             return self.convert(argument, target);
         }
-        let code = match wanted {
-            "Integer" => codes::INTEGER_EXPECTED,
-            "DynamicArray" => codes::NOT_AN_ARRAY,
-            "DynamicBag" => codes::NOT_A_BAG,
-            _ => codes::ARGUMENT_TYPE,
-        };
-        self.error(code, format!("the expression must have the type {target}"), span, format!("this is {}", argument.ty));
+        self.error(
+            refused_as(wanted, argument.ty).unwrap_or(codes::ARGUMENT_TYPE),
+            format!("the expression must have the type {target}"),
+            span,
+            format!("this is {}", argument.ty),
+        );
         broken()
     }
 
@@ -463,6 +487,29 @@ impl Binder<'_> {
             other => ScalarType::from_name(other).unwrap_or(ScalarType::Dynamic),
         }
     }
+}
+
+/// The code with which Kusto's analyzer refuses a type where a parameter wants one, or one of a class.
+pub(super) fn refused_as(wanted: &str, ty: ScalarType) -> Option<&'static str> {
+    use ScalarType::{Bool, Decimal, Dynamic, Guid, Int, Long, Real, String};
+    let (allowed, code) = match wanted {
+        "Integer" => (ty.is_integer(), codes::INTEGER_EXPECTED),
+        "Number" => (ty.is_number(), codes::NOT_A_NUMBER),
+        "NumberOrBool" => (ty.is_number() || ty == Bool, codes::NOT_A_NUMBER),
+        "Summable" => (ty.is_summable(), codes::NOT_SUMMABLE),
+        "Orderable" => (!matches!(ty, Dynamic | Guid), codes::NOT_ORDERABLE),
+        "NotDynamic" => (ty != Dynamic, codes::NOT_DYNAMIC),
+        "NotRealOrBool" => (!matches!(ty, Real | Bool), codes::NOT_DYNAMIC),
+        "DynamicArray" => (ty == Dynamic, codes::NOT_AN_ARRAY),
+        "DynamicBag" => (ty == Dynamic, codes::NOT_A_BAG),
+        "string" => (matches!(ty, String | Dynamic), codes::ARGUMENT_TYPE),
+        "StringOrDynamic" => (matches!(ty, String | Dynamic), codes::TYPE_EXPECTED),
+        "StringOrArray" => (matches!(ty, String | Dynamic), codes::NOT_TEXT_OR_ARRAY),
+        "long" => (matches!(ty, Int | Long), codes::ARGUMENT_TYPE),
+        "real" => (ty.is_number() && ty != Decimal, codes::ARGUMENT_TYPE),
+        other => (ScalarType::from_name(other).is_none_or(|wanted| wanted == ty), codes::ARGUMENT_TYPE),
+    };
+    (!allowed).then_some(code)
 }
 
 /// What an argument cannot be, though it has the type: a code, the argument, what is wrong, and what it is. Most of this Kusto

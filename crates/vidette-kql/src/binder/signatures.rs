@@ -38,6 +38,7 @@ pub enum Argument {
     Any,
     Column,
     Constant,
+    Literal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,6 +148,7 @@ fn parameter(text: &'static str) -> Parameter {
     let (argument, ty) = match text.split_once(' ') {
         Some(("column", ty)) => (Argument::Column, ty),
         Some(("constant", ty)) => (Argument::Constant, ty),
+        Some(("literal", ty)) => (Argument::Literal, ty),
         _ => (Argument::Any, text),
     };
     Parameter { argument, ty, optional, repeats }

@@ -441,7 +441,7 @@ fn plugin_argument(binder: &mut Binder, input: &Relation, plugin: &str, argument
         binder.error(codes::COLUMN_EXPECTED, "column name expected", argument.span, "not a column");
         return None;
     }
-    if parameter.argument == Argument::Constant && reads_row(&value) {
+    if matches!(parameter.argument, Argument::Constant | Argument::Literal) && reads_row(&value) {
         binder.error(codes::CONSTANT_EXPECTED, "the argument must be a constant", argument.span, "it reads a column");
         return None;
     }

@@ -18,6 +18,7 @@ pub mod codes {
     pub const NOT_SUMMABLE: &str = "KS138";
     pub const NOT_AN_ARRAY: &str = "KS234";
     pub const NOT_A_BAG: &str = "KS235";
+    pub const NO_COMMON_TYPE: &str = "KS232";
     pub const NOT_TEXT_OR_ARRAY: &str = "KS233";
     pub const SCALAR_EXPECTED: &str = "KS108";
     pub const COLUMN_EXPECTED: &str = "KS109";

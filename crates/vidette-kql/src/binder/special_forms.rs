@@ -23,6 +23,20 @@ impl Binder<'_> {
         }
     }
 
+    /// What `max_of` and `min_of` compare is of one type, as their pages say, which may be any number; what has no order is refused
+    /// by the analyzer.
+    fn of_one_order(&mut self, function: &str, values: &[Expr], arguments: &[syntax::Expr], span: Span) {
+        for (value, argument) in values.iter().zip(arguments) {
+            self.refused_by_analyzer(function, "Orderable", value, argument.span);
+        }
+        let types: Vec<ScalarType> = values.iter().map(|value| value.ty).collect();
+        if self.open.is_none() && common_type(&types) == ScalarType::Dynamic && !types.contains(&ScalarType::Dynamic) {
+            let texts: Vec<String> = types.iter().map(ToString::to_string).collect();
+            let message = format!("`{function}` compares values of one type in Kusto, which refuses this");
+            self.report(Diagnostic::semantic(codes::NO_COMMON_TYPE, message, span).warning().label(texts.join(" and ")).help("convert one of them"));
+        }
+    }
+
     /// Forms whose arguments or type follow rules that no signature states.
     pub(super) fn special_form(&mut self, function: &str, arguments: &[syntax::Expr], span: Span) -> Option<Expr> {
         let first = arguments.first();
@@ -32,6 +46,7 @@ impl Binder<'_> {
             "coalesce" => self.coalesce(arguments, span),
             "max_of" | "min_of" => {
                 let values = self.scalars(arguments);
+                self.of_one_order(function, &values, arguments, span);
                 self.of_common_type(function, values)
             }
             "not" => {

@@ -322,6 +322,10 @@ impl<'a> Checker<'a> {
 }
 
 impl Catalog for Checker<'_> {
+    fn beneath(&self) -> Option<&dyn Catalog> {
+        Some(self.workspace)
+    }
+
     fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
         self.workspace.table(name)
     }
@@ -330,25 +334,13 @@ impl Catalog for Checker<'_> {
         self.workspace.table_names()
     }
 
-    fn watchlist(&self, alias: &str) -> Option<Watchlist> {
-        self.workspace.watchlist(alias)
-    }
-
-    fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
-        self.workspace.function(name)
-    }
-
-    fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
-        self.workspace.enrichment(name)
+    fn external(&self, _: &str, _: &Reading) -> Result<Option<Vec<Vec<String>>>, String> {
+        Ok(None)
     }
 
     fn filled_tables(&self) -> Option<Vec<String>> {
         self.everything.set(true);
         self.filled.clone()
-    }
-
-    fn known_columns(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
-        self.workspace.known_columns(wanted)
     }
 
     fn ask(&self, _: usize, _: &Question) -> Option<Vec<(String, ScalarType)>> {
@@ -376,36 +368,16 @@ pub(crate) struct Answering<'a> {
 }
 
 impl Catalog for Answering<'_> {
+    fn beneath(&self) -> Option<&dyn Catalog> {
+        Some(self.workspace)
+    }
+
     fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
         self.workspace.table(name)
     }
 
     fn table_names(&self) -> Vec<String> {
         self.workspace.table_names()
-    }
-
-    fn watchlist(&self, alias: &str) -> Option<Watchlist> {
-        self.workspace.watchlist(alias)
-    }
-
-    fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
-        self.workspace.function(name)
-    }
-
-    fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
-        self.workspace.enrichment(name)
-    }
-
-    fn external(&self, location: &str, reading: &Reading) -> Result<Option<Vec<Vec<String>>>, String> {
-        self.workspace.external(location, reading)
-    }
-
-    fn filled_tables(&self) -> Option<Vec<String>> {
-        self.workspace.filled_tables()
-    }
-
-    fn known_columns(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
-        self.workspace.known_columns(wanted)
     }
 
     fn ask(&self, number: usize, question: &Question) -> Option<Vec<(String, ScalarType)>> {

@@ -32,53 +32,58 @@ pub fn file_name(location: &str) -> &str {
 
 /// Tables by name, and the engine's support of the language. See DataFusion's `ContextProvider` for the idea.
 pub trait Catalog {
+    /// The catalog that answers what this one does not answer itself.
+    fn beneath(&self) -> Option<&dyn Catalog> {
+        None
+    }
+
     /// Columns in order, or `None` when there is no such table.
     fn table(&self, name: &str) -> Option<Vec<(String, ScalarType)>>;
 
     fn table_names(&self) -> Vec<String>;
 
     /// The rows of a watchlist, when it is known: columns and values as text.
-    fn watchlist(&self, _alias: &str) -> Option<Watchlist> {
-        None
+    fn watchlist(&self, alias: &str) -> Option<Watchlist> {
+        self.beneath()?.watchlist(alias)
     }
 
     /// A saved function: its parameters and body, which sees no name of the query that calls it.
-    fn function(&self, _name: &str) -> Option<Arc<FunctionDeclaration>> {
-        None
+    fn function(&self, name: &str) -> Option<Arc<FunctionDeclaration>> {
+        self.beneath()?.function(name)
     }
 
     /// The columns that a function of the platform adds to the rows it is invoked on.
-    fn enrichment(&self, _name: &str) -> Option<Vec<(String, ScalarType)>> {
-        None
+    fn enrichment(&self, name: &str) -> Option<Vec<(String, ScalarType)>> {
+        self.beneath()?.enrichment(name)
     }
 
     /// The records of a file that `externaldata` names, as texts; `None` when nobody gave a copy of it.
     ///
     /// # Errors
     /// What is wrong with the file.
-    fn external(&self, _location: &str, _reading: &Reading) -> Result<Option<Vec<Vec<String>>>, String> {
-        Ok(None)
+    fn external(&self, location: &str, reading: &Reading) -> Result<Option<Vec<Vec<String>>>, String> {
+        self.beneath().map_or(Ok(None), |beneath| beneath.external(location, reading))
     }
 
     /// The tables that have rows, as far as the workspace knows; `None` when there are only schemas.
     fn filled_tables(&self) -> Option<Vec<String>> {
-        None
+        self.beneath()?.filled_tables()
     }
 
     /// Every column of the known tables that is `wanted`, with the type that most of them give it, in the order of the tables.
-    fn known_columns(&self, _wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
-        Vec::new()
+    fn known_columns(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(String, ScalarType)> {
+        self.beneath().map_or_else(Vec::new, |beneath| beneath.known_columns(wanted))
     }
 
     /// The answer to what only the rows can tell; questions are numbered in the order of binding. Without an answer the
     /// binder leaves the query open, without a diagnostic.
-    fn ask(&self, _number: usize, _question: &Question) -> Option<Vec<(String, ScalarType)>> {
-        None
+    fn ask(&self, number: usize, question: &Question) -> Option<Vec<(String, ScalarType)>> {
+        self.beneath()?.ask(number, question)
     }
 
     /// Whether it is worth a warning that there is no table of this name, which is another service's: files may bring it.
-    fn lacks(&self, _table: &str) -> bool {
-        true
+    fn lacks(&self, table: &str) -> bool {
+        self.beneath().is_none_or(|beneath| beneath.lacks(table))
     }
 
     /// Whether the engine can run this part of the language; otherwise the binder refuses it with `VD001`.

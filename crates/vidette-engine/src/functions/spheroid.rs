@@ -29,29 +29,26 @@ pub(super) fn locate(line: &[(f64, f64)], place: (f64, f64)) -> Option<f64> {
     (before > 0.0).then(|| best.1 / before)
 }
 
-/// How far a place is from an edge, and where on it the nearest point lies, 0 to 1: by golden section, for which an edge is
-/// halved, since half of less than half the way round has one least distance.
+/// How far a place is from an edge, and where on it the nearest point lies, 0 to 1: an end, or the one least distance between
+/// them, by golden section.
 fn nearest(from: (f64, f64), to: (f64, f64), place: (f64, f64)) -> (f64, f64) {
     const GOLDEN: f64 = 0.618_033_988_749_894_9;
-    // A hundredth of a millimetre of the longest edge.
+    // Hundredths of a millimetre of the longest edge.
     const PRECISION: f64 = 1e-12;
     let away = |ratio: f64| distance(Geodesic.point_at_ratio_between(Point::from(from), Point::from(to), ratio).into(), place);
-    let least = |(mut low, mut high): (f64, f64)| {
-        let (mut left, mut right) = (high - GOLDEN * (high - low), low + GOLDEN * (high - low));
-        let (mut at_left, mut at_right) = (away(left), away(right));
-        while high - low > PRECISION {
-            if at_left <= at_right {
-                (high, right, at_right) = (right, left, at_left);
-                left = high - GOLDEN * (high - low);
-                at_left = away(left);
-            } else {
-                (low, left, at_left) = (left, right, at_right);
-                right = low + GOLDEN * (high - low);
-                at_right = away(right);
-            }
+    let (mut low, mut high) = (0.0, 1.0);
+    let (mut left, mut right) = (1.0 - GOLDEN, GOLDEN);
+    let (mut at_left, mut at_right) = (away(left), away(right));
+    while high - low > PRECISION {
+        if at_left <= at_right {
+            (high, right, at_right) = (right, left, at_left);
+            left = high - GOLDEN * (high - low);
+            at_left = away(left);
+        } else {
+            (low, left, at_left) = (left, right, at_right);
+            right = low + GOLDEN * (high - low);
+            at_right = away(right);
         }
-        low.midpoint(high)
-    };
-    let ratios = [0.0, 1.0, least((0.0, 0.5)), least((0.5, 1.0))];
-    ratios.into_iter().map(|ratio| (away(ratio), ratio)).fold((f64::INFINITY, 0.0), |best, next| if next.0 < best.0 { next } else { best })
+    }
+    [0.0, 1.0, low.midpoint(high)].into_iter().map(|ratio| (away(ratio), ratio)).fold((f64::INFINITY, 0.0), |best, next| if next.0 < best.0 { next } else { best })
 }

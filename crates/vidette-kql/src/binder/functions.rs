@@ -328,18 +328,7 @@ impl Binder<'_> {
             }
         }
         let count = arguments.len();
-        let exactly = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, false);
-        let loosely = |overload: &&Overload| overload.accepts(count) && self.suits(overload, &bound, true);
-        let fitting = |overload: &Overload| {
-            let fits = |(index, (argument, _)): (usize, &(Expr, Span))| overload.parameter(index, count).is_some_and(|parameter| refused_as(parameter.ty, argument.ty).is_none());
-            bound.iter().enumerate().filter(|argument| fits(*argument)).count()
-        };
-        let candidates: Vec<&Overload> = signature.overloads.iter().filter(|overload| overload.accepts(count)).collect();
-        let most = candidates.iter().map(|overload| fitting(overload)).max();
-        let best: Vec<&Overload> = candidates.into_iter().filter(|overload| Some(fitting(overload)) == most).collect();
-        let overload = best.iter().copied().find(exactly).or_else(|| best.iter().copied().find(loosely)).or_else(|| best.first().copied());
-        let Some(overload) = overload else { return Bound::Broken };
-        let one_is_best = best.len() == 1;
+        let Some((overload, one_is_best)) = self.meant(signature, &bound, count) else { return Bound::Broken };
         let reported = self.diagnostics.len();
         let mut converted = Vec::with_capacity(bound.len());
         for (index, (argument, at)) in bound.into_iter().enumerate() {
@@ -378,6 +367,17 @@ impl Binder<'_> {
                 }
             },
         }
+    }
+
+    /// The overload that most arguments fit, and whether it is the only one.
+    fn meant(&self, signature: &'static Signature, arguments: &[(Expr, Span)], count: usize) -> Option<(&'static Overload, bool)> {
+        let fits = |overload: &Overload, index: usize| overload.parameter(index, count).is_some_and(|parameter| refused_as(parameter.ty, arguments[index].0.ty).is_none());
+        let candidates = signature.overloads.iter().filter(|overload| overload.accepts(count));
+        let counted: Vec<(usize, &Overload)> = candidates.map(|overload| ((0..arguments.len()).filter(|index| fits(overload, *index)).count(), overload)).collect();
+        let most = counted.iter().map(|(fitting, _)| *fitting).max()?;
+        let best: Vec<&Overload> = counted.into_iter().filter(|(fitting, _)| *fitting == most).map(|(_, overload)| overload).collect();
+        let suited = |dynamic_converts: bool| best.iter().find(|overload| self.suits(overload, arguments, dynamic_converts));
+        Some((suited(false).or_else(|| suited(true)).unwrap_or(&best[0]), best.len() == 1))
     }
 
     fn no_neighbours(&mut self, function: &Spanned<String>) {

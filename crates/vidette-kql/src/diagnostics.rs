@@ -35,6 +35,7 @@ pub mod codes {
     pub const DUPLICATE_COLUMN: &str = "KS171";
     pub const CANNOT_BE_FIRST: &str = "KS174";
     pub const OPERATOR_EXPECTED: &str = "KS176";
+    pub const WRONG_INTERVAL: &str = "KS178";
     pub const UNEXPECTED: &str = "KS002";
     pub const MISSING_COLUMN_OF_JOIN: &str = "KS145";
     pub const ALREADY_DECLARED: &str = "KS201";

@@ -207,6 +207,51 @@ fn arguments_are_counted_as_the_signatures_say() {
 }
 
 #[test]
+fn what_would_be_passed_over_in_silence_is_an_error() {
+    check(
+        "DeviceEvents | parse-kv DeviceName as (a: string) with (pair_delimeter=',', kv_delimiter='=')",
+        expect![[r#"
+        error[KS005]: `parse-kv` has no option `pair_delimeter`
+         --> q.kql:1:57
+          |
+        1 | DeviceEvents | parse-kv DeviceName as (a: string) with (pair_delimeter=',', kv_delimiter='=')
+          |                                                         ^^^^^^^^^^^^^^ it has pair_delimiter, kv_delimiter, quote, escape, greedy, regex
+    "#]],
+    );
+    check(
+        "DeviceProcessEvents | make-series count() on Timestamp from (2024-01-01) to now() step 1",
+        expect![[r#"
+            error[KS141]: the expression must have the type datetime
+             --> q.kql:1:61
+              |
+            1 | DeviceProcessEvents | make-series count() on Timestamp from (2024-01-01) to now() step 1
+              |                                                             ^^^^^^^^^^^^ this is long
+        "#]],
+    );
+    check(
+        "DeviceEvents | evaluate pivot(DeviceName, summ(AdditionalFields))",
+        expect![[r#"
+        error[KS211]: unknown function `summ`
+         --> q.kql:1:43
+          |
+        1 | DeviceEvents | evaluate pivot(DeviceName, summ(AdditionalFields))
+          |                                           ^^^^ not a known function
+          = help: a function with a similar name exists: `sum`
+    "#]],
+    );
+    check(
+        "datatable (a: string, a: int) ['x', 1]",
+        expect![[r#"
+        error[KS171]: a column with the name `a` is already declared
+         --> q.kql:1:23
+          |
+        1 | datatable (a: string, a: int) ['x', 1]
+          |                       ^ declared twice
+    "#]],
+    );
+}
+
+#[test]
 fn what_only_the_analyzer_refuses_of_arguments_is_a_warning() {
     check(
         "DeviceEvents | extend a = abs(AdditionalFields), b = substring(DeviceName, 1.5), c = replace_regex(DeviceName, DeviceName, 'x') | summarize make_list(b, 'x'), make_bag(b)",

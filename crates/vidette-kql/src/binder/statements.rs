@@ -333,6 +333,11 @@ impl Binder<'_> {
     }
 
     pub(crate) fn declare(&mut self, columns: &[ColumnDeclaration]) -> Vec<Column> {
+        for (at, column) in columns.iter().enumerate() {
+            if columns[..at].iter().any(|before| before.name.node == column.name.node) {
+                self.declared_twice(&column.name.node, column.name.span);
+            }
+        }
         columns.iter().map(|column| self.column(column.name.node.clone(), column.ty)).collect()
     }
 

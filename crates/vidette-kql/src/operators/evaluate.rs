@@ -356,6 +356,13 @@ impl Evaluate {
             }
             by = input.columns.iter().filter(|column| column.id != pivot.id && !inside.contains(&column.name)).cloned().collect();
         }
+        // What is wrong with the aggregate is so whatever values there are.
+        binder.aggregates = Some(Vec::new());
+        let probed = binder.with_row(&input.columns, |binder| binder.scalar(aggregated));
+        binder.aggregates = None;
+        if is_broken(&probed) {
+            return None;
+        }
         let text = binder.convert(Bound::column(&pivot), ScalarType::String);
         let mut asked = Vec::new();
         let names: Vec<(String, ScalarType)> = match &self.schema {

@@ -1,7 +1,7 @@
 //! `make-series`: aggregates per bin of an axis, as arrays without gaps. Kusto docs: `make-series-operator`.
 
 use super::summarize::{Found, aggregate, bind_aggregate, bind_keys};
-use crate::binder::{Binder, Relation};
+use crate::binder::{Binder, Relation, is_broken};
 use crate::bound::{Aggregate, Column, Expr as Bound, Plan};
 use crate::diagnostics::codes;
 use crate::lexer::Token;
@@ -73,6 +73,9 @@ impl MakeSeries {
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let (by, names) = bind_keys(binder, &input, &self.by);
         let (axis_name, axis) = binder.with_row(&input.columns, |binder| binder.named_scalar(&self.axis));
+        if is_broken(&axis) {
+            return None;
+        }
         let ty = match axis.ty {
             ScalarType::DateTime | ScalarType::TimeSpan | ScalarType::Long | ScalarType::Real => axis.ty,
             ScalarType::Int => ScalarType::Long,
@@ -84,14 +87,17 @@ impl MakeSeries {
         };
         let axis = binder.convert(axis, ty);
         let step_type = if ty == ScalarType::DateTime { ScalarType::TimeSpan } else { ty };
-        let constant = |binder: &mut Binder, expr: &Option<Expr>, ty: ScalarType| match expr {
+        let constant = |binder: &mut Binder, expr: &Option<Expr>, ty: ScalarType, code: &'static str| match expr {
             Some(expr) => {
                 let value = binder.with_row(&[], |binder| binder.scalar(expr));
-                binder.convert(value, ty)
+                on_axis(binder, value, ty, code, expr.span)
             }
-            None => Bound::literal(Value::Null(ty)),
+            None => Some(Bound::literal(Value::Null(ty))),
         };
-        let (from, to, step) = (constant(binder, &self.from, ty), constant(binder, &self.to, ty), constant(binder, &self.step, step_type));
+        let from = constant(binder, &self.from, ty, codes::TYPE_EXPECTED);
+        let to = constant(binder, &self.to, ty, codes::TYPE_EXPECTED);
+        let step = constant(binder, &self.step, step_type, codes::WRONG_INTERVAL);
+        let (from, to, step) = (from?, to?, step?);
         let bounds = |value: &Bound| Bound::call("axis_number", if ty == ScalarType::Real { ScalarType::Real } else { ScalarType::Long }, vec![value.clone()]);
         let first = if self.inclusive { Bound::call("bin", ty, vec![from.clone(), step.clone()]) } else { from.clone() };
         let (low, high, width) = (bounds(&first), bounds(&to), bounds(&step));
@@ -154,4 +160,14 @@ impl MakeSeries {
         shown.push((binder.column(axis_name, ScalarType::Dynamic), Bound::call("series_axis", ScalarType::Dynamic, arguments)));
         Some(binder.project(Relation { plan, columns: Vec::new() }, shown))
     }
+}
+
+/// A bound of the axis, or its step, as its type: a number is no time, and a time no number. A timespan's step may be a number.
+fn on_axis(binder: &mut Binder, value: Bound, ty: ScalarType, code: &'static str, span: Span) -> Option<Bound> {
+    let number = value.ty.is_number() && (ty.is_number() || ty == ScalarType::TimeSpan && code == codes::WRONG_INTERVAL);
+    if !number && value.ty != ty && value.ty != ScalarType::Dynamic {
+        binder.error(code, format!("the expression must have the type {ty}"), span, format!("this is {}", value.ty));
+        return None;
+    }
+    Some(binder.convert(value, ty))
 }

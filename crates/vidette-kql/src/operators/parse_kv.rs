@@ -12,6 +12,8 @@ use crate::span::Span;
 use crate::syntax::{ColumnDeclaration, Expr, ExprKind};
 use crate::types::{ScalarType, Value};
 
+const OPTIONS: [&str; 6] = ["pair_delimiter", "kv_delimiter", "quote", "escape", "greedy", "regex"];
+
 #[derive(Clone, Debug)]
 pub struct ParseKv {
     pub source: Expr,
@@ -59,6 +61,11 @@ impl ParseKv {
                 binder.error(codes::EXPECTED, "expected: an option with its value, such as pair_delimiter=','", option.span, "no name");
                 return None;
             };
+            if !OPTIONS.contains(&names[0].node.as_str()) {
+                let message = format!("`parse-kv` has no option `{}`", names[0].node);
+                binder.error(codes::EXPECTED, message, names[0].span, format!("it has {}", OPTIONS.join(", ")));
+                return None;
+            }
             let bound = binder.with_row(&[], |binder| binder.scalar(value));
             let text = match bound.as_literal() {
                 Some(Value::String(text)) => text.clone(),

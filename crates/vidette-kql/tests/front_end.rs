@@ -207,7 +207,7 @@ fn arguments_are_counted_as_the_signatures_say() {
 }
 
 #[test]
-fn what_would_be_passed_over_in_silence_is_an_error() {
+fn nothing_is_passed_over_in_silence() {
     check(
         "DeviceEvents | parse-kv DeviceName as (a: string) with (pair_delimeter=',', kv_delimiter='=')",
         expect![[r#"
@@ -226,6 +226,11 @@ fn what_would_be_passed_over_in_silence_is_an_error() {
               |
             1 | DeviceProcessEvents | make-series count() on Timestamp from (2024-01-01) to now() step 1
               |                                                             ^^^^^^^^^^^^ this is long
+            error[KS178]: the expression must have the type timespan
+             --> q.kql:1:88
+              |
+            1 | DeviceProcessEvents | make-series count() on Timestamp from (2024-01-01) to now() step 1
+              |                                                                                        ^ this is long
         "#]],
     );
     check(
@@ -237,6 +242,23 @@ fn what_would_be_passed_over_in_silence_is_an_error() {
         1 | DeviceEvents | evaluate pivot(DeviceName, summ(AdditionalFields))
           |                                           ^^^^ not a known function
           = help: a function with a similar name exists: `sum`
+    "#]],
+    );
+    check(
+        "DeviceEvents | render timechrt with (titel='x', kind=stacked)",
+        expect![[r#"
+        warning[KS005]: `render` has no chart `timechrt`
+         --> q.kql:1:23
+          |
+        1 | DeviceEvents | render timechrt with (titel='x', kind=stacked)
+          |                       ^^^^^^^^ not a chart
+          = help: a chart with a similar name exists: `timechart`
+        warning[KS005]: `render` has no property `titel`
+         --> q.kql:1:38
+          |
+        1 | DeviceEvents | render timechrt with (titel='x', kind=stacked)
+          |                                      ^^^^^ not a property
+          = help: a property with a similar name exists: `title`
     "#]],
     );
     check(

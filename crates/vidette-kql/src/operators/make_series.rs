@@ -87,16 +87,17 @@ impl MakeSeries {
         };
         let axis = binder.convert(axis, ty);
         let step_type = if ty == ScalarType::DateTime { ScalarType::TimeSpan } else { ty };
-        let constant = |binder: &mut Binder, expr: &Option<Expr>, ty: ScalarType, code: &'static str| match expr {
+        let constant = |binder: &mut Binder, expr: &Option<Expr>, ty: ScalarType, code: &'static str, numbers: bool| match expr {
             Some(expr) => {
                 let value = binder.with_row(&[], |binder| binder.scalar(expr));
-                on_axis(binder, value, ty, code, expr.span)
+                on_axis(binder, value, ty, numbers).map_err(|found| binder.error(code, format!("the expression must have the type {ty}"), expr.span, found)).ok()
             }
             None => Some(Bound::literal(Value::Null(ty))),
         };
-        let from = constant(binder, &self.from, ty, codes::TYPE_EXPECTED);
-        let to = constant(binder, &self.to, ty, codes::TYPE_EXPECTED);
-        let step = constant(binder, &self.step, step_type, codes::WRONG_INTERVAL);
+        let from = constant(binder, &self.from, ty, codes::TYPE_EXPECTED, ty.is_number());
+        let to = constant(binder, &self.to, ty, codes::TYPE_EXPECTED, ty.is_number());
+        // The step of a timespan may be a number.
+        let step = constant(binder, &self.step, step_type, codes::WRONG_INTERVAL, ty != ScalarType::DateTime);
         let (from, to, step) = (from?, to?, step?);
         let bounds = |value: &Bound| Bound::call("axis_number", if ty == ScalarType::Real { ScalarType::Real } else { ScalarType::Long }, vec![value.clone()]);
         let first = if self.inclusive { Bound::call("bin", ty, vec![from.clone(), step.clone()]) } else { from.clone() };
@@ -162,12 +163,10 @@ impl MakeSeries {
     }
 }
 
-/// A bound of the axis, or its step, as its type: a number is no time, and a time no number. A timespan's step may be a number.
-fn on_axis(binder: &mut Binder, value: Bound, ty: ScalarType, code: &'static str, span: Span) -> Option<Bound> {
-    let number = value.ty.is_number() && (ty.is_number() || ty == ScalarType::TimeSpan && code == codes::WRONG_INTERVAL);
-    if !number && value.ty != ty && value.ty != ScalarType::Dynamic {
-        binder.error(code, format!("the expression must have the type {ty}"), span, format!("this is {}", value.ty));
-        return None;
+/// A bound of the axis, or its step, as its type, or what it is: a number is no time, and a time no number.
+fn on_axis(binder: &mut Binder, value: Bound, ty: ScalarType, numbers: bool) -> Result<Bound, String> {
+    if value.ty == ty || value.ty == ScalarType::Dynamic || numbers && value.ty.is_number() {
+        return Ok(binder.convert(value, ty));
     }
-    Some(binder.convert(value, ty))
+    Err(format!("this is {}", value.ty))
 }

@@ -2,6 +2,7 @@
 
 use crate::binder::{Binder, Relation};
 use crate::bound;
+use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::lexer::Token;
 use crate::parser::Parser;
 use crate::span::Span;
@@ -14,6 +15,30 @@ pub struct Render {
     pub properties: Vec<(Name, Vec<Expr>)>,
     pub span: Span,
 }
+
+const CHARTS: &[&str] = &[
+    "table",
+    "list",
+    "barchart",
+    "piechart",
+    "ladderchart",
+    "timechart",
+    "linechart",
+    "anomalychart",
+    "pivotchart",
+    "areachart",
+    "stackedareachart",
+    "scatterchart",
+    "timepivot",
+    "columnchart",
+    "timeline",
+    "3Dchart",
+    "card",
+    "treemap",
+    "plotly",
+    "graph",
+    "sankey",
+];
 
 const PROPERTIES: &[&str] = &[
     "kind",
@@ -72,8 +97,22 @@ impl Render {
             ExprKind::Name(name) => name.clone(),
             _ => String::new(),
         };
+        known(binder, "chart", &self.visualization, CHARTS);
+        self.properties.iter().for_each(|(name, _)| known(binder, "property", name, PROPERTIES));
         let properties = self.properties.iter().map(|(name, values)| (name.node.clone(), values.iter().map(text).collect::<Vec<_>>().join(","))).collect();
         binder.render = Some(bound::Render { visualization: self.visualization.node.clone(), properties });
         Some(input)
     }
+}
+
+/// Rows are as they are however nobody draws them: a warning.
+fn known(binder: &mut Binder, kind: &str, name: &Name, names: &[&str]) {
+    if names.iter().any(|known| known.eq_ignore_ascii_case(&name.node)) {
+        return;
+    }
+    let warning = Diagnostic::semantic(codes::EXPECTED, format!("`render` has no {kind} `{}`", name.node), name.span).warning().label(format!("not a {kind}"));
+    binder.report(match nearest(&name.node, names.iter().copied()) {
+        Some(similar) => warning.help(format!("a {kind} with a similar name exists: `{similar}`")),
+        None => warning,
+    });
 }

@@ -91,7 +91,10 @@ impl Evaluate {
         }
         let known_before = if plugin == "new_activity_metrics" { self.known_before(binder, &input, &mut values) } else { None };
         self.complete(&input, &mut values);
-        let columns = self.columns(&input, &values)?;
+        let Some(columns) = self.columns(&input, &values) else {
+            binder.refuse_named("plugin", plugin, self.plugin.span);
+            return None;
+        };
         let mut names = Names::default();
         let columns: Vec<Column> = columns.into_iter().map(|(name, ty)| binder.column(names.unique(&name), ty)).collect();
         // Of a plugin over users on a timeline only the arguments are read.

@@ -3,6 +3,7 @@
 //! The binder never fails. It reports all it can and stays silent about what merely follows from another error.
 
 mod aggregates;
+mod arguments;
 pub(crate) mod expressions;
 mod functions;
 mod guessed;

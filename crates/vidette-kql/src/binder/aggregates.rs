@@ -1,7 +1,7 @@
 //! Aggregation functions: collected where they are called, bound with what they count, and over which rows.
 
 use super::expressions::is_broken;
-use super::functions::{canonical, reads_row, refused_as};
+use super::functions::{canonical, reads_row};
 use super::signatures::AGGREGATES;
 use super::{Binder, Bound, naming};
 use crate::bound::{Aggregate, Expr};
@@ -61,25 +61,6 @@ impl Binder<'_> {
             self.report(warning.help("write `count()`; where only values that are there should count, `countif(isnotempty(…))`"));
         }
         None
-    }
-
-    /// An argument that Kusto's analyzer, and so the portal, refuses where it wants a type, although Kusto's engine can convert it.
-    pub(super) fn refused_by_analyzer(&mut self, function: &str, wanted: &str, argument: &Expr, span: Span) {
-        if let Some(code) = refused_as(wanted, argument.ty) {
-            self.not_in_portal(function, code, &format!("does not take values of the type {}", argument.ty), wanted, argument, span);
-        }
-    }
-
-    /// What Kusto's engine takes although its analyzer, and so the portal, refuses it.
-    fn not_in_portal(&mut self, function: &str, code: &'static str, why: &str, wanted: &str, argument: &Expr, span: Span) {
-        if self.open.is_some() || is_broken(argument) {
-            return;
-        }
-        let warning = Diagnostic::semantic(code, format!("`{function}` {why}"), span).warning().label(format!("this is {}", argument.ty));
-        self.report(match converting(wanted) {
-            Some(function) => warning.help(format!("convert it with `{function}()`")),
-            None => warning,
-        });
     }
 
     /// Binds one aggregation function with one result.
@@ -174,21 +155,6 @@ impl Binder<'_> {
         }
         Some(())
     }
-}
-
-/// The function that makes of a value what a parameter wants.
-fn converting(wanted: &str) -> Option<&'static str> {
-    Some(match wanted {
-        "Integer" | "Number" | "NumberOrBool" | "Summable" | "Orderable" | "long" | "int" => "tolong",
-        "real" => "todouble",
-        "string" | "StringOrDynamic" | "StringOrArray" | "NotDynamic" => "tostring",
-        "datetime" => "todatetime",
-        "timespan" => "totimespan",
-        "bool" => "tobool",
-        "guid" => "toguid",
-        "DynamicArray" | "DynamicBag" => "parse_json",
-        _ => return None,
-    })
 }
 
 /// Whether the function has words of its own for values that it does not take.

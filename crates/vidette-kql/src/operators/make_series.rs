@@ -69,6 +69,23 @@ impl MakeSeries {
         MakeSeries { parameters, aggregates, axis, from, to, step, inclusive, by, span }
     }
 
+    /// `from`, `to` and `step` as an axis of the type wants them; null where there is none.
+    fn bounds(&self, binder: &mut Binder, ty: ScalarType) -> Option<[Bound; 3]> {
+        let step_type = if ty == ScalarType::DateTime { ScalarType::TimeSpan } else { ty };
+        let constant = |binder: &mut Binder, expr: &Option<Expr>, ty: ScalarType, code: &'static str, numbers: bool| match expr {
+            Some(expr) => {
+                let value = binder.with_row(&[], |binder| binder.scalar(expr));
+                on_axis(binder, value, ty, numbers).map_err(|found| binder.error(code, format!("the expression must have the type {ty}"), expr.span, found)).ok()
+            }
+            None => Some(Bound::literal(Value::Null(ty))),
+        };
+        let from = constant(binder, &self.from, ty, codes::TYPE_EXPECTED, ty.is_number());
+        let to = constant(binder, &self.to, ty, codes::TYPE_EXPECTED, ty.is_number());
+        // The step of a timespan may be a number.
+        let step = constant(binder, &self.step, step_type, codes::WRONG_INTERVAL, ty != ScalarType::DateTime);
+        Some([from?, to?, step?])
+    }
+
     /// Columns: the `by` columns, the series, then the axis. Two groupings: by key and bin, then the bins of a key.
     pub(crate) fn bind(&self, binder: &mut Binder, input: Relation) -> Option<Relation> {
         let (by, names) = bind_keys(binder, &input, &self.by);
@@ -86,22 +103,10 @@ impl MakeSeries {
             }
         };
         let axis = binder.convert(axis, ty);
-        let step_type = if ty == ScalarType::DateTime { ScalarType::TimeSpan } else { ty };
-        let constant = |binder: &mut Binder, expr: &Option<Expr>, ty: ScalarType, code: &'static str, numbers: bool| match expr {
-            Some(expr) => {
-                let value = binder.with_row(&[], |binder| binder.scalar(expr));
-                on_axis(binder, value, ty, numbers).map_err(|found| binder.error(code, format!("the expression must have the type {ty}"), expr.span, found)).ok()
-            }
-            None => Some(Bound::literal(Value::Null(ty))),
-        };
-        let from = constant(binder, &self.from, ty, codes::TYPE_EXPECTED, ty.is_number());
-        let to = constant(binder, &self.to, ty, codes::TYPE_EXPECTED, ty.is_number());
-        // The step of a timespan may be a number.
-        let step = constant(binder, &self.step, step_type, codes::WRONG_INTERVAL, ty != ScalarType::DateTime);
-        let (from, to, step) = (from?, to?, step?);
-        let bounds = |value: &Bound| Bound::call("axis_number", if ty == ScalarType::Real { ScalarType::Real } else { ScalarType::Long }, vec![value.clone()]);
+        let [from, to, step] = self.bounds(binder, ty)?;
+        let number = |value: &Bound| Bound::call("axis_number", if ty == ScalarType::Real { ScalarType::Real } else { ScalarType::Long }, vec![value.clone()]);
         let first = if self.inclusive { Bound::call("bin", ty, vec![from.clone(), step.clone()]) } else { from.clone() };
-        let (low, high, width) = (bounds(&first), bounds(&to), bounds(&step));
+        let (low, high, width) = (number(&first), number(&to), number(&step));
 
         let mut plan = input.plan;
         if self.from.is_some() {
@@ -122,7 +127,7 @@ impl MakeSeries {
         // One row per key and bin.
         let bin = binder.column("$bin", ScalarType::Long);
         let mut bins = by.clone();
-        bins.push((bin.clone(), Bound::call("series_bin", ScalarType::Long, vec![bounds(&axis), low.clone(), width.clone()])));
+        bins.push((bin.clone(), Bound::call("series_bin", ScalarType::Long, vec![number(&axis), low.clone(), width.clone()])));
         let plan = aggregate(binder, input, bins, found.aggregates);
         let mut shown: Vec<(Column, Bound)> = by.iter().map(|(column, _)| (column.clone(), Bound::column(column))).collect();
         shown.push((bin.clone(), Bound::column(&bin)));
